@@ -1,0 +1,63 @@
+/** A TCP proxy that misbehaves on demand, between a client and a server of ours. */
+import {connect, createServer, type Socket} from 'node:net';
+
+export interface FaultProxy {
+  /** The server's address through the proxy. */
+  readonly url: string;
+  /** Break every connection that stands. */
+  cut(): void;
+  /** Take everything and pass nothing on, in both directions, until {@link heal}. */
+  silence(): void;
+  /** Pass commands on, but drop what the server answers, until {@link heal}. */
+  loseReplies(): void;
+  heal(): void;
+  close(): Promise<void>;
+  /** Connections accepted so far. */
+  readonly accepted: number;
+}
+
+export async function startFaultProxy(serverUrl: string): Promise<FaultProxy> {
+  const target = new URL(serverUrl);
+  const sockets = new Set<Socket>();
+  let mode: 'pass' | 'silent' | 'deaf' = 'pass';
+  let accepted = 0;
+  const server = createServer(client => {
+    accepted++;
+    const upstream = connect(Number(target.port), target.hostname);
+    for (const socket of [client, upstream]) {
+      sockets.add(socket);
+      socket.on('error', () => undefined);
+      socket.on('close', () => {
+        sockets.delete(socket);
+        client.destroy();
+        upstream.destroy();
+      });
+    }
+    client.on('data', data => {
+      if (mode !== 'silent') upstream.write(data);
+    });
+    upstream.on('data', data => {
+      if (mode === 'pass') client.write(data);
+    });
+  });
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  const cut = () => {
+    for (const socket of sockets) socket.destroy();
+  };
+  return {
+    url: `redis://127.0.0.1:${port}${target.pathname}`,
+    cut,
+    silence: () => (mode = 'silent'),
+    loseReplies: () => (mode = 'deaf'),
+    heal: () => (mode = 'pass'),
+    async close() {
+      cut();
+      await new Promise(resolve => server.close(resolve));
+    },
+    get accepted() {
+      return accepted;
+    },
+  };
+}

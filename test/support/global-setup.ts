@@ -1,0 +1,49 @@
+/**
+ * One real server for the whole run: BY_TEST_REDIS_URL, else Docker through testcontainers, else a redis-server or
+ * valkey-server from the PATH. Without any of them the run fails and says what to install.
+ */
+import {execFileSync} from 'node:child_process';
+import type {TestProject} from 'vitest/node';
+import {startRedisServer} from './redis-server.js';
+
+declare module 'vitest' {
+  export interface ProvidedContext {
+    redisUrl: string;
+  }
+}
+
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const server = await findServer();
+  project.provide('redisUrl', server.url);
+  return () => server.stop();
+}
+
+async function findServer(): Promise<{url: string; stop: () => Promise<void>}> {
+  const given = process.env['BY_TEST_REDIS_URL'];
+  if (given) return {url: given, stop: () => Promise.resolve()};
+  if (has('redis-server')) return startRedisServer();
+  if (has('docker', ['info'])) return startContainer();
+  throw new Error(
+    'The tests need a Redis server. Install one (Debian: apt-get install redis-server), start Docker, or set BY_TEST_REDIS_URL.',
+  );
+}
+
+function has(command: string, args: readonly string[] = ['--version']): boolean {
+  try {
+    execFileSync(command, args, {stdio: 'ignore'});
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function startContainer(): Promise<{url: string; stop: () => Promise<void>}> {
+  const {GenericContainer} = await import('testcontainers');
+  const container = await new GenericContainer('redis:7.0').withExposedPorts(6379).start();
+  return {
+    url: `redis://${container.getHost()}:${container.getMappedPort(6379)}/0`,
+    stop: async () => {
+      await container.stop();
+    },
+  };
+}

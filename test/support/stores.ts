@@ -1,0 +1,71 @@
+/** One suite on every store: a real server and the embedded one, each test under a prefix of its own. */
+import {randomBytes} from 'node:crypto';
+import {Redis} from 'ioredis';
+import {afterAll, afterEach, beforeAll, describe, inject} from 'vitest';
+import type {EmbeddedStore} from '../../src/dev/embedded/start.js';
+import {openStore, type Store} from '../../src/store/store.js';
+
+export interface TestStore {
+  /** A store under a prefix nobody else uses; closed after the test. */
+  open(): Store;
+  /** The server's address. */
+  url(): string;
+  /** A plain client, to look behind the scenes; closed after the test. */
+  redis(): Redis;
+  readonly kind: 'redis' | 'embedded';
+  /** Undone after the test, last first. */
+  cleanup(act: () => unknown): void;
+}
+
+export function describeEachStore(name: string, suite: (store: TestStore) => void): void {
+  describe(`${name} (redis-server)`, () => suite(harness('redis', () => inject('redisUrl'))));
+  describe(`${name} (embedded)`, () => {
+    let embedded: EmbeddedStore | undefined;
+    beforeAll(async () => {
+      const {startEmbeddedStore} = await import('../../src/dev/embedded/start.js');
+      embedded = await startEmbeddedStore();
+    });
+    afterAll(async () => embedded?.close());
+    suite(harness('embedded', () => embedded?.url ?? ''));
+  });
+}
+
+/** The same for suites about a real server's own behaviour. */
+export function describeRedis(name: string, suite: (store: TestStore) => void): void {
+  describe(name, () => suite(harness('redis', () => inject('redisUrl'))));
+}
+
+function harness(kind: TestStore['kind'], url: () => string): TestStore {
+  let cleanups: (() => unknown)[] = [];
+  afterEach(async () => {
+    const acts = cleanups.reverse();
+    cleanups = [];
+    for (const act of acts) await act();
+  });
+  return {
+    kind,
+    url,
+    open() {
+      const store = openStore({url: url(), prefix: `t:${randomBytes(6).toString('hex')}:`, name: 'test'});
+      cleanups.push(() => store.close());
+      return store;
+    },
+    redis() {
+      const redis = new Redis(url());
+      cleanups.push(() => redis.disconnect());
+      return redis;
+    },
+    cleanup: act => void cleanups.push(act),
+  };
+}
+
+/** Waits until a condition holds, however long the machine takes; the test's own timeout is the end. */
+export async function until<T>(
+  what: () => Promise<T | undefined | false> | T | undefined | false,
+): Promise<T> {
+  for (;;) {
+    const value = await what();
+    if (value !== undefined && value !== false) return value;
+    await new Promise(resolve => setTimeout(resolve, 5));
+  }
+}
