@@ -1,0 +1,42 @@
+/** Pending deliveries: commands that wait until a worker of their agent type is there. Spec §7.4. */
+import {z} from 'zod';
+import {isObject, parseUntrustedObject, ProtocolError} from './limits.js';
+import {withUserCode} from './wakeup.js';
+import {document, integer, text, wire} from './wire.js';
+
+export const PendingDelivery = wire(
+  z.object({
+    executionId: text(),
+    messageId: text(),
+    sessionId: text(),
+    traceId: text(),
+    targetAgentType: text(),
+    /** Control stream the command goes to. */
+    deliveryStream: text(),
+    /** The complete command document of §3. */
+    commandPayload: document(),
+    userCode: text(),
+    region: text(),
+    /** Larger goes first. */
+    priority: integer(),
+    metadata: document(),
+  }),
+);
+export type PendingDelivery = z.output<typeof PendingDelivery>;
+
+export const encodePendingDelivery = (delivery: PendingDelivery): string =>
+  JSON.stringify(z.encode(PendingDelivery, delivery));
+
+/** @throws {ProtocolError} NOT_AN_OBJECT. */
+export function decodePendingDelivery(doc: unknown): PendingDelivery {
+  if (!isObject(doc)) throw new ProtocolError('NOT_AN_OBJECT', 'The document is not a JSON object.');
+  return z.decode(PendingDelivery, withUserCode(doc));
+}
+
+/** @throws {ProtocolError} as {@link decodePendingDelivery} and parseUntrusted. */
+export const readPendingDelivery = (data: string | Uint8Array): PendingDelivery =>
+  decodePendingDelivery(parseUntrustedObject(data));
+
+/** Java's agent calls leave the command out; such a delivery can only go to the dead letters (A5). */
+export const isDeliverable = (delivery: PendingDelivery): boolean =>
+  Object.keys(delivery.commandPayload).length > 0;

@@ -1,0 +1,191 @@
+/**
+ * Every Redis key we read or write: spec/wire-protocol.md §1. Other languages compute the same names, so a change
+ * here is a protocol change. The part in {braces} is the cluster hash tag: keys that one script touches together
+ * carry the same tag, or Redis Cluster refuses the script.
+ *
+ * Ids go into keys unescaped; whoever accepts an id from outside checks it first (`isValidId` in ids.ts).
+ */
+import {createHash} from 'node:crypto';
+import {ByError} from '../errors.js';
+
+/** v2 carries hash tags; v1 is the older layout, without them. */
+export type KeySchema = 'v1' | 'v2';
+
+export interface KeyOptions {
+  readonly schema?: KeySchema;
+  /** Put in front of every key. Empty in production; tests use it to share one server. */
+  readonly prefix?: string;
+}
+
+/** Consumer group of every control stream: spec §6.2. */
+export const CONSUMER_GROUP = 'agent_engines';
+
+/**
+ * Group name the SDKs fall back to when none is given: spec §6.2. We only recognise it; two groups on one stream
+ * run every command twice.
+ */
+export function autoGroupName(agentTypes: readonly string[]): string {
+  const digest = createHash('sha1')
+    .update([...agentTypes].sort().join(','))
+    .digest('hex');
+  return `byai_gateway:consumer_group:${CONSUMER_GROUP}:${digest.slice(0, 10)}`;
+}
+
+/**
+ * Which layout a deployment uses: spec §0.3. Empty variables count as unset, unlike in the Python and Java SDKs.
+ *
+ * @throws {ByError} KEY_SCHEMA if REDIS_KEY_SCHEMA_VERSION is neither `v1` nor `v2`.
+ */
+export function selectKeySchema(env: Readonly<Record<string, string | undefined>>): KeySchema {
+  const version = env['REDIS_KEY_SCHEMA_VERSION'] ?? '';
+  if (version === 'v1' || version === 'v2') return version;
+  if (version !== '') {
+    throw new ByError('KEY_SCHEMA', `REDIS_KEY_SCHEMA_VERSION is "${version}", which names no key layout.`, {
+      hint: 'Set REDIS_KEY_SCHEMA_VERSION to v1 or v2, in lower case, or unset it.',
+    });
+  }
+  return (env['REDIS_CLUSTER_HOST'] ?? '') === '' ? 'v1' : 'v2';
+}
+
+const escapeGlob = (text: string) => text.replace(/[*?[\]\\]/g, '\\$&');
+
+/** An empty user code or region is written as `_`: spec §1.2 and K4. */
+const orPlaceholder = (text: string) => (text === '' ? '_' : text);
+
+/** Names of all keys of one deployment. The order is that of spec §1. */
+export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
+  const v2 = schema === 'v2';
+  const base = `${prefix}byai_gateway:${v2 ? 'v2:' : ''}`;
+  const traceBase = v2 ? `${base}trace:` : `${prefix}by_framework:trace:`;
+
+  /** One key of a worker: `registry:worker:{what}:{id}`, in v2 `registry:worker:{{id}}:{what}`. */
+  const worker = v2
+    ? (what: string, id: string) => `${base}registry:worker:{${id}}:${what}`
+    : (what: string, id: string) => `${base}registry:worker:${what}:${id}`;
+  const agentType = v2
+    ? (what: string, type: string) => `${base}registry:agent_type:{${type}}:${what}`
+    : (what: string, type: string) => `${base}registry:agent_type:${what}:${type}`;
+  const service = v2
+    ? (what: string, name: string) => `${base}sd:{${name}}:${what}`
+    : (what: string, name: string) => `${base}sd:${what}:${name}`;
+  const tag = v2 ? (id: string) => `{${id}}` : (id: string) => id;
+
+  const workerPattern = (what: string) => `${escapeGlob(prefix)}${worker(what, '*').slice(prefix.length)}`;
+  const workerIdOf = (what: string) => {
+    const [head = '', tail = ''] = worker(what, '\0').split('\0');
+    return (key: string): string | undefined => {
+      if (!key.startsWith(head) || !key.endsWith(tail) || key.length <= head.length + tail.length)
+        return undefined;
+      return key.slice(head.length, key.length - tail.length);
+    };
+  };
+  const dedupeParts = (type: string, userCode: string, region: string) =>
+    `${type}:${orPlaceholder(userCode)}:${orPlaceholder(region)}`;
+
+  return {
+    schema,
+    prefix,
+
+    // Streams, §1.1
+
+    /** Commands for any worker of an agent type. */
+    ctrlStream: (type: string) => `${base}ctrl:agent_type:${type}`,
+    /** Commands for one worker. */
+    workerCtrlStream: (workerId: string) => `${base}ctrl:worker:${tag(workerId)}`,
+    pluginReloadAck: (reloadId: string) => `${base}plugin_reload:${reloadId}:ack`,
+    wakeup: () => `${base}control_plane:mgmt:wakeup`,
+    wakeupResult: (executionId: string) => `${base}control_plane:mgmt:wakeup:result:${executionId}`,
+    deliveryPending: () => `${base}control_plane:mgmt:delivery:pending`,
+    deadletter: () => `${base}control_plane:mgmt:deadletter`,
+    /** Events of a session, TTL 604,800 s. */
+    sessionDataStream: (sessionId: string) => `${base}session:${tag(sessionId)}:data_stream`,
+
+    // Strings, §1.2
+
+    /** Presence with TTL: whoever's token is in it may run under this worker id. */
+    workerLease: (workerId: string) => worker('online', workerId),
+    /** Named by the SDKs, used by none: the lease is the lock (S9). */
+    workerLock: (workerId: string) => worker('lock', workerId),
+    checkpoint: (sessionId: string, consumer: string) =>
+      `${base}session:${tag(sessionId)}:consumer:${consumer}:checkpoint`,
+    agentConfigsSnapshot: (key: string) => `${base}agent_configs_snapshot:${key}`,
+    circuit: (type: string) => `${base}control_plane:circuit:agent_type:${type}`,
+    fallback: (type: string) => `${base}control_plane:fallback:agent_type:${type}`,
+    userQuota: (userCode: string) => `${base}control_plane:quota:user:${userCode}`,
+    /** Reserved: nothing reads or writes it. */
+    availability: (type: string) => `${base}control_plane:availability:agent_type:${type}`,
+    wakeupDedupe: (type: string, userCode: string, region: string) =>
+      `${base}control_plane:wakeup:dedupe:${dedupeParts(type, userCode, region)}`,
+    /** The same in both schemas. */
+    metricsLock: () => `${prefix}by_framework:obs:collector_lock`,
+
+    // Hashes, §1.3
+
+    sessionRegistry: (sessionId: string) => `${base}session:${tag(sessionId)}:registry`,
+    taskGroup: (groupId: string) => `${base}task_group:${tag(groupId)}`,
+    taskGroupResults: (groupId: string) => `${base}task_group:${tag(groupId)}:results`,
+    workerStatus: (workerId: string) => worker('status', workerId),
+    workerActiveSnapshots: (workerId: string) => worker('active_snapshots', workerId),
+    workerHistorySnapshots: (workerId: string) => worker('history_snapshots', workerId),
+    workerAdmin: (workerId: string) => worker('admin', workerId),
+    sdInstances: (serviceName: string) => service('instances', serviceName),
+    traceMeta: (traceId: string) => `${traceBase}${tag(traceId)}`,
+
+    // Sets, sorted sets, lists, §1.4
+
+    knownWorkers: () => `${base}registry:workers`,
+    adminWorkers: () => `${base}registry:worker:admin_workers`,
+    declaredTypes: (workerId: string) => worker('agent_types', workerId),
+    /** Worker ids routable for an agent type; join with the lease, for nobody removes a crashed worker. */
+    members: (type: string) => agentType('workers', type),
+    denied: (type: string) => agentType('denied', type),
+    workerExecutions: (workerId: string) => worker('executions', workerId),
+    workerActiveIndex: (workerId: string) => worker('active_execution_index', workerId),
+    /** Legacy, unused: only there to be recognised. */
+    workerActiveExecutions: (workerId: string) => worker('active_executions', workerId),
+    sdServices: () => `${base}sd:services`,
+    sdActive: (serviceName: string) => service('active', serviceName),
+    traceSpans: (traceId: string) => `${traceBase}spans:${tag(traceId)}`,
+    traceIndexSession: (sessionId: string) => `${traceBase}idx:session:${sessionId}`,
+    traceIndexWorker: (workerId: string) => `${traceBase}idx:worker:${workerId}`,
+    traceIndexAgent: (type: string) => `${traceBase}idx:agent:${type}`,
+    /** The same in both schemas. */
+    metricsHistory: () => `${prefix}by_framework:obs:history`,
+
+    /** Where the TypeScript SDK keeps traces in v1 (K1): read beside ours, never written. The same as ours in v2. */
+    tsTrace: {
+      meta: (traceId: string) => (v2 ? `${base}trace:${tag(traceId)}` : `${base}trace:${traceId}:meta`),
+      spans: (traceId: string) =>
+        v2 ? `${base}trace:spans:${tag(traceId)}` : `${base}trace:${traceId}:spans`,
+      indexSession: (sessionId: string) => `${base}trace:idx:session:${sessionId}`,
+      indexWorker: (workerId: string) => `${base}trace:idx:worker:${workerId}`,
+      indexAgent: (type: string) => `${base}trace:idx:agent:${type}`,
+    },
+
+    // Ours alone: other SDKs do not know them.
+
+    /** Pending deliveries of an agent type, ordered; shares its hash tag with {@link pendingPayloads}. */
+    pendingQueue: (type: string) => `${base}control_plane:by:pending:${tag(type)}`,
+    pendingPayloads: (type: string) => `${base}control_plane:by:pending:${tag(type)}:payloads`,
+    /** Agent types that have pending deliveries. */
+    pendingTypes: () => `${base}control_plane:by:pending_types`,
+    /** Executions that wait for the wakeup another one asked for. */
+    wakeupWaiters: (type: string, userCode: string, region: string) =>
+      `${base}control_plane:by:wakeup_waiters:${dedupeParts(type, userCode, region)}`,
+    /** Says that a dead letter was replayed: cli.md §8.6, TTL 7 days. */
+    deadletterReplay: (entryId: string) => `${base}control_plane:mgmt:deadletter:replay:${entryId}`,
+    deadletterAudit: () => `${base}control_plane:mgmt:deadletter:audit`,
+
+    // Scans and reverse parsing, §1.5
+
+    /** MATCH pattern of all leases. In a Cluster, scan every primary. */
+    leasePattern: () => workerPattern('online'),
+    /** @returns undefined if the key is no lease of this schema. */
+    workerIdOfLease: workerIdOf('online'),
+    adminPattern: () => workerPattern('admin'),
+    /** @returns undefined if the key is no admin hash of this schema. */
+    workerIdOfAdmin: workerIdOf('admin'),
+  };
+}
+
+export type Keys = ReturnType<typeof createKeys>;

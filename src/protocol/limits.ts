@@ -1,0 +1,139 @@
+/**
+ * What we read from Redis is not trusted: guarantees.md §2, row "payloads". The cap on bytes comes before the
+ * parser, the other limits before anything looks at the document.
+ */
+import {isUtf8} from 'node:buffer';
+
+export const MAX_DOCUMENT_BYTES = 1024 * 1024;
+export const MAX_DEPTH = 64;
+export const MAX_KEYS_PER_OBJECT = 1024;
+/** In UTF-16 code units, which are never more than the bytes of the same text. */
+export const MAX_STRING_LENGTH = 256 * 1024;
+
+export type ProtocolErrorCode =
+  | 'MISSING_DATA'
+  | 'TOO_LARGE'
+  | 'NOT_UTF8'
+  | 'NOT_JSON'
+  | 'TOO_DEEP'
+  | 'TOO_MANY_KEYS'
+  | 'STRING_TOO_LONG'
+  | 'FORBIDDEN_KEY'
+  | 'NOT_AN_OBJECT'
+  | 'MISSING_FIELD'
+  | 'INVALID_FIELD'
+  | 'INVALID_ID'
+  | 'UNSUPPORTED_ACTION'
+  | 'NOT_SERIALISABLE';
+
+/** A document another program wrote does not follow the protocol. Whoever reads it decides what becomes of it. */
+export class ProtocolError extends Error {
+  override readonly name = 'ProtocolError';
+
+  constructor(
+    readonly code: ProtocolErrorCode,
+    message: string,
+    options?: {cause?: unknown},
+  ) {
+    super(message, options);
+  }
+}
+
+/** Assigning these to an object reaches its prototype. */
+const FORBIDDEN_KEYS: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype']);
+
+/**
+ * Parse one JSON document that somebody else wrote.
+ *
+ * @throws {ProtocolError} TOO_LARGE, NOT_UTF8, NOT_JSON, TOO_DEEP, TOO_MANY_KEYS, STRING_TOO_LONG or FORBIDDEN_KEY.
+ */
+export function parseUntrusted(text: string | Uint8Array): unknown {
+  const decoded = typeof text === 'string' ? checkedText(text) : decodeBytes(text);
+  let value: unknown;
+  try {
+    value = JSON.parse(decoded);
+  } catch (error) {
+    // The parser's own message quotes the document, which may hold secrets.
+    throw new ProtocolError('NOT_JSON', 'The document is not JSON.', {
+      cause: error instanceof SyntaxError ? undefined : error,
+    });
+  }
+  assertShape(value);
+  return value;
+}
+
+/**
+ * As {@link parseUntrusted}, for documents that must be JSON objects.
+ *
+ * @throws {ProtocolError} also NOT_AN_OBJECT.
+ */
+export function parseUntrustedObject(text: string | Uint8Array): Readonly<Record<string, unknown>> {
+  const value = parseUntrusted(text);
+  if (!isObject(value)) throw new ProtocolError('NOT_AN_OBJECT', 'The document is not a JSON object.');
+  return value;
+}
+
+/** A JSON object: neither null nor an array. */
+export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function checkedText(text: string): string {
+  // A code unit is at most three bytes, so the common short text needs no count.
+  if (text.length * 3 > MAX_DOCUMENT_BYTES && Buffer.byteLength(text) > MAX_DOCUMENT_BYTES) throw tooLarge();
+  return text;
+}
+
+function decodeBytes(bytes: Uint8Array): string {
+  if (bytes.byteLength > MAX_DOCUMENT_BYTES) throw tooLarge();
+  if (!isUtf8(bytes)) throw new ProtocolError('NOT_UTF8', 'The document is not UTF-8.');
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
+}
+
+const tooLarge = () =>
+  new ProtocolError('TOO_LARGE', `The document is larger than ${MAX_DOCUMENT_BYTES} bytes.`);
+
+/**
+ * Depth, keys and strings within the limits, for a value that is a tree, as every parsed document is. It goes level by
+ * level: a document of 200,000 levels must not exhaust the call stack.
+ *
+ * @throws {ProtocolError} TOO_DEEP, TOO_MANY_KEYS, STRING_TOO_LONG or FORBIDDEN_KEY.
+ */
+export function assertShape(root: unknown): void {
+  if (typeof root === 'string') checkString(root);
+  if (typeof root !== 'object' || root === null) return;
+  let level: object[] = [root];
+  for (let depth = 1; level.length > 0; depth++) {
+    if (depth > MAX_DEPTH)
+      throw new ProtocolError('TOO_DEEP', `The document is nested deeper than ${MAX_DEPTH}.`);
+    const below: object[] = [];
+    for (const container of level) {
+      if (Array.isArray(container)) {
+        for (const item of container as unknown[]) visit(item, below);
+      } else {
+        const keys = Object.keys(container);
+        if (keys.length > MAX_KEYS_PER_OBJECT) {
+          throw new ProtocolError('TOO_MANY_KEYS', `An object has more than ${MAX_KEYS_PER_OBJECT} keys.`);
+        }
+        for (const key of keys) {
+          if (FORBIDDEN_KEYS.has(key))
+            throw new ProtocolError('FORBIDDEN_KEY', `The key "${key}" is refused.`);
+          checkString(key);
+          visit((container as Record<string, unknown>)[key], below);
+        }
+      }
+    }
+    level = below;
+  }
+}
+
+function visit(value: unknown, containers: object[]): void {
+  if (typeof value === 'string') checkString(value);
+  else if (typeof value === 'object' && value !== null) containers.push(value);
+}
+
+function checkString(text: string): void {
+  if (text.length > MAX_STRING_LENGTH) {
+    throw new ProtocolError('STRING_TOO_LONG', `A string is longer than ${MAX_STRING_LENGTH} characters.`);
+  }
+}

@@ -1,0 +1,123 @@
+/** What routing reads and answers: spec §7.1 and §7.2. The decision itself is made in src/availability. */
+import {textOf} from './fields.js';
+import {isObject, parseUntrusted, ProtocolError} from './limits.js';
+
+export const ROUTE_POLICIES = [
+  'FAIL_FAST',
+  'SEND_ANYWAY',
+  'WAKE_AND_WAIT',
+  'WAKE_AND_QUEUE',
+  'QUEUE_ONLY',
+] as const;
+export type RoutePolicy = (typeof ROUTE_POLICIES)[number];
+export const DEFAULT_ROUTE_POLICY: RoutePolicy = 'FAIL_FAST';
+
+export const AVAILABILITY_STATUSES = [
+  'DELIVER_NOW',
+  'WAIT_AND_DELIVER',
+  'QUEUE_PENDING',
+  'REJECT',
+  'FALLBACK_TO_OTHER_AGENT_TYPE',
+] as const;
+export type AvailabilityStatus = (typeof AVAILABILITY_STATUSES)[number];
+
+/** Route status of a command sent to one worker, and of a task of a group: no router was asked. */
+export const DIRECT_WORKER = 'DIRECT_WORKER';
+export const GROUP_DISPATCH = 'GROUP_DISPATCH';
+
+export const AVAILABILITY_ERRORS = [
+  'AGENT_TYPE_UNAVAILABLE',
+  'AGENT_CIRCUIT_OPEN',
+  'TENANT_QUOTA_EXCEEDED',
+  'WORKER_NOT_ONLINE',
+  'REGISTRY_NOT_SET',
+] as const;
+export type AvailabilityError = (typeof AVAILABILITY_ERRORS)[number];
+
+/** What a sender asks the router; stays in memory. */
+export interface DeliveryIntent {
+  readonly executionId: string;
+  readonly messageId: string;
+  readonly sessionId: string;
+  readonly traceId: string;
+  /** `client`, or the calling agent type. */
+  readonly source: string;
+  readonly targetAgentType: string;
+  readonly userCode: string;
+  readonly region: string;
+  readonly priority: number;
+  readonly policy: RoutePolicy;
+  /** How long to wait for a decision, in milliseconds; 0 means not at all. */
+  readonly timeoutMs: number;
+  /** The complete command document of §3. */
+  readonly commandPayload: Readonly<Record<string, unknown>>;
+  readonly metadata: Readonly<Record<string, unknown>>;
+}
+
+export interface AvailabilityResult {
+  readonly status: AvailabilityStatus;
+  /** Where to put the command; '' when it is refused. */
+  readonly streamName: string;
+  readonly targetWorkerId: string;
+  readonly error: string;
+  readonly errorCode: string;
+  /** The fallback's agent type, or ''. */
+  readonly selectedAgentType: string;
+  readonly executionId: string;
+}
+
+/** Reads `WAKE_AND_WAIT` and `wake-and-wait`. @returns undefined for any other text: validate before routing (A2). */
+export function parseRoutePolicy(text: string): RoutePolicy | undefined {
+  const name = text.trim().toUpperCase().replaceAll('-', '_');
+  return ROUTE_POLICIES.find(policy => policy === name);
+}
+
+/** Java puts `ERR_` before the code, TypeScript has a name of its own (A3). */
+export function canonicalErrorCode(code: string): string {
+  const bare = code.startsWith('ERR_') ? code.slice('ERR_'.length) : code;
+  return bare === 'AGENT_TYPE_NOT_FOUND' ? 'AGENT_TYPE_UNAVAILABLE' : bare;
+}
+
+export interface Circuit {
+  readonly open: boolean;
+  /** '' if nobody gave one. */
+  readonly reason: string;
+}
+
+/** Open only for a JSON object whose `state` is OPEN in any case; every other value is no circuit. */
+export function readCircuit(text: string | null): Circuit {
+  const doc = controlDoc(text);
+  const open = textOf(doc['state']).toUpperCase() === 'OPEN';
+  return {open, reason: open ? textOf(doc['reason']) : ''};
+}
+
+export interface Quota {
+  readonly available: boolean;
+  /** '' if nobody gave one. */
+  readonly reason: string;
+}
+
+/** Used up only for a JSON object whose `available` is exactly `false`; 0 does not count. */
+export function readQuota(text: string | null): Quota {
+  const doc = controlDoc(text);
+  const available = doc['available'] !== false;
+  return {available, reason: available ? '' : textOf(doc['reason'])};
+}
+
+/** @returns the agent type that stands in, or ''. */
+export function readFallback(text: string | null): string {
+  const doc = controlDoc(text);
+  return textOf(doc['selected_agent_type']) || textOf(doc['agent_type']) || textOf(doc['target_agent_type']);
+}
+
+/** Operators write these keys by hand: what is not a JSON object is ignored, as in every SDK. */
+function controlDoc(text: string | null): Readonly<Record<string, unknown>> {
+  if (text === null || text === '') return {};
+  try {
+    const doc = parseUntrusted(text);
+    return isObject(doc) ? doc : {};
+  } catch (error) {
+    if (error instanceof ProtocolError) return {};
+    throw error;
+  }
+}
