@@ -1,0 +1,106 @@
+/** The caller's side of WAKE_AND_WAIT: ask for a worker, and wait until one is there, somebody says no, or time is up. */
+import {sleep} from '../clock.js';
+import {ByError} from '../errors.js';
+import type {WakeupDecision, WakeupRequest} from '../protocol/wakeup.js';
+import type {Connection} from '../store/connection.js';
+import {readDecisions, requestWakeup} from '../store/control-plane.js';
+import {onlineMembers} from '../store/presence.js';
+import type {Store} from '../store/store.js';
+
+export type WakeupOutcome =
+  | {
+      readonly kind: 'online';
+      readonly workerIds: readonly string[];
+      readonly decision: string;
+    }
+  | {readonly kind: 'fallback'; readonly agentType: string}
+  | {readonly kind: 'rejected'; readonly reason: string; readonly retryAfterMs: number | null}
+  | {readonly kind: 'timeout'; readonly claimedReady: boolean};
+
+export interface AwaitWakeupOptions {
+  readonly signal?: AbortSignal;
+  /** Told about every decision as it arrives, also those that only mean "keep waiting". */
+  readonly onDecision?: (decision: WakeupDecision) => void;
+}
+
+/** Workers also come up without a decision (started by hand, or by a manager that died): spec §7.5. */
+const POLL_MS = 1000;
+/** After a READY the worker should be there; its first heartbeat may be a moment behind. */
+const POLL_AFTER_READY_MS = 50;
+
+/**
+ * Both the decision stream and the online check end the wait, so a manager that only starts a worker is enough.
+ * A READY is believed when a worker of the agent type is really online within the caller's time.
+ */
+export async function awaitWakeup(
+  store: Store,
+  request: WakeupRequest,
+  {signal, onDecision}: AwaitWakeupOptions = {},
+): Promise<WakeupOutcome> {
+  const deadline = Date.now() + request.timeoutMs;
+  const connection = store.blocking('wakeup');
+  const stop = () => connection.close();
+  signal?.addEventListener('abort', stop, {once: true});
+  try {
+    await requestWakeup(store, request);
+    let lastId = '0-0';
+    let claimedReady = false;
+    let lastDecision: string = 'NONE';
+    while (!signal?.aborted) {
+      const remaining = deadline - Date.now();
+      if (remaining <= 0) return {kind: 'timeout', claimedReady};
+      const waitMs = Math.min(remaining, claimedReady ? POLL_AFTER_READY_MS : POLL_MS);
+      const read = await readOrPause(store, connection, {executionId: request.executionId, lastId, waitMs});
+      lastId = read.lastId;
+      for (const decision of read.decisions) {
+        if (decision.executionId !== '' && decision.executionId !== request.executionId) continue;
+        onDecision?.(decision);
+        lastDecision = decision.status;
+        switch (decision.status) {
+          case 'STARTING':
+          case 'QUEUED':
+            break;
+          case 'READY':
+            claimedReady = true;
+            break;
+          case 'FALLBACK':
+            // An empty selection would name an empty stream: spec §7.5, hazard.
+            if (decision.selectedAgentType !== '')
+              return {kind: 'fallback', agentType: decision.selectedAgentType};
+            return {
+              kind: 'rejected',
+              reason: 'fallback to no agent type',
+              retryAfterMs: decision.retryAfterMs,
+            };
+          default:
+            return {
+              kind: 'rejected',
+              reason: decision.reason || `wakeup ${decision.status}`,
+              retryAfterMs: decision.retryAfterMs,
+            };
+        }
+      }
+      const {online, workerIds} = await onlineMembers(store, request.targetAgentType);
+      if (online) return {kind: 'online', workerIds, decision: lastDecision};
+    }
+    return {kind: 'timeout', claimedReady};
+  } finally {
+    signal?.removeEventListener('abort', stop);
+    connection.close();
+  }
+}
+
+/** A connection lost while waiting costs a moment, not the wakeup: the decision stays in its stream. */
+async function readOrPause(
+  store: Store,
+  connection: Connection,
+  {executionId, lastId, waitMs}: {executionId: string; lastId: string; waitMs: number},
+): ReturnType<typeof readDecisions> {
+  try {
+    return await readDecisions(store, connection, executionId, lastId, waitMs);
+  } catch (error) {
+    if (!(error instanceof ByError) || !error.retryable) throw error;
+    await sleep(Math.min(waitMs, 200));
+    return {decisions: [], lastId};
+  }
+}

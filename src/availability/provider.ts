@@ -1,0 +1,25 @@
+/** Providers: the code that starts workers when nobody is awake. A provider is a function; everything else is ours. */
+import type {WakeupRequest} from '../protocol/wakeup.js';
+
+/** What a provider says. READY means a worker is, or is about to be, online; the callers check for themselves. */
+export type ProviderDecision =
+  | {readonly status: 'READY'; readonly workerIds?: readonly string[]; readonly reason?: string}
+  | {readonly status: 'STARTING' | 'QUEUED'; readonly reason?: string}
+  | {readonly status: 'REJECTED'; readonly reason: string; readonly retryAfterMs?: number}
+  | {readonly status: 'FAILED'; readonly reason: string; readonly retryAfterMs?: number}
+  | {readonly status: 'FALLBACK'; readonly agentType: string};
+
+export interface ProviderContext {
+  /** Aborted when the caller's time is over: stop trying. */
+  readonly signal: AbortSignal;
+  /** Whether a worker of the asked type is online now. */
+  isOnline(): Promise<boolean>;
+}
+
+export interface Provider {
+  /** Shown in logs and by `by dev`. */
+  readonly name: string;
+  wakeup(request: WakeupRequest, context: ProviderContext): Promise<ProviderDecision>;
+  /** End everything it started. */
+  close?(): Promise<void>;
+}

@@ -1,0 +1,67 @@
+/** Watching one message from its first event to its end. */
+import {isEndOfStream} from '../protocol/events.js';
+import type {ExecutionRecord} from '../protocol/execution.js';
+import {isTerminal} from '../protocol/states.js';
+import {followSession, type SessionItem} from '../store/data-streams.js';
+import {findByMessage} from '../store/executions.js';
+import type {Store} from '../store/store.js';
+
+export interface FollowExecution {
+  readonly sessionId: string;
+  readonly messageId: string;
+  /** Stream id after which to begin. Default `0-0`. */
+  readonly after?: string;
+  readonly signal?: AbortSignal;
+}
+
+/** An execution may end without an event of its own (a refused command, a foreign worker): then its record tells. */
+const RECORD_POLL_MS = 1000;
+
+/**
+ * Events of a session until the message's execution has ended or waits for a person.
+ * @returns the record as it stands then; undefined if there is none or the signal aborted first.
+ */
+export async function* followExecution(
+  store: Store,
+  options: FollowExecution,
+): AsyncGenerator<SessionItem, ExecutionRecord | undefined> {
+  const {sessionId, messageId, signal} = options;
+  const over = new AbortController();
+  const stop = () => over.abort();
+  signal?.addEventListener('abort', stop, {once: true});
+  if (signal?.aborted) stop();
+  const settled = () =>
+    findByMessage(store, sessionId, messageId).then(record => (isSettled(record) ? record : undefined));
+  const poll = setInterval(() => {
+    settled().then(
+      record => {
+        // What is stored by now is read before the end is believed.
+        if (record !== undefined) over.abort();
+      },
+      () => {
+        // Redis is away: the reader knows, and retries or fails.
+      },
+    );
+  }, RECORD_POLL_MS);
+  let last = options.after ?? '0-0';
+  try {
+    for await (const item of followSession(store, sessionId, {after: last, signal: over.signal})) {
+      last = item.id;
+      yield item;
+      if (item.kind === 'event' && isEndOfStream(item.event) && item.event.messageId === messageId) {
+        return await findByMessage(store, sessionId, messageId);
+      }
+    }
+    if (signal?.aborted) return undefined;
+    for await (const item of followSession(store, sessionId, {after: last, untilCaughtUp: true})) yield item;
+    return await settled();
+  } finally {
+    clearInterval(poll);
+    signal?.removeEventListener('abort', stop);
+  }
+}
+
+function isSettled(record: ExecutionRecord | undefined): boolean {
+  if (record === undefined) return true;
+  return isTerminal(record.status) || record.status === 'WAITING_USER';
+}

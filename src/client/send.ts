@@ -1,0 +1,505 @@
+/** Sending: a command is routed by its policy and accepted in one step, or refused with a reason. */
+import {awaitWakeup} from '../availability/await-wakeup.js';
+import {decideRoute} from '../availability/decide-route.js';
+import type {Clock} from '../clock.js';
+import {ByError} from '../errors.js';
+import {isValidId, newExecutionId, newHexUuid, newMessageId, newSessionId, spanIdHex} from '../ids.js';
+import {encodeSendable, hasContent, type AskCommand, type Content} from '../protocol/commands.js';
+import {encodePendingDelivery} from '../protocol/delivery.js';
+import {
+  encodeRecord,
+  newExecutionRecord,
+  type ExecutionRecord,
+  type NewRecord,
+} from '../protocol/execution.js';
+import {createHeader} from '../protocol/header.js';
+import {readFallback, type AvailabilityStatus, type RoutePolicy} from '../protocol/routing.js';
+import {encodeWakeupRequest, type WakeupDecision, type WakeupRequest} from '../protocol/wakeup.js';
+import {routingRecords} from '../store/control-plane.js';
+import {acceptCommand, type Acceptance} from '../store/executions.js';
+import {onlineMembers} from '../store/presence.js';
+import type {Store} from '../store/store.js';
+
+export interface SendRequest {
+  /** Who gets the command. With `workerId` it is still the agent type the worker will act as. */
+  readonly agentType: string;
+  /** Text, or an array of objects (a BaiYing message). Never empty. */
+  readonly content: Content;
+  /** Default: a new session. */
+  readonly sessionId?: string;
+  /** Give your own to make the send idempotent: the same id in a session is accepted once. Default: a new one. */
+  readonly messageId?: string;
+  readonly traceId?: string;
+  readonly parentMessageId?: string;
+  readonly userCode?: string;
+  readonly userName?: string;
+  readonly metadata?: Readonly<Record<string, unknown>>;
+  readonly extraPayload?: Readonly<Record<string, unknown>>;
+  /** What to do when nobody is online. Default FAIL_FAST. */
+  readonly policy?: RoutePolicy;
+  /** Milliseconds WAKE_AND_WAIT waits. Default 30,000. */
+  readonly availabilityTimeoutMs?: number;
+  readonly region?: string;
+  /** Higher goes first among pending deliveries. Default 0. */
+  readonly priority?: number;
+  /** Send to this worker alone. */
+  readonly workerId?: string;
+  readonly signal?: AbortSignal;
+  /** Told what happens on the way, for people who watch. */
+  readonly onProgress?: (progress: SendProgress) => void;
+}
+
+export type SendProgress =
+  | {readonly kind: 'offline'; readonly agentType: string}
+  | {readonly kind: 'wakeup-requested'; readonly executionId: string}
+  | {readonly kind: 'wakeup-decision'; readonly decision: WakeupDecision; readonly elapsedMs: number};
+
+/** What an accepted send is. A refused one is a ByError, whose details carry the same ids. */
+export interface SendResult {
+  readonly status: AvailabilityStatus | 'DIRECT_WORKER';
+  readonly policy: RoutePolicy;
+  readonly targetAgentType: string;
+  /** Differs from the target when a fallback took the command. */
+  readonly selectedAgentType: string;
+  readonly sessionId: string;
+  readonly messageId: string;
+  readonly executionId: string;
+  readonly traceId: string;
+  /** Entry id on the stream the command was put on. '' for a duplicate. */
+  readonly streamId: string;
+  readonly streamName: string;
+  /** This message id had been accepted before: nothing was sent, and this is the execution it got then. */
+  readonly duplicate: boolean;
+  readonly wakeup?: {
+    readonly decision: string;
+    readonly elapsedMs: number;
+    readonly workerIds: readonly string[];
+  };
+}
+
+/** May look at and change a request before it is routed; called in order. */
+export interface Interceptor {
+  beforeSend(request: SendRequest): SendRequest | Promise<SendRequest>;
+}
+
+export interface Sender {
+  readonly store: Store;
+  readonly now: Clock;
+  readonly interceptors: readonly Interceptor[];
+}
+
+/** A request with everything filled in, and the command made from it. */
+interface Draft {
+  readonly request: SendRequest;
+  readonly policy: RoutePolicy;
+  readonly command: AskCommand;
+  readonly executionId: string;
+  readonly freshMessage: boolean;
+}
+
+/**
+ * Send one command.
+ * @throws {ByError} AGENT_TYPE_UNAVAILABLE, AGENT_CIRCUIT_OPEN, TENANT_QUOTA_EXCEEDED, WORKER_NOT_ONLINE when it was
+ *   refused (a FAILED record says so in the session), INVALID_INPUT, MESSAGE_TOO_LARGE, and what Redis answers.
+ */
+export async function send(sender: Sender, original: SendRequest): Promise<SendResult> {
+  let request = original;
+  for (const interceptor of sender.interceptors) request = await interceptor.beforeSend(request);
+  const draft = compose(request, sender.now);
+  if (request.workerId !== undefined) return sendToWorker(sender, draft, request.workerId);
+  return sendToType(sender, draft);
+}
+
+function compose(request: SendRequest, now: Clock): Draft {
+  const {agentType, content} = request;
+  const sessionId = request.sessionId ?? newSessionId();
+  const messageId = request.messageId ?? newMessageId();
+  const traceId = request.traceId ?? newHexUuid();
+  checkId('agent type', agentType);
+  checkId('session id', sessionId);
+  checkId('message id', messageId);
+  checkId('trace id', traceId);
+  if (request.userCode) checkId('user code', request.userCode);
+  if (request.region) checkId('region', request.region);
+  if (request.workerId !== undefined) checkId('worker id', request.workerId);
+  if (!hasContent(content)) {
+    throw new ByError('INVALID_INPUT', 'The content is empty.', {
+      hint: 'Send some text, or a non-empty array of objects.',
+    });
+  }
+  const executionId = newExecutionId();
+  const span = spanIdHex(`${messageId}:client.dispatch`);
+  const command: AskCommand = {
+    action: 'ASK_AGENT',
+    header: createHeader({
+      messageId,
+      sessionId,
+      traceId,
+      targetAgentType: agentType,
+      parentMessageId: request.parentMessageId ?? '',
+      userCode: request.userCode ?? '',
+      userName: request.userName ?? '',
+      metadata: {...request.metadata, by_execution_id: executionId, by_sent_at: now()},
+      traceParentSpanId: span,
+      langfuseParentObservationId: span,
+    }),
+    content,
+    waitForReply: false,
+    extraPayload: {...request.extraPayload},
+  };
+  return {
+    request: {...request, sessionId, messageId, traceId},
+    policy: request.policy ?? 'FAIL_FAST',
+    command,
+    executionId,
+    freshMessage: request.messageId === undefined,
+  };
+}
+
+function checkId(what: string, id: string): void {
+  if (isValidId(id)) return;
+  throw new ByError('INVALID_INPUT', `"${id.slice(0, 80)}" can not be a ${what}.`, {
+    hint: `Use letters, digits and . _ : @ - (at most 128, beginning with a letter or digit).`,
+  });
+}
+
+type RecordFields = Pick<NewRecord, 'streamName' | 'refusal'> & {
+  readonly status: string;
+  readonly selectedAgentType?: string;
+};
+
+function acceptance(draft: Draft, now: number, over: Partial<Acceptance>, fields: RecordFields): Acceptance {
+  const {header} = draft.command;
+  const record = newExecutionRecord({
+    executionId: draft.executionId,
+    messageId: header.messageId,
+    sessionId: header.sessionId,
+    traceId: header.traceId,
+    parentMessageId: header.parentMessageId,
+    sourceAgentType: 'client',
+    targetAgentType: header.targetAgentType,
+    streamName: fields.streamName,
+    now,
+    route: {
+      policy: draft.policy,
+      status: fields.status,
+      ...(fields.selectedAgentType === undefined ? {} : {selectedAgentType: fields.selectedAgentType}),
+      ...(fields.refusal ? {errorCode: fields.refusal.errorCode, error: fields.refusal.errorMessage} : {}),
+    },
+    ...(fields.refusal ? {refusal: fields.refusal} : {}),
+  });
+  return {
+    sessionId: header.sessionId,
+    executionId: draft.executionId,
+    messageId: header.messageId,
+    record: encodeRecord(record),
+    agentType: header.targetAgentType,
+    userCode: header.userCode,
+    check: {kind: 'none'},
+    gate: false,
+    fresh: draft.freshMessage,
+    writes: [],
+    ...over,
+  };
+}
+
+async function sendToType(sender: Sender, draft: Draft): Promise<SendResult> {
+  const {store} = sender;
+  const agentType = draft.command.header.targetAgentType;
+  const stream = store.keys.ctrlStream(agentType);
+  const document = encodeSendable(draft.command);
+  const check = draft.policy === 'SEND_ANYWAY' ? ({kind: 'none'} as const) : ({kind: 'type'} as const);
+  const deliver = (gate: boolean, status: AvailabilityStatus) =>
+    acceptCommand(
+      store,
+      acceptance(
+        draft,
+        sender.now(),
+        {check, gate, writes: [{stream, document}]},
+        {streamName: stream, status},
+      ),
+      draft.request.signal,
+    );
+
+  const outcome = await deliver(true, 'DELIVER_NOW');
+  if (outcome.kind === 'accepted') return accepted(draft, 'DELIVER_NOW', stream, outcome.entryIds[0]);
+  if (outcome.kind === 'duplicate') return duplicate(draft, outcome.executionId, outcome.record);
+
+  const {circuit, quota, fallback} = await routingRecords(store, agentType, draft.command.header.userCode);
+  const fallbackType = readFallback(fallback);
+  const fallbackOnline =
+    !outcome.online && isValidId(fallbackType) && (await onlineMembers(store, fallbackType)).online;
+  const step = decideRoute(
+    {
+      circuit: circuit ?? outcome.circuit,
+      quota: quota ?? outcome.quota,
+      fallback,
+      online: outcome.online,
+      fallbackOnline,
+    },
+    draft.policy,
+  );
+  switch (step.kind) {
+    case 'deliver': {
+      const again = await deliver(false, 'DELIVER_NOW');
+      if (again.kind === 'accepted') return accepted(draft, 'DELIVER_NOW', stream, again.entryIds[0]);
+      if (again.kind === 'duplicate') return duplicate(draft, again.executionId, again.record);
+      return refuse(sender, draft, 'AGENT_TYPE_UNAVAILABLE', '');
+    }
+    case 'deliver-to':
+      return deliverToFallback(sender, draft, step.agentType);
+    case 'queue':
+      return queue(sender, draft, document, step.wake);
+    case 'wake-and-wait':
+      draft.request.onProgress?.({kind: 'offline', agentType});
+      return wakeAndDeliver(sender, draft, document, deliver);
+    case 'reject':
+      return refuse(sender, draft, step.code, step.reason);
+  }
+}
+
+type Deliver = (gate: boolean, status: AvailabilityStatus) => ReturnType<typeof acceptCommand>;
+
+async function wakeAndDeliver(
+  sender: Sender,
+  draft: Draft,
+  document: string,
+  deliver: Deliver,
+): Promise<SendResult> {
+  const {store} = sender;
+  const {request} = draft;
+  const agentType = draft.command.header.targetAgentType;
+  const startedAt = sender.now();
+  const wakeup = wakeupRequest(draft, document);
+  request.onProgress?.({kind: 'wakeup-requested', executionId: draft.executionId});
+  const outcome = await awaitWakeup(store, wakeup, {
+    ...(request.signal ? {signal: request.signal} : {}),
+    onDecision: decision =>
+      request.onProgress?.({kind: 'wakeup-decision', decision, elapsedMs: sender.now() - startedAt}),
+  });
+  const elapsedMs = sender.now() - startedAt;
+  switch (outcome.kind) {
+    case 'online': {
+      const delivered = await deliver(false, 'WAIT_AND_DELIVER');
+      const stream = store.keys.ctrlStream(agentType);
+      const facts = {decision: outcome.decision, elapsedMs, workerIds: outcome.workerIds};
+      if (delivered.kind === 'accepted') {
+        return {...accepted(draft, 'WAIT_AND_DELIVER', stream, delivered.entryIds[0]), wakeup: facts};
+      }
+      if (delivered.kind === 'duplicate') return duplicate(draft, delivered.executionId, delivered.record);
+      return refuse(
+        sender,
+        draft,
+        'AGENT_TYPE_UNAVAILABLE',
+        'the worker left again before the command was delivered',
+      );
+    }
+    case 'fallback':
+      if (!isValidId(outcome.agentType))
+        return refuse(sender, draft, 'AGENT_TYPE_UNAVAILABLE', 'fallback to an invalid agent type');
+      return deliverToFallback(sender, draft, outcome.agentType);
+    case 'rejected':
+      return refuse(sender, draft, 'AGENT_TYPE_UNAVAILABLE', outcome.reason, outcome.retryAfterMs);
+    case 'timeout':
+      return refuse(
+        sender,
+        draft,
+        'AGENT_TYPE_UNAVAILABLE',
+        outcome.claimedReady
+          ? `the provider said READY, but no worker came online within ${wakeup.timeoutMs} ms`
+          : `no worker came online within ${wakeup.timeoutMs} ms`,
+      );
+  }
+}
+
+function wakeupRequest(draft: Draft, document: string): WakeupRequest {
+  const {header} = draft.command;
+  return {
+    executionId: draft.executionId,
+    targetAgentType: header.targetAgentType,
+    sessionId: header.sessionId,
+    traceId: header.traceId,
+    messageId: header.messageId,
+    source: 'client',
+    policy: draft.policy,
+    timeoutMs: draft.request.availabilityTimeoutMs ?? 30_000,
+    userCode: header.userCode,
+    region: draft.request.region ?? '',
+    priority: draft.request.priority ?? 0,
+    metadata: {},
+    commandPayload: JSON.parse(document) as Record<string, unknown>,
+  };
+}
+
+async function queue(sender: Sender, draft: Draft, document: string, wake: boolean): Promise<SendResult> {
+  const {store} = sender;
+  const {header} = draft.command;
+  const stream = store.keys.deliveryPending();
+  const pending = encodePendingDelivery({
+    executionId: draft.executionId,
+    messageId: header.messageId,
+    sessionId: header.sessionId,
+    traceId: header.traceId,
+    targetAgentType: header.targetAgentType,
+    deliveryStream: store.keys.ctrlStream(header.targetAgentType),
+    commandPayload: JSON.parse(document) as Record<string, unknown>,
+    userCode: header.userCode,
+    region: draft.request.region ?? '',
+    priority: draft.request.priority ?? 0,
+    metadata: {},
+  });
+  const wakeWrites = wake
+    ? [{stream: store.keys.wakeup(), document: encodeWakeupRequest(wakeupRequest(draft, document))}]
+    : [];
+  const outcome = await acceptCommand(
+    store,
+    acceptance(
+      draft,
+      sender.now(),
+      {writes: [{stream, document: pending}, ...wakeWrites]},
+      {streamName: stream, status: 'QUEUE_PENDING'},
+    ),
+    draft.request.signal,
+  );
+  if (outcome.kind === 'accepted') return accepted(draft, 'QUEUE_PENDING', stream, outcome.entryIds[0]);
+  if (outcome.kind === 'duplicate') return duplicate(draft, outcome.executionId, outcome.record);
+  throw new TypeError('an unchecked acceptance was not decided');
+}
+
+async function deliverToFallback(sender: Sender, draft: Draft, selected: string): Promise<SendResult> {
+  const {store} = sender;
+  const stream = store.keys.ctrlStream(selected);
+  const command: AskCommand = {
+    ...draft.command,
+    header: {...draft.command.header, targetAgentType: selected},
+  };
+  const outcome = await acceptCommand(
+    store,
+    acceptance(
+      {...draft, command},
+      sender.now(),
+      {check: {kind: 'type'}, writes: [{stream, document: encodeSendable(command)}]},
+      {streamName: stream, status: 'FALLBACK_TO_OTHER_AGENT_TYPE', selectedAgentType: selected},
+    ),
+    draft.request.signal,
+  );
+  if (outcome.kind === 'accepted') {
+    return {
+      ...accepted(draft, 'FALLBACK_TO_OTHER_AGENT_TYPE', stream, outcome.entryIds[0]),
+      selectedAgentType: selected,
+    };
+  }
+  if (outcome.kind === 'duplicate') return duplicate(draft, outcome.executionId, outcome.record);
+  return refuse(
+    sender,
+    draft,
+    'AGENT_TYPE_UNAVAILABLE',
+    `neither it nor its fallback "${selected}" is online`,
+  );
+}
+
+async function sendToWorker(sender: Sender, draft: Draft, workerId: string): Promise<SendResult> {
+  const {store} = sender;
+  const stream = store.keys.workerCtrlStream(workerId);
+  const outcome = await acceptCommand(
+    store,
+    acceptance(
+      draft,
+      sender.now(),
+      {
+        check: draft.policy === 'SEND_ANYWAY' ? {kind: 'none'} : {kind: 'worker', workerId},
+        writes: [{stream, document: encodeSendable(draft.command)}],
+      },
+      {streamName: stream, status: 'DIRECT_WORKER'},
+    ),
+    draft.request.signal,
+  );
+  if (outcome.kind === 'accepted') return accepted(draft, 'DIRECT_WORKER', stream, outcome.entryIds[0]);
+  if (outcome.kind === 'duplicate') return duplicate(draft, outcome.executionId, outcome.record);
+  return refuse(sender, draft, 'WORKER_NOT_ONLINE', `worker "${workerId}" has no lease`);
+}
+
+function accepted(draft: Draft, status: SendResult['status'], streamName: string, streamId = ''): SendResult {
+  const {header} = draft.command;
+  return {
+    status,
+    policy: draft.policy,
+    targetAgentType: header.targetAgentType,
+    selectedAgentType: header.targetAgentType,
+    sessionId: header.sessionId,
+    messageId: header.messageId,
+    executionId: draft.executionId,
+    traceId: header.traceId,
+    streamId,
+    streamName,
+    duplicate: false,
+  };
+}
+
+function duplicate(draft: Draft, executionId: string, record: ExecutionRecord | undefined): SendResult {
+  return {
+    ...accepted(draft, 'DELIVER_NOW', record?.streamName ?? ''),
+    executionId,
+    traceId: record?.traceId ?? draft.command.header.traceId,
+    duplicate: true,
+  };
+}
+
+/** Record the refusal in the session, then say it. */
+async function refuse(
+  sender: Sender,
+  draft: Draft,
+  code: 'AGENT_TYPE_UNAVAILABLE' | 'AGENT_CIRCUIT_OPEN' | 'TENANT_QUOTA_EXCEEDED' | 'WORKER_NOT_ONLINE',
+  reason: string,
+  retryAfterMs: number | null = null,
+): Promise<never> {
+  const agentType = draft.command.header.targetAgentType;
+  const {message, hint} = refusalText(code, agentType, draft.policy, reason);
+  await acceptCommand(
+    sender.store,
+    acceptance(
+      draft,
+      sender.now(),
+      {},
+      {streamName: '', status: 'REJECT', refusal: {errorCode: code, errorMessage: message}},
+    ),
+  );
+  const {sessionId, messageId, traceId} = draft.command.header;
+  throw new ByError(code, message, {
+    hint,
+    details: {
+      agentType,
+      policy: draft.policy,
+      sessionId,
+      messageId,
+      executionId: draft.executionId,
+      traceId,
+      retryAfterMs,
+    },
+  });
+}
+
+function refusalText(
+  code: string,
+  agentType: string,
+  policy: string,
+  reason: string,
+): {message: string; hint: string} {
+  const because = reason === '' ? '' : `: ${reason}`;
+  switch (code) {
+    case 'AGENT_CIRCUIT_OPEN':
+      return {
+        message: `The circuit of "${agentType}" is open${because}.`,
+        hint: 'Nothing is sent to it until somebody closes the circuit.',
+      };
+    case 'TENANT_QUOTA_EXCEEDED':
+      return {message: `This user's quota is used up${because}.`, hint: 'Wait for it to renew, or raise it.'};
+    case 'WORKER_NOT_ONLINE':
+      return {message: `Nothing was sent${because}.`, hint: 'Run `by worker list` to see who is online.'};
+    default:
+      return {
+        message: `No worker is online for "${agentType}" (policy ${policy.toLowerCase().replaceAll('_', '-')})${because}.`,
+        hint: 'Start one with `by worker run`, or send with --policy wake-and-wait or queue-only.',
+      };
+  }
+}

@@ -1,0 +1,99 @@
+/** Where Redis is: the first source that says so wins, and is named, so that nobody wonders. cli.md §2.4. */
+import {ByError} from '../errors.js';
+import {selectKeySchema, type KeySchema} from '../protocol/keys.js';
+
+export interface ConnectionSettings {
+  /** May hold a password: never print it. */
+  readonly url: string;
+  readonly keySchema: KeySchema;
+  /** Where the URL came from, for people. */
+  readonly source: string;
+}
+
+export interface ConnectionSources {
+  readonly flagUrl?: string | undefined;
+  /** From standard input; goes into whatever URL is chosen. */
+  readonly password?: string | undefined;
+  readonly flagKeySchema?: KeySchema | undefined;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** `redisUrl` of the project's by.config. */
+  readonly configUrl?: string | undefined;
+  readonly configKeySchema?: KeySchema | undefined;
+  /** Address of a running `by dev` in this project. */
+  readonly devUrl?: string | undefined;
+}
+
+/**
+ * Choose the connection: flag, BY_REDIS_URL, the SDKs' variables, the project's config, a running `by dev`, localhost.
+ * @throws {ByError} INVALID_CONFIG for what is no Redis URL, KEY_SCHEMA for an unknown schema.
+ */
+export function resolveConnection(sources: ConnectionSources): ConnectionSettings {
+  const {env} = sources;
+  const cluster = env['REDIS_CLUSTER_HOST'] || env['REDIS_CLUSTER_NODES'];
+  const candidates: readonly (readonly [string | undefined, string])[] = [
+    [sources.flagUrl, '--redis-url'],
+    [env['BY_REDIS_URL'], 'BY_REDIS_URL'],
+    [env['BYAI_REDIS_URL'], 'BYAI_REDIS_URL'],
+    [env['REDIS_URL'], 'REDIS_URL'],
+  ];
+  const chosen = candidates.find(([url]) => url !== undefined && url !== '');
+  if (!chosen && (cluster || env['REDIS_MODE'] === 'cluster')) {
+    throw new ByError(
+      'KEY_SCHEMA',
+      'The environment names a Redis Cluster, which this version does not speak to.',
+      {
+        hint: 'Name a single server with --redis-url or BY_REDIS_URL.',
+      },
+    );
+  }
+  const [url, source] = chosen ?? hostVariables(env) ?? laterSources(sources);
+  return {
+    url: checkUrl(withPassword(url ?? '', sources.password), source),
+    keySchema: sources.flagKeySchema ?? schemaFromEnv(env) ?? sources.configKeySchema ?? 'v1',
+    source,
+  };
+}
+
+function schemaFromEnv(env: ConnectionSources['env']): KeySchema | undefined {
+  return env['REDIS_KEY_SCHEMA_VERSION'] ? selectKeySchema(env) : undefined;
+}
+
+function laterSources(sources: ConnectionSources): readonly [string, string] {
+  if (sources.configUrl) return [sources.configUrl, 'by.config'];
+  if (sources.devUrl) return [sources.devUrl, 'by dev'];
+  return ['redis://localhost:6379/0', 'default'];
+}
+
+/** The SDKs' REDIS_HOST, REDIS_PORT and so on: spec §0.3. */
+function hostVariables(env: ConnectionSources['env']): readonly [string, string] | undefined {
+  const host = env['REDIS_HOST'];
+  if (!host) return undefined;
+  const url = new URL('redis://localhost:6379/0');
+  url.hostname = host;
+  url.port = env['REDIS_PORT'] || '6379';
+  url.pathname = `/${env['REDIS_DATABASE'] || env['REDIS_DB'] || '0'}`;
+  if (env['REDIS_USERNAME']) url.username = env['REDIS_USERNAME'];
+  if (env['REDIS_PASSWORD']) url.password = encodeURIComponent(env['REDIS_PASSWORD']);
+  return [url.href, 'REDIS_HOST'];
+}
+
+function withPassword(url: string, password: string | undefined): string {
+  if (password === undefined) return url;
+  const parsed = parse(url);
+  if (parsed === undefined) return url;
+  parsed.password = encodeURIComponent(password);
+  return parsed.href;
+}
+
+function checkUrl(url: string, source: string): string {
+  const parsed = parse(url);
+  if (parsed && (parsed.protocol === 'redis:' || parsed.protocol === 'rediss:')) return url;
+  // The value may hold a password, so it is not repeated.
+  throw new ByError('INVALID_CONFIG', `The address from ${source} is no Redis URL.`, {
+    hint: 'Write it as redis://host:port/database, or rediss:// for TLS.',
+  });
+}
+
+function parse(url: string): URL | undefined {
+  return URL.canParse(url) ? new URL(url) : undefined;
+}

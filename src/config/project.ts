@@ -1,0 +1,86 @@
+/** A project's by.config file: what it may say, and how it is read. */
+import {readFile} from 'node:fs/promises';
+import {dirname} from 'node:path';
+import {z} from 'zod';
+import {ByError, messageOf} from '../errors.js';
+import {ID_PATTERN} from '../ids.js';
+import {findProjectFile} from './find-project.js';
+import {importModule} from './import-module.js';
+
+const Id = z.string().regex(ID_PATTERN, 'letters, digits and . _ : @ - only');
+
+export const ProjectConfig = z.strictObject({
+  /** Without a password: that belongs in BY_REDIS_URL. */
+  redisUrl: z.string().optional(),
+  keySchema: z.literal(['v1', 'v2']).optional(),
+  workers: z
+    .array(
+      z.strictObject({
+        /** File that exports the agents, relative to the config file. */
+        entry: z.string().min(1),
+        /** What it serves, so that a provider knows whom to start without loading it. */
+        agentTypes: z.array(Id).min(1),
+        /** Executions at once. Default 50. */
+        concurrency: z.int().positive().optional(),
+        /** Default: made from the entry. */
+        workerId: Id.optional(),
+      }),
+    )
+    .default([]),
+});
+export type ProjectConfig = z.output<typeof ProjectConfig>;
+
+/** For by.config.ts: gives the editor the types; the check is made when the file is loaded. */
+export function defineConfig(config: z.input<typeof ProjectConfig>): z.input<typeof ProjectConfig> {
+  return config;
+}
+
+export interface Project {
+  /** Folder of the config file. */
+  readonly dir: string;
+  readonly file: string;
+  readonly config: ProjectConfig;
+}
+
+/**
+ * Read the project's config. A code file is run: it is the user's own.
+ * @returns undefined if there is none.
+ * @throws {ByError} INVALID_CONFIG, naming file and place.
+ */
+export async function loadProject(from: string): Promise<Project | undefined> {
+  const file = findProjectFile(from);
+  if (file === undefined) return undefined;
+  const raw = file.endsWith('.json') ? await readJson(file) : await importDefault(file);
+  const parsed = ProjectConfig.safeParse(raw);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    const place = issue?.path.length ? ` at ${issue.path.join('.')}` : '';
+    throw new ByError('INVALID_CONFIG', `${file}${place}: ${issue?.message ?? 'is not valid'}`, {
+      hint: 'Correct the file; docs/configuration.md lists what it may hold.',
+    });
+  }
+  return {dir: dirname(file), file, config: parsed.data};
+}
+
+async function readJson(file: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(file, 'utf8')) as unknown;
+  } catch (error) {
+    throw new ByError('INVALID_CONFIG', `${file}: ${messageOf(error)}`, {
+      hint: 'Correct the file.',
+      cause: error,
+    });
+  }
+}
+
+async function importDefault(file: string): Promise<unknown> {
+  try {
+    const module = await importModule(file);
+    return module['default'];
+  } catch (error) {
+    throw new ByError('INVALID_CONFIG', `${file} can not be loaded: ${messageOf(error)}`, {
+      hint: 'Correct the file; run with --verbose for the whole error.',
+      cause: error,
+    });
+  }
+}

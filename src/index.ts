@@ -1,0 +1,28 @@
+/** by-toolkit: agents on Redis. What a program may use, name by name. */
+export {defineAgent, GatewayWorker, type Agent, type AgentDefinition, type Ask} from './worker/agent.js';
+export type {AgentContext} from './worker/context.js';
+export {startWorker, type WorkerEnd, type WorkerHandle, type WorkerOptions} from './worker/runner.js';
+export {runWorker, type RunWorkerOptions} from './worker/run-worker.js';
+
+export {createClient, GatewayClient, type ClientOptions} from './client/client.js';
+export type {Interceptor, SendProgress, SendRequest, SendResult} from './client/send.js';
+export type {CancelRequest, CancelResult} from './client/cancel.js';
+export {followExecution, type FollowExecution} from './client/follow-execution.js';
+export type {FollowOptions, SessionItem} from './store/data-streams.js';
+
+export {startManager, type ManagerHandle, type ManagerOptions} from './availability/manager.js';
+export type {Provider, ProviderContext, ProviderDecision} from './availability/provider.js';
+export {mockProvider, parseMockMode, type MockMode, type MockOptions} from './availability/mock-provider.js';
+export {ProcessPool, type ProcessPoolOptions, type StartCommand} from './availability/process-pool.js';
+export {processProvider, type ProcessProviderOptions} from './availability/process-provider.js';
+
+export {openStore, type Store, type StoreOptions} from './store/store.js';
+export {defineConfig, type ProjectConfig} from './config/project.js';
+export {ByError, type ErrorCode} from './errors.js';
+export {createLogger, silentLogger, type Logger, type LogLevel} from './log.js';
+
+export type {AskCommand, Command, Content, CustomCommand, ResumeCommand} from './protocol/commands.js';
+export type {DataEvent} from './protocol/events.js';
+export type {ExecutionRecord} from './protocol/execution.js';
+export type {RoutePolicy} from './protocol/routing.js';
+export type {WakeupDecision, WakeupRequest} from './protocol/wakeup.js';

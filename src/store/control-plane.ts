@@ -1,0 +1,285 @@
+/** The control plane's keys: wakeups and their decisions, pending deliveries, circuits, quotas, fallbacks. */
+import {
+  decodeWakeupDecision,
+  encodeWakeupDecision,
+  encodeWakeupRequest,
+  type WakeupDecision,
+  type WakeupRequest,
+} from '../protocol/wakeup.js';
+import {parseUntrusted} from '../protocol/limits.js';
+import {TERMINAL_STATES} from '../protocol/states.js';
+import type {Connection} from './connection.js';
+import {streamReply, type ControlEntry} from './control-streams.js';
+import {defineScript, flag, integer} from './script.js';
+import type {Store} from './store.js';
+
+/** Consumer group in which managers share the streams that routers write to. */
+export const MANAGER_GROUP = 'by_managers';
+/** How long one wakeup stands for all requests of its type, user and region: spec §7.6. */
+const DEDUPE_TTL_S = 30;
+/** Result streams outlive every waiter; java uses the same: spec §2. */
+const RESULT_TTL_S = 300;
+
+/** Ask for workers. Not repeated by itself: a second request is harmless but not free. */
+export async function requestWakeup(store: Store, request: WakeupRequest): Promise<void> {
+  await store.commands.run(
+    redis => redis.xadd(store.keys.wakeup(), '*', 'data', encodeWakeupRequest(request)),
+    {
+      retryForMs: 2000,
+    },
+  );
+}
+
+/**
+ * Wait for decisions on a wakeup.
+ * @returns decisions in order and the id to go on from; none if `blockMs` passed.
+ */
+export async function readDecisions(
+  store: Store,
+  connection: Connection,
+  executionId: string,
+  after: string,
+  blockMs: number,
+): Promise<{readonly decisions: readonly WakeupDecision[]; readonly lastId: string}> {
+  const stream = store.keys.wakeupResult(executionId);
+  const reply = await connection.run(
+    redis =>
+      redis.callBuffer(
+        'XREAD',
+        'COUNT',
+        '10',
+        'BLOCK',
+        String(Math.max(1, blockMs)),
+        'STREAMS',
+        stream,
+        after,
+      ),
+    {timeoutMs: blockMs + 2000},
+  );
+  const decisions: WakeupDecision[] = [];
+  let lastId = after;
+  for (const entry of streamReply(reply)) {
+    lastId = entry.id;
+    if (entry.data === undefined) continue;
+    try {
+      decisions.push(decodeWakeupDecision(parseUntrusted(entry.data)));
+    } catch {
+      // Whoever wrote it, it is no decision; the waiter's own deadline and the online check remain.
+    }
+  }
+  return {decisions, lastId};
+}
+
+const joinScript = defineScript({
+  file: 'join-wakeup.lua',
+  keys: ['dedupe', 'waiters'],
+  args: ['executionId', 'nowMs', 'dedupeTtlS', 'waitersTtlS'],
+  reply: raw => (raw === 'lead' ? 'lead' : 'join'),
+});
+
+/** @returns 'lead' if the caller must carry the wakeup out, 'join' if its answer will come from another. */
+export function joinWakeup(store: Store, request: WakeupRequest, nowMs: number): Promise<'lead' | 'join'> {
+  const {keys} = store;
+  const {targetAgentType, userCode, region} = request;
+  return joinScript(
+    store.commands,
+    {
+      keys: {
+        dedupe: keys.wakeupDedupe(targetAgentType, userCode, region),
+        waiters: keys.wakeupWaiters(targetAgentType, userCode, region),
+      },
+      args: {executionId: request.executionId, nowMs, dedupeTtlS: DEDUPE_TTL_S, waitersTtlS: RESULT_TTL_S},
+    },
+    {retryForMs: 10_000},
+  );
+}
+
+const decideScript = defineScript({
+  file: 'decide-wakeup.lua',
+  keys: ['dedupe', 'waiters'],
+  args: ['executionId', 'decision', 'prefix', 'suffix', 'ttlS', 'final'],
+  reply: integer,
+});
+
+/**
+ * Tell everybody who waits for this wakeup.
+ * @param final false for progress (STARTING): the wakeup goes on.
+ * @returns how many were told.
+ */
+export function decideWakeup(
+  store: Store,
+  request: WakeupRequest,
+  decision: WakeupDecision,
+  final: boolean,
+): Promise<number> {
+  const {keys} = store;
+  const {targetAgentType, userCode, region} = request;
+  const [prefix = '', suffix = ''] = keys.wakeupResult('\0').split('\0');
+  return decideScript(
+    store.commands,
+    {
+      keys: {
+        dedupe: keys.wakeupDedupe(targetAgentType, userCode, region),
+        waiters: keys.wakeupWaiters(targetAgentType, userCode, region),
+      },
+      args: {
+        executionId: request.executionId,
+        decision: encodeWakeupDecision({...decision, executionId: '@execution_id@'}),
+        prefix,
+        suffix,
+        ttlS: RESULT_TTL_S,
+        final: final ? '1' : '0',
+      },
+    },
+    {retryForMs: 10_000},
+  );
+}
+
+const takePendingScript = defineScript({
+  file: 'take-pending.lua',
+  keys: ['pending', 'queue', 'payloads', 'types'],
+  args: ['group', 'entry', 'document', 'score', 'agentType'],
+  reply: flag,
+});
+
+/** Take a pending delivery from the shared stream into its agent type's queue; lower score goes first. */
+export function takePending(
+  store: Store,
+  delivery: {
+    readonly entryId: string;
+    readonly document: string;
+    readonly score: number;
+    readonly agentType: string;
+  },
+): Promise<boolean> {
+  const {keys} = store;
+  return takePendingScript(
+    store.commands,
+    {
+      keys: {
+        pending: keys.deliveryPending(),
+        queue: keys.pendingQueue(delivery.agentType),
+        payloads: keys.pendingPayloads(delivery.agentType),
+        types: keys.pendingTypes(),
+      },
+      args: {
+        group: MANAGER_GROUP,
+        entry: delivery.entryId,
+        document: delivery.document,
+        score: delivery.score,
+        agentType: delivery.agentType,
+      },
+    },
+    {retryForMs: 10_000},
+  );
+}
+
+/** Agent types for which something waits. */
+export function pendingTypes(store: Store): Promise<string[]> {
+  return store.commands.run(redis => redis.smembers(store.keys.pendingTypes()), {retryForMs: 5000});
+}
+
+/** The next deliveries of an agent type, best first. */
+export async function nextPending(
+  store: Store,
+  agentType: string,
+  count: number,
+): Promise<{readonly entryId: string; readonly document: string | null}[]> {
+  const {keys} = store;
+  return store.commands.run(
+    async redis => {
+      const ids = await redis.zrange(keys.pendingQueue(agentType), 0, String(count - 1));
+      if (ids.length === 0) return [];
+      const documents = await redis.hmget(keys.pendingPayloads(agentType), ...ids);
+      return ids.map((entryId, i) => ({entryId, document: documents[i] ?? null}));
+    },
+    {retryForMs: 5000},
+  );
+}
+
+const releaseScript = defineScript({
+  file: 'release-pending.lua',
+  keys: ['queue', 'payloads', 'types', 'target', 'registry'],
+  args: ['entry', 'document', 'agentType', 'executionId', 'terminal', 'patch'],
+  reply: raw => (raw === 'released' || raw === 'ended' ? raw : 'gone'),
+});
+
+/** Release one delivery, exactly once whoever else tries. */
+export function releasePending(
+  store: Store,
+  release: {
+    readonly agentType: string;
+    readonly entryId: string;
+    /** Stream and document to write; absent to drop the delivery. */
+    readonly write?: {readonly stream: string; readonly document: string};
+    readonly sessionId: string;
+    readonly executionId: string;
+    /** Record fields in wire names. */
+    readonly patch?: Readonly<Record<string, unknown>>;
+  },
+): Promise<'released' | 'gone' | 'ended'> {
+  const {keys} = store;
+  return releaseScript(
+    store.commands,
+    {
+      keys: {
+        queue: keys.pendingQueue(release.agentType),
+        payloads: keys.pendingPayloads(release.agentType),
+        types: keys.pendingTypes(),
+        target: release.write?.stream ?? keys.ctrlStream(release.agentType),
+        registry: keys.sessionRegistry(release.sessionId),
+      },
+      args: {
+        entry: release.entryId,
+        document: release.write?.document ?? '',
+        agentType: release.agentType,
+        executionId: release.executionId,
+        terminal: JSON.stringify([...TERMINAL_STATES]),
+        patch: release.patch ? JSON.stringify(release.patch) : '',
+      },
+    },
+    {retryForMs: 10_000},
+  );
+}
+
+/** The operator's records about an agent type and a user, as they are stored. */
+export async function routingRecords(
+  store: Store,
+  agentType: string,
+  userCode: string,
+): Promise<{
+  readonly circuit: string | null;
+  readonly quota: string | null;
+  readonly fallback: string | null;
+}> {
+  const {keys} = store;
+  const wanted = [
+    keys.circuit(agentType),
+    keys.fallback(agentType),
+    ...(userCode === '' ? [] : [keys.userQuota(userCode)]),
+  ];
+  const [circuit = null, fallback = null, quota = null] = await store.commands.run(
+    redis => redis.mget(...wanted),
+    {
+      retryForMs: 5000,
+    },
+  );
+  return {circuit, quota, fallback};
+}
+
+/** Entries of a management stream that another manager took and did not settle for `idleMs`. */
+export async function claimStale(
+  store: Store,
+  stream: string,
+  managerId: string,
+  idleMs: number,
+): Promise<ControlEntry[]> {
+  const reply = await store.commands.run(
+    redis =>
+      redis.callBuffer('XAUTOCLAIM', stream, MANAGER_GROUP, managerId, String(idleMs), '0', 'COUNT', '50'),
+    {retryForMs: 5000},
+  );
+  // The second element holds the entries; the third the ids whose entries are gone, which XAUTOCLAIM settles itself.
+  const rows: unknown = Array.isArray(reply) ? reply[1] : [];
+  return streamReply([[Buffer.from(stream), rows]]);
+}

@@ -1,0 +1,206 @@
+/** Control streams: where commands wait for workers. Read with a consumer group, settled by ack and delete. */
+import {messageOf} from '../errors.js';
+import type {Connection} from './connection.js';
+import {defineScript} from './script.js';
+import type {Store} from './store.js';
+
+export interface ControlEntry {
+  readonly stream: string;
+  readonly id: string;
+  /** The field `data` as it came, undecoded; undefined if the entry has none. */
+  readonly data: Buffer | undefined;
+}
+
+export interface GroupFacts {
+  readonly name: string;
+  readonly consumers: number;
+  readonly pending: number;
+  /** Entries not delivered yet; null where the server can not tell. */
+  readonly lag: number | null;
+  readonly lastDeliveredId: string;
+}
+
+/** Create the group at the start of the stream, so that commands sent before the first worker are delivered. */
+export async function ensureGroup(store: Store, stream: string, group: string): Promise<void> {
+  await store.commands.run(
+    async redis => {
+      try {
+        await redis.xgroup('CREATE', stream, group, '0', 'MKSTREAM');
+      } catch (error) {
+        if (!messageOf(error).startsWith('BUSYGROUP')) throw error;
+      }
+    },
+    {retryForMs: 5000},
+  );
+}
+
+export interface ReadRequest {
+  readonly streams: readonly string[];
+  readonly group: string;
+  readonly consumer: string;
+  /** Most entries from each stream. */
+  readonly count: number;
+  /** Milliseconds to wait for the first entry. */
+  readonly blockMs: number;
+}
+
+/** Blocked reads get this much longer than they asked for before their connection counts as dead. */
+const BLOCK_GRACE_MS = 2000;
+
+/**
+ * Read entries nobody has read before. Values stay bytes: one entry that is not UTF-8 must not spoil its neighbours.
+ * A group that vanished (FLUSHALL, a restore) is created again, and nothing is returned.
+ */
+export async function readNew(
+  store: Store,
+  connection: Connection,
+  request: ReadRequest,
+): Promise<ControlEntry[]> {
+  const {streams, group, consumer, count, blockMs} = request;
+  try {
+    const reply = await connection.run(
+      redis =>
+        redis.callBuffer(
+          'XREADGROUP', 'GROUP', group, consumer, 'COUNT', String(count), 'BLOCK', String(Math.max(1, blockMs)), 'STREAMS',
+          ...streams, ...streams.map(() => '>'),
+        ), // prettier-ignore
+      {timeoutMs: blockMs + BLOCK_GRACE_MS},
+    );
+    return streamReply(reply);
+  } catch (error) {
+    if (!messageOf(error).startsWith('NOGROUP') && !messageOf(error).startsWith('UNBLOCKED')) throw error;
+    for (const stream of streams) await ensureGroup(store, stream, group);
+    return [];
+  }
+}
+
+/** Both reply shapes: RESP3 gives pairs flattened in one array (or a Map), RESP2 an array of pairs. */
+export function streamReply(reply: unknown): ControlEntry[] {
+  const entries: ControlEntry[] = [];
+  for (const [name, rows] of streamPairs(reply)) {
+    if (!Array.isArray(rows)) continue;
+    for (const row of rows as unknown[]) {
+      if (!Array.isArray(row)) continue;
+      const [id, fields] = row as unknown[];
+      entries.push({stream: text(name), id: text(id), data: dataField(fields)});
+    }
+  }
+  return entries;
+}
+
+function streamPairs(reply: unknown): [unknown, unknown][] {
+  if (reply instanceof Map) return [...reply.entries()];
+  if (!Array.isArray(reply)) return [];
+  const items = reply as unknown[];
+  if (items.every(item => Array.isArray(item) && item.length === 2)) return items as [unknown, unknown][];
+  const pairs: [unknown, unknown][] = [];
+  for (let i = 0; i + 1 < items.length; i += 2) pairs.push([items[i], items[i + 1]]);
+  return pairs;
+}
+
+function dataField(fields: unknown): Buffer | undefined {
+  if (!Array.isArray(fields)) return undefined;
+  for (let i = 0; i + 1 < fields.length; i += 2) {
+    const value: unknown = fields[i + 1];
+    if (text(fields[i]) === 'data') return Buffer.isBuffer(value) ? value : Buffer.from(text(value));
+  }
+  return undefined;
+}
+
+const text = (value: unknown): string =>
+  Buffer.isBuffer(value) ? value.toString('utf8') : typeof value === 'string' ? value : '';
+
+/** Acknowledge an entry that needs nothing else. */
+export async function settle(
+  store: Store,
+  group: string,
+  entry: ControlEntry,
+  deleteEntry: boolean,
+): Promise<void> {
+  await store.commands.run(
+    async redis => {
+      const pipeline = redis.pipeline().xack(entry.stream, group, entry.id);
+      if (deleteEntry) pipeline.xdel(entry.stream, entry.id);
+      await pipeline.exec();
+    },
+    {retryForMs: 30_000},
+  );
+}
+
+/** @returns the groups of a stream; none if the stream does not exist. */
+export async function groupsOf(store: Store, stream: string): Promise<GroupFacts[]> {
+  const reply = await store.commands.run(
+    async redis => {
+      try {
+        return await redis.call('XINFO', 'GROUPS', stream);
+      } catch (error) {
+        if (/no such key/i.test(messageOf(error))) return [];
+        throw error;
+      }
+    },
+    {retryForMs: 5000},
+  );
+  if (!Array.isArray(reply)) return [];
+  return (reply as unknown[]).map(row => {
+    const fields = infoFields(row);
+    const number = (name: string) => Number(fields.get(name) ?? 0);
+    return {
+      name: fields.get('name') ?? '',
+      consumers: number('consumers'),
+      pending: number('pending'),
+      lag: fields.has('lag') ? number('lag') : null,
+      lastDeliveredId: fields.get('last-delivered-id') ?? '',
+    };
+  });
+}
+
+/** The plain fields of an XINFO answer, whatever the protocol version made of it; nested ones are left out. */
+export function infoFields(row: unknown): Map<string, string> {
+  const fields = new Map<string, string>();
+  const add = (name: unknown, value: unknown) => {
+    if (typeof name === 'string' && (typeof value === 'string' || typeof value === 'number'))
+      fields.set(name, String(value));
+  };
+  if (row instanceof Map) for (const [name, value] of row) add(name, value);
+  else if (Array.isArray(row)) for (let i = 0; i + 1 < row.length; i += 2) add(row[i], row[i + 1]);
+  else if (typeof row === 'object' && row !== null)
+    for (const [name, value] of Object.entries(row)) add(name, value);
+  return fields;
+}
+
+const deadLetterScript = defineScript({
+  file: 'dead-letter.lua',
+  keys: ['deadletter', 'source'],
+  args: ['record', 'group', 'entry'],
+  reply: raw => (typeof raw === 'string' ? raw : ''),
+});
+
+/** @returns the dead letter's id, or '' if somebody else settled the entry first. */
+export function moveToDeadLetters(
+  store: Store,
+  group: string,
+  entry: ControlEntry,
+  record: string,
+): Promise<string> {
+  return deadLetterScript(
+    store.commands,
+    {
+      keys: {deadletter: store.keys.deadletter(), source: entry.stream},
+      args: {record, group, entry: entry.id},
+    },
+    {retryForMs: 30_000},
+  );
+}
+
+/** Entries this consumer was given and did not settle, oldest first; at most 1,000. */
+export async function readOwnPending(
+  store: Store,
+  {stream, group, consumer}: {readonly stream: string; readonly group: string; readonly consumer: string},
+): Promise<ControlEntry[]> {
+  const reply = await store.commands.run(
+    redis =>
+      redis.callBuffer('XREADGROUP', 'GROUP', group, consumer, 'COUNT', '1000', 'STREAMS', stream, '0'),
+    {retryForMs: 5000},
+  );
+  return streamReply(reply);
+}

@@ -1,0 +1,365 @@
+/** Execution records: accepted by senders, claimed and finished by workers, cancelled by anybody who may. */
+import {newEventId} from '../ids.js';
+import type {Command} from '../protocol/commands.js';
+import {endOfStreamEvent, encodeEvent} from '../protocol/events.js';
+import {decodeRecord, execField, fenceOf, msgMapField, type ExecutionRecord} from '../protocol/execution.js';
+import {TERMINAL_STATES} from '../protocol/states.js';
+import {defineScript, texts} from './script.js';
+import type {Store} from './store.js';
+
+/** Lifetime of a session's registry and data stream, in seconds: spec §1.1 and §1.3. */
+export const SESSION_TTL_S = 604_800;
+
+const TERMINAL_JSON = JSON.stringify([...TERMINAL_STATES]);
+
+const acceptScript = defineScript({
+  file: 'accept.lua',
+  keys: ['registry', 'circuit', 'quota', 'presence'],
+  args: [
+    'executionId',
+    'messageId',
+    'record',
+    'ttlS',
+    'check',
+    'gate',
+    'fresh',
+    'leasePrefix',
+    'leaseSuffix',
+  ],
+  reply: texts,
+});
+
+export interface Acceptance {
+  readonly sessionId: string;
+  readonly executionId: string;
+  readonly messageId: string;
+  /** JSON of the execution record. */
+  readonly record: string;
+  readonly agentType: string;
+  readonly userCode: string;
+  /** Who must be online for the command to be accepted. */
+  readonly check:
+    {readonly kind: 'none'} | {readonly kind: 'type'} | {readonly kind: 'worker'; readonly workerId: string};
+  /** Whether a circuit breaker or a quota may stop the command. */
+  readonly gate: boolean;
+  /** The message id was made for this call, so it can not have been accepted before. */
+  readonly fresh: boolean;
+  /** Where the documents go, in order. */
+  readonly writes: readonly {readonly stream: string; readonly document: string}[];
+}
+
+export type AcceptOutcome =
+  | {readonly kind: 'accepted'; readonly entryIds: readonly string[]}
+  | {readonly kind: 'duplicate'; readonly executionId: string; readonly record: ExecutionRecord | undefined}
+  /** Nothing was written: the caller looks at the facts and decides. */
+  | {
+      readonly kind: 'undecided';
+      readonly circuit: string | null;
+      readonly quota: string | null;
+      readonly online: boolean;
+    };
+
+/** One round trip: routes, writes record and entry, or writes nothing. Safe to repeat by its message id (G1). */
+export async function acceptCommand(
+  store: Store,
+  acceptance: Acceptance,
+  signal?: AbortSignal,
+): Promise<AcceptOutcome> {
+  const {keys} = store;
+  const {check} = acceptance;
+  const [leasePrefix = '', leaseSuffix = ''] = keys.workerLease('\0').split('\0');
+  let repeat = !acceptance.fresh;
+  const attempt = (timeout: {retryForMs: number}) =>
+    acceptScript(
+      store.commands,
+      {
+        keys: {
+          registry: keys.sessionRegistry(acceptance.sessionId),
+          circuit: keys.circuit(acceptance.agentType),
+          // Without a user there is no quota to read; a key that is read anyway costs nothing.
+          quota:
+            acceptance.userCode === ''
+              ? keys.circuit(acceptance.agentType)
+              : keys.userQuota(acceptance.userCode),
+          presence:
+            check.kind === 'worker' ? keys.workerLease(check.workerId) : keys.members(acceptance.agentType),
+        },
+        args: {
+          executionId: acceptance.executionId,
+          messageId: acceptance.messageId,
+          record: acceptance.record,
+          ttlS: SESSION_TTL_S,
+          check: check.kind,
+          gate: acceptance.gate ? '1' : '0',
+          fresh: repeat ? '0' : '1',
+          leasePrefix,
+          leaseSuffix,
+        },
+        moreKeys: acceptance.writes.map(write => write.stream),
+        moreArgs: acceptance.writes.map(write => write.document),
+      },
+      {...timeout, ...(signal ? {signal} : {})},
+    );
+  let reply: string[];
+  try {
+    reply = await attempt({retryForMs: 0});
+  } catch (error) {
+    if (!isRetryable(error) || signal?.aborted) throw error;
+    // The reply may be what was lost: from here on the message may be known to the server.
+    repeat = true;
+    reply = await attempt({retryForMs: 5000});
+  }
+  const [verdict = '', ...rest] = reply;
+  if (verdict === 'accepted') return {kind: 'accepted', entryIds: rest};
+  if (verdict === 'duplicate') {
+    return {kind: 'duplicate', executionId: rest[0] ?? '', record: decodeRecord(rest[1] ?? '')};
+  }
+  return {
+    kind: 'undecided',
+    circuit: rest[0] || null,
+    quota: (acceptance.userCode !== '' && rest[1]) || null,
+    online: rest[2] === 'online',
+  };
+}
+
+function isRetryable(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && 'retryable' in error && error.retryable === true;
+}
+
+const claimScript = defineScript({
+  file: 'claim.lua',
+  keys: ['registry'],
+  args: [
+    'messageId',
+    'hint',
+    'newRecord',
+    'newId',
+    'owner',
+    'workerId',
+    'entry',
+    'nowMs',
+    'reopen',
+    'ttlS',
+    'terminal',
+  ],
+  reply: texts,
+});
+
+export interface Claim {
+  readonly verdict: 'started' | 'cancelled' | 'terminal' | 'busy';
+  readonly executionId: string;
+  readonly record: ExecutionRecord;
+  /** Shown by every later write of this turn. */
+  readonly fence: string;
+  readonly attempt: number;
+}
+
+export interface ClaimRequest {
+  readonly sessionId: string;
+  readonly messageId: string;
+  /** Execution id the sender put into the command, or ''. */
+  readonly hint: string;
+  readonly newExecutionId: string;
+  /** Record to write when the sender wrote none. */
+  readonly newRecord: string;
+  readonly owner: string;
+  readonly workerId: string;
+  /** `{stream}/{entry id}`: tells a repeat of the same delivery from another command. */
+  readonly entry: string;
+  readonly nowMs: number;
+  readonly reopen: boolean;
+}
+
+/** Begin a turn. One round trip; a repeat of the same delivery begins a new attempt with a new fence. */
+export async function claimExecution(store: Store, request: ClaimRequest): Promise<Claim> {
+  const [verdict = '', executionId = '', text = ''] = await claimScript(
+    store.commands,
+    {
+      keys: {registry: store.keys.sessionRegistry(request.sessionId)},
+      args: {
+        messageId: request.messageId,
+        hint: request.hint,
+        newRecord: request.newRecord,
+        newId: request.newExecutionId,
+        owner: request.owner,
+        workerId: request.workerId,
+        entry: request.entry,
+        nowMs: request.nowMs,
+        reopen: request.reopen ? '1' : '0',
+        ttlS: SESSION_TTL_S,
+        terminal: TERMINAL_JSON,
+      },
+    },
+    {retryForMs: 30_000},
+  );
+  const record = decodeRecord(text);
+  if (!record || !isClaimVerdict(verdict))
+    throw new TypeError(`claim answered "${verdict}" without a readable record`);
+  const attempt = Number(record.extra['x_attempt'] ?? 0);
+  return {verdict, executionId, record, fence: fenceOf(attempt, request.owner), attempt};
+}
+
+function isClaimVerdict(text: string): text is Claim['verdict'] {
+  return text === 'started' || text === 'cancelled' || text === 'terminal' || text === 'busy';
+}
+
+const finishScript = defineScript({
+  file: 'finish.lua',
+  keys: ['registry', 'events', 'source', 'reply', 'deadletter'],
+  args: [
+    'executionId',
+    'fence',
+    'patch',
+    'ttlS',
+    'group',
+    'entry',
+    'delete',
+    'replyDocument',
+    'terminal',
+    'deadLetter',
+  ],
+  reply: raw => (raw === 'ok' || raw === 'terminal' ? raw : 'fenced'),
+});
+
+export interface Finish {
+  readonly sessionId: string;
+  readonly executionId: string;
+  readonly fence: string;
+  /** Record fields in wire names; must hold `status` and `updated_at`. */
+  readonly patch: Readonly<Record<string, unknown>>;
+  /** Encoded events that end the turn, in order. */
+  readonly events: readonly string[];
+  readonly renewTtl: boolean;
+  readonly source: {
+    readonly stream: string;
+    readonly group: string;
+    readonly entryId: string;
+    readonly deleteEntry: boolean;
+  };
+  readonly reply?: {readonly stream: string; readonly document: string};
+  /** The dead letter this execution becomes. */
+  readonly deadLetter?: string;
+}
+
+/** End a turn in one step. 'fenced': another attempt owns the execution, and nothing was written. */
+export async function finishTurn(store: Store, finish: Finish): Promise<'ok' | 'fenced' | 'terminal'> {
+  const {keys} = store;
+  return finishScript(
+    store.commands,
+    {
+      keys: {
+        registry: keys.sessionRegistry(finish.sessionId),
+        events: keys.sessionDataStream(finish.sessionId),
+        source: finish.source.stream,
+        reply: finish.reply?.stream ?? finish.source.stream,
+        deadletter: keys.deadletter(),
+      },
+      args: {
+        executionId: finish.executionId,
+        fence: finish.fence,
+        patch: JSON.stringify(finish.patch),
+        ttlS: finish.renewTtl ? SESSION_TTL_S : 0,
+        group: finish.source.group,
+        entry: finish.source.entryId,
+        delete: finish.source.deleteEntry ? '1' : '0',
+        replyDocument: finish.reply?.document ?? '',
+        terminal: TERMINAL_JSON,
+        deadLetter: finish.deadLetter ?? '',
+      },
+      moreArgs: finish.events,
+    },
+    {retryForMs: 30_000},
+  );
+}
+
+const cancelScript = defineScript({
+  file: 'cancel.lua',
+  keys: ['registry', 'events'],
+  args: ['executionId', 'reason', 'nowMs', 'endNow', 'endEvent', 'ttlS', 'terminal'],
+  reply: texts,
+});
+
+export type CancelVerdict = 'missing' | 'finished' | 'cancelled' | 'cancelling';
+
+/** Ask one execution to stop; ends it here if nobody began it and nobody waits for its reply. */
+export async function markCancelled(
+  store: Store,
+  record: ExecutionRecord,
+  reason: string,
+  nowMs: number,
+): Promise<{verdict: CancelVerdict; workerId: string}> {
+  const isRoot = record.sourceAgentType === '' || record.sourceAgentType === 'client';
+  const endEvent = endOfStreamEvent({
+    traceId: record.traceId,
+    sessionId: record.sessionId,
+    sourceAgentType: record.targetAgentType,
+    messageId: record.messageId,
+    parentMessageId: record.parentMessageId,
+    subAgent: false,
+    now: () => nowMs,
+    newEventId,
+  });
+  const [verdict = 'missing', workerId = ''] = await cancelScript(
+    store.commands,
+    {
+      keys: {
+        registry: store.keys.sessionRegistry(record.sessionId),
+        events: store.keys.sessionDataStream(record.sessionId),
+      },
+      args: {
+        executionId: record.executionId,
+        reason,
+        nowMs,
+        endNow: isRoot ? '1' : '0',
+        endEvent: encodeEvent(endEvent),
+        ttlS: SESSION_TTL_S,
+        terminal: TERMINAL_JSON,
+      },
+    },
+    {retryForMs: 5000},
+  );
+  return {verdict: verdict as CancelVerdict, workerId};
+}
+
+/** @returns the record of a message, or undefined. */
+export async function findByMessage(
+  store: Store,
+  sessionId: string,
+  messageId: string,
+): Promise<ExecutionRecord | undefined> {
+  const registry = store.keys.sessionRegistry(sessionId);
+  const id = await store.commands.run(redis => redis.hget(registry, msgMapField(messageId)), {
+    retryForMs: 5000,
+  });
+  return id === null ? undefined : findExecution(store, sessionId, id);
+}
+
+/** @returns the record of an execution, or undefined. */
+export async function findExecution(
+  store: Store,
+  sessionId: string,
+  executionId: string,
+): Promise<ExecutionRecord | undefined> {
+  const registry = store.keys.sessionRegistry(sessionId);
+  const text = await store.commands.run(redis => redis.hget(registry, execField(executionId)), {
+    retryForMs: 5000,
+  });
+  return text === null ? undefined : decodeRecord(text);
+}
+
+/** @returns every readable record of a session, oldest first; fields that are not records are passed over. */
+export async function sessionExecutions(store: Store, sessionId: string): Promise<ExecutionRecord[]> {
+  const registry = store.keys.sessionRegistry(sessionId);
+  const fields = await store.commands.run(redis => redis.hgetall(registry), {retryForMs: 5000});
+  return Object.entries(fields)
+    .filter(([field]) => field.startsWith('exec:'))
+    .map(([, text]) => decodeRecord(text))
+    .filter(record => record !== undefined)
+    .sort((a, b) => a.createdAt - b.createdAt);
+}
+
+/** The execution id our senders put into a command, so that claiming it needs no look-up by message. '' if absent. */
+export function executionHint(command: Command): string {
+  const hint = command.header.metadata['by_execution_id'];
+  return command.action === 'ASK_AGENT' && typeof hint === 'string' ? hint : '';
+}

@@ -1,0 +1,13 @@
+-- Move an entry to the dead letters.
+--
+-- KEYS[1]  deadletter  stream
+-- KEYS[2]  source      stream the entry is in
+-- ARGV[1]  record      JSON, holds the whole command
+-- ARGV[2]  group       consumer group of the source
+-- ARGV[3]  entry       id in the source
+--
+-- Returns the dead letter's id, or '' if somebody else settled the entry.
+-- One script, because an acknowledged entry without its dead letter is lost work.
+if redis.call('XACK', KEYS[2], ARGV[2], ARGV[3]) == 0 then return '' end
+redis.call('XDEL', KEYS[2], ARGV[3])
+return redis.call('XADD', KEYS[1], '*', 'data', ARGV[1])

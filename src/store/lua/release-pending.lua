@@ -1,0 +1,36 @@
+-- Release one pending delivery: to its agent type's control stream, to the dead letters, or to nowhere.
+--
+-- KEYS[1]  queue     sorted set of the agent type
+-- KEYS[2]  payloads  hash: entry id -> document
+-- KEYS[3]  types     set of agent types that have a queue
+-- KEYS[4]  target    stream that gets the document; unused when it is ''
+-- KEYS[5]  registry  hash of the session; its record learns where the command went
+-- ARGV[1]  entry     id of the delivery
+-- ARGV[2]  document  JSON for the target, or '' to drop the delivery
+-- ARGV[3]  agent_type
+-- ARGV[4]  execution_id
+-- ARGV[5]  terminal  JSON array of the states that end an execution
+-- ARGV[6]  patch     JSON object merged into the record, or ''
+--
+-- Returns 'released', 'gone' (another manager was faster) or 'ended' (the execution has ended: dropped).
+-- One script, because a delivery that is written and then removed can be written twice.
+if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then return 'gone' end
+redis.call('HDEL', KEYS[2], ARGV[1])
+if redis.call('ZCARD', KEYS[1]) == 0 then redis.call('SREM', KEYS[3], ARGV[3]) end
+
+local EMPTY = '[-1e+308]'
+local function decode(text) return cjson.decode((string.gsub(text, '%[%]', EMPTY))) end
+local function encode(doc) return (string.gsub(cjson.encode(doc), '%[%-1e%+308%]', '[]')) end
+local text = ARGV[4] ~= '' and redis.call('HGET', KEYS[5], 'exec:' .. ARGV[4])
+if text then
+  local record = decode(text)
+  for _, state in ipairs(cjson.decode(ARGV[5])) do
+    if record.status == state then return 'ended' end
+  end
+  if ARGV[6] ~= '' then
+    for field, value in pairs(decode(ARGV[6])) do record[field] = value end
+    redis.call('HSET', KEYS[5], 'exec:' .. ARGV[4], encode(record))
+  end
+end
+if ARGV[2] ~= '' then redis.call('XADD', KEYS[4], '*', 'data', ARGV[2]) end
+return 'released'

@@ -1,0 +1,216 @@
+/** Who is there: leases, membership and admin state of workers, as spec §5 lays them out. */
+import {decodePresence, encodePresence} from '../protocol/presence.js';
+import {defineScript, flag, texts} from './script.js';
+import type {Store} from './store.js';
+
+/** Lifetime of a lease, renewed by every heartbeat: spec §5.2. */
+export const LEASE_TTL_S = 30;
+export const HEARTBEAT_INTERVAL_MS = 5000;
+
+export interface Lease {
+  readonly workerId: string;
+  /** Proof of ownership, known to the owner alone. */
+  readonly token: string;
+  readonly ipAddress: string;
+}
+
+/** @returns false if another process holds the worker id. Safe to repeat: the token tells that the lease is ours. */
+export async function claimLease(store: Store, lease: Lease): Promise<boolean> {
+  const key = store.keys.workerLease(lease.workerId);
+  const value = encodePresence({token: lease.token, lastSeen: 0, ipAddress: lease.ipAddress});
+  return store.commands.run(
+    async redis => {
+      const set = await redis.set(key, value, 'EX', LEASE_TTL_S, 'NX');
+      if (set !== 'OK' && decodePresence(await redis.get(key)).token !== lease.token) return false;
+      await redis.sadd(store.keys.knownWorkers(), lease.workerId);
+      return true;
+    },
+    {retryForMs: 10_000},
+  );
+}
+
+const heartbeatScript = defineScript({
+  file: 'heartbeat.lua',
+  keys: ['lease', 'known', 'admin', 'declared'],
+  args: ['workerId', 'token', 'presence', 'ttlS', 'join'],
+  reply: texts,
+});
+
+export type Lifecycle = 'active' | 'suspended' | 'evicted';
+
+export type HeartbeatAnswer =
+  /** Another process holds the worker id: stop at once. */
+  | {readonly kind: 'lost'}
+  | {
+      readonly kind: 'kept';
+      readonly lifecycle: Lifecycle;
+      readonly reason: string;
+      readonly deniedTypes: readonly string[];
+    };
+
+/** Prolong the lease and keep membership as it should be. `join` false leaves the agent types (draining). */
+export async function heartbeat(
+  store: Store,
+  lease: Lease,
+  request: {
+    readonly agentTypes: readonly string[];
+    readonly join: boolean;
+    readonly nowMs: number;
+    readonly timeoutMs?: number;
+  },
+): Promise<HeartbeatAnswer> {
+  const {keys} = store;
+  const [verdict, lifecycle = 'active', reason = '', ...deniedTypes] = await heartbeatScript(
+    store.commands,
+    {
+      keys: {
+        lease: keys.workerLease(lease.workerId),
+        known: keys.knownWorkers(),
+        admin: keys.workerAdmin(lease.workerId),
+        declared: keys.declaredTypes(lease.workerId),
+      },
+      args: {
+        workerId: lease.workerId,
+        token: lease.token,
+        presence: encodePresence({token: lease.token, lastSeen: request.nowMs, ipAddress: lease.ipAddress}),
+        ttlS: LEASE_TTL_S,
+        join: request.join ? '1' : '0',
+      },
+      moreKeys: request.agentTypes.flatMap(type => [keys.members(type), keys.denied(type)]),
+      moreArgs: request.agentTypes,
+    },
+    request.timeoutMs === undefined ? {} : {timeoutMs: request.timeoutMs},
+  );
+  if (verdict === 'lost') return {kind: 'lost'};
+  return {
+    kind: 'kept',
+    lifecycle: lifecycle === 'suspended' || lifecycle === 'evicted' ? lifecycle : 'active',
+    reason,
+    deniedTypes,
+  };
+}
+
+/** Forget agent types this worker declared in an earlier life and no longer serves. */
+export async function dropStaleTypes(
+  store: Store,
+  workerId: string,
+  agentTypes: readonly string[],
+): Promise<void> {
+  const {keys} = store;
+  await store.commands.run(
+    async redis => {
+      const declared = await redis.smembers(keys.declaredTypes(workerId));
+      const stale = declared.filter(type => !agentTypes.includes(type));
+      if (stale.length === 0) return;
+      const pipeline = redis.pipeline();
+      for (const type of stale) pipeline.srem(keys.members(type), workerId);
+      pipeline.srem(keys.declaredTypes(workerId), ...stale);
+      await pipeline.exec();
+    },
+    {retryForMs: 5000},
+  );
+}
+
+const releaseScript = defineScript({
+  file: 'release-lease.lua',
+  keys: ['lease'],
+  args: ['token'],
+  reply: flag,
+});
+
+/** Leave for good: membership first, so that no router still counts on us, then the lease. */
+export async function leave(store: Store, lease: Lease, agentTypes: readonly string[]): Promise<void> {
+  const {keys} = store;
+  await store.commands.run(
+    async redis => {
+      const pipeline = redis.pipeline();
+      for (const type of agentTypes) pipeline.srem(keys.members(type), lease.workerId);
+      pipeline.del(keys.declaredTypes(lease.workerId)).srem(keys.knownWorkers(), lease.workerId);
+      await pipeline.exec();
+    },
+    {retryForMs: 2000},
+  );
+  await releaseScript(
+    store.commands,
+    {keys: {lease: keys.workerLease(lease.workerId)}, args: {token: lease.token}},
+    {retryForMs: 2000},
+  );
+}
+
+export interface OnlineCheck {
+  readonly online: boolean;
+  readonly workerIds: readonly string[];
+}
+
+/** Which members of an agent type are alive. Two reads, whatever the number of members. */
+export async function onlineMembers(store: Store, agentType: string): Promise<OnlineCheck> {
+  const members = await store.commands.run(redis => redis.smembers(store.keys.members(agentType)), {
+    retryForMs: 5000,
+  });
+  const leases = await leasesOf(store, members);
+  const workerIds = members.filter((_, i) => decodePresence(leases[i] ?? null).online);
+  return {online: workerIds.length > 0, workerIds: workerIds.sort()};
+}
+
+async function leasesOf(store: Store, workerIds: readonly string[]): Promise<(string | null)[]> {
+  if (workerIds.length === 0) return [];
+  return store.commands.run(redis => redis.mget(...workerIds.map(id => store.keys.workerLease(id))), {
+    retryForMs: 5000,
+  });
+}
+
+export interface WorkerFacts {
+  readonly workerId: string;
+  readonly agentTypes: readonly string[];
+  /** A lease exists and has been renewed at least once. */
+  readonly online: boolean;
+  /** Unix ms of the last heartbeat by the worker's own clock; 0 if unknown. */
+  readonly lastSeen: number;
+  readonly ipAddress: string;
+  readonly lifecycle: Lifecycle;
+  readonly reason: string;
+  /** Milliseconds the lease still holds; 0 if there is none. */
+  readonly leaseMs: number;
+}
+
+/** Facts of the named workers, in the same order. */
+export async function workerFacts(store: Store, workerIds: readonly string[]): Promise<WorkerFacts[]> {
+  if (workerIds.length === 0) return [];
+  const {keys} = store;
+  const PER_WORKER = 4;
+  const replies = await store.commands.run(
+    redis => {
+      const pipeline = redis.pipeline();
+      for (const id of workerIds) {
+        pipeline.get(keys.workerLease(id)).pttl(keys.workerLease(id));
+        pipeline.smembers(keys.declaredTypes(id)).hmget(keys.workerAdmin(id), 'lifecycle', 'reason');
+      }
+      return pipeline.exec();
+    },
+    {retryForMs: 5000},
+  );
+  const value = (worker: number, part: number): unknown => replies?.[worker * PER_WORKER + part]?.[1];
+  return workerIds.map((workerId, i) => {
+    const lease = value(i, 0);
+    const presence = decodePresence(typeof lease === 'string' ? lease : null);
+    const [lifecycle, reason] = (value(i, 3) ?? []) as (string | null)[];
+    return {
+      workerId,
+      agentTypes: ((value(i, 2) ?? []) as string[]).slice().sort(),
+      online: presence.online,
+      lastSeen: presence.lastSeen,
+      ipAddress: presence.ipAddress,
+      lifecycle: lifecycle === 'suspended' || lifecycle === 'evicted' ? lifecycle : 'active',
+      reason: reason ?? '',
+      leaseMs: Math.max(0, Number(value(i, 1) ?? 0)),
+    };
+  });
+}
+
+/** Every worker id that was ever announced and has not left. */
+export async function knownWorkers(store: Store): Promise<string[]> {
+  const ids = await store.commands.run(redis => redis.smembers(store.keys.knownWorkers()), {
+    retryForMs: 5000,
+  });
+  return ids.sort();
+}

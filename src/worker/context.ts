@@ -1,0 +1,148 @@
+/** What agent code holds while it works: who it is, what it may say, and when it must stop. */
+import type {Header} from '../protocol/header.js';
+import {
+  artifactEvent,
+  askUserEvent,
+  chunkEvent,
+  rawEvent,
+  stateEvent,
+  type Chunk,
+  type DataEvent,
+  type EventContext,
+  type RawEvent,
+} from '../protocol/events.js';
+import {newEventId, newMessageId} from '../ids.js';
+import type {Logger} from '../log.js';
+import type {EventWriter} from './event-writer.js';
+
+export interface ContextFacts {
+  readonly header: Header;
+  readonly executionId: string;
+  /** 1 for the first try of the execution. */
+  readonly attempt: number;
+  readonly workerId: string;
+  readonly agentType: string;
+  /** The ASK's own message and parent; a RESUME's header may name others. */
+  readonly messageId: string;
+  readonly parentMessageId: string;
+  readonly subAgent: boolean;
+  readonly signal: AbortSignal;
+  readonly log: Logger;
+  readonly now: () => number;
+}
+
+export class AgentContext {
+  /** Set when the turn asked a person or another agent and ends without an answer. */
+  suspension: 'WAITING_USER' | undefined;
+  private readonly emitter: EventContext;
+
+  constructor(
+    private readonly facts: ContextFacts,
+    private readonly writer: EventWriter,
+    scope?: {readonly messageId: string; readonly parentMessageId: string},
+  ) {
+    this.emitter = {
+      traceId: facts.header.traceId,
+      sessionId: facts.header.sessionId,
+      sourceAgentType: facts.agentType,
+      messageId: scope?.messageId ?? facts.messageId,
+      parentMessageId: scope?.parentMessageId ?? facts.parentMessageId,
+      subAgent: facts.subAgent,
+      now: facts.now,
+      newEventId,
+    };
+  }
+
+  get sessionId(): string {
+    return this.facts.header.sessionId;
+  }
+  get messageId(): string {
+    return this.emitter.messageId;
+  }
+  get parentMessageId(): string {
+    return this.emitter.parentMessageId;
+  }
+  get traceId(): string {
+    return this.facts.header.traceId;
+  }
+  /** With {@link attempt}, the key under which side effects of agent code can be made idempotent (G19). */
+  get executionId(): string {
+    return this.facts.executionId;
+  }
+  get attempt(): number {
+    return this.facts.attempt;
+  }
+  get agentType(): string {
+    return this.facts.agentType;
+  }
+  get workerId(): string {
+    return this.facts.workerId;
+  }
+  get userCode(): string {
+    return this.facts.header.userCode;
+  }
+  get userName(): string {
+    return this.facts.header.userName;
+  }
+  get metadata(): Readonly<Record<string, unknown>> {
+    return this.facts.header.metadata;
+  }
+  /** Aborted when the execution is cancelled, the worker loses its lease, or it has to stop. */
+  get signal(): AbortSignal {
+    return this.facts.signal;
+  }
+  get log(): Logger {
+    return this.facts.log;
+  }
+
+  /** Say a piece of the answer. Empty text is not sent. */
+  async emitChunk(content: string, options: Omit<Chunk, 'content'> = {}): Promise<void> {
+    if (content !== '') await this.emit(chunkEvent(this.emitter, {...options, content}));
+  }
+
+  /** Say a piece of the reasoning. */
+  async emitReasoning(content: string): Promise<void> {
+    await this.emitChunk(content, {eventType: 'reasoningLogDelta'});
+  }
+
+  /** Say in a few words what is going on. */
+  emitState(state: string, metadata: Record<string, unknown> = {}): Promise<void> {
+    return this.emit(stateEvent(this.emitter, {state, metadata}));
+  }
+
+  /** Show something that was made. */
+  emitArtifact(url: string, metadata: Record<string, unknown> = {}): Promise<void> {
+    return this.emit(artifactEvent(this.emitter, {url, metadata}));
+  }
+
+  /** An event that is none of the others, given whole. */
+  emitEvent(event: RawEvent): Promise<void> {
+    return this.emit(rawEvent(this.emitter, event));
+  }
+
+  /**
+   * Ask the person. Return what this returns from the handler: the turn ends, and the answer comes as a RESUME.
+   */
+  async askUser(prompt: string, metadata: Record<string, unknown> = {}): Promise<{status: 'WAITING_USER'}> {
+    await this.emit(askUserEvent(this.emitter, {prompt, metadata}));
+    this.suspension = 'WAITING_USER';
+    return {status: 'WAITING_USER'};
+  }
+
+  /** A step with a title of its own: events of the returned context belong to it. */
+  async subStep(title: string): Promise<AgentContext> {
+    const scope = {messageId: newMessageId(), parentMessageId: this.messageId};
+    const inner = new AgentContext(this.facts, this.writer, scope);
+    await inner.emitReasoning(title);
+    return inner;
+  }
+
+  /** Stop here if the execution was cancelled. @throws the signal's reason. */
+  checkCancelled(): void {
+    this.signal.throwIfAborted();
+  }
+
+  private emit(event: DataEvent): Promise<void> {
+    return this.writer.emit(event);
+  }
+}

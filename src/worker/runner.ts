@@ -1,0 +1,597 @@
+/**
+ * A worker process: one connection for commands, one that waits on its agent types' streams, one that waits on its
+ * own stream, so that a cancel is heard while every slot is taken.
+ */
+import {createHash} from 'node:crypto';
+import {networkInterfaces} from 'node:os';
+import {backoffMs} from '../backoff.js';
+import {sleep, systemClock, type Clock} from '../clock.js';
+import {ByError, messageOf} from '../errors.js';
+import {isValidId, newHexUuid} from '../ids.js';
+import {createLogger, type Logger} from '../log.js';
+import {readCommandEntry, type CancelCommand, type Command} from '../protocol/commands.js';
+import {CONSUMER_GROUP} from '../protocol/keys.js';
+import {
+  ensureGroup,
+  groupsOf,
+  readNew,
+  readOwnPending,
+  settle,
+  type ControlEntry,
+} from '../store/control-streams.js';
+import {
+  claimLease,
+  dropStaleTypes,
+  heartbeat,
+  HEARTBEAT_INTERVAL_MS,
+  LEASE_TTL_S,
+  leave,
+  type Lease,
+} from '../store/presence.js';
+import {checkServer, openStore, type Store, type StoreOptions} from '../store/store.js';
+import type {Connection} from '../store/connection.js';
+import {markCancelled, findExecution} from '../store/executions.js';
+import {toHandler, type Agent, type Handler} from './agent.js';
+import {quarantine} from './poison.js';
+import {RenewedSessions} from './renewed-sessions.js';
+import {RunningTasks} from './running.js';
+import {Slots} from './slots.js';
+import {runTurn, type TurnCommand, type TurnEnvironment} from './turn.js';
+
+export interface WorkerOptions {
+  readonly agents: readonly Agent[];
+  /** Default: `worker-` and eight random hex digits. A live id can not be used twice. */
+  readonly workerId?: string;
+  /** Executions at once. Default 50. */
+  readonly concurrency?: number;
+  /** Consumer group; all workers of an agent type share one. Default `agent_engines`. */
+  readonly group?: string;
+  /** Milliseconds for running work to finish after {@link WorkerHandle.stop}. Default 25,000. */
+  readonly drainMs?: number;
+  /** Milliseconds a cancelled handler gets to stop by itself. Default 10,000. */
+  readonly cancelGraceMs?: number;
+  /** Milliseconds to wait for a worker id that is still taken. Default 0: fail at once. */
+  readonly claimTimeoutMs?: number;
+  readonly log?: Logger;
+  readonly now?: Clock;
+}
+
+/** Why a worker ended. */
+export type WorkerEnd = 'stopped' | 'evicted' | 'lease-lost' | 'deaf';
+
+export interface WorkerHandle {
+  readonly workerId: string;
+  readonly agentTypes: readonly string[];
+  /** Executions running now. */
+  readonly running: number;
+  /** Resolves when the worker has ended, however it came to that. */
+  readonly done: Promise<WorkerEnd>;
+  /** Leave the online set, finish what runs within the drain time, hand back the rest, end. */
+  stop(options?: {readonly drainMs?: number}): Promise<WorkerEnd>;
+}
+
+const READ_BLOCK_MS = 2000;
+/** How often other groups on our streams are looked for. */
+const GROUP_CHECK_MS = 60_000;
+
+/**
+ * Start a worker and resolve once it is online.
+ * @throws {ByError} WORKER_ID_TAKEN, INVALID_CONFIG, REDIS_UNREACHABLE, REDIS_TOO_OLD.
+ */
+export async function startWorker(
+  storeOptions: StoreOptions | Store,
+  options: WorkerOptions,
+): Promise<WorkerHandle> {
+  const ownsStore = !('commands' in storeOptions);
+  const store = 'commands' in storeOptions ? storeOptions : openStore({name: 'by-worker', ...storeOptions});
+  const worker = new Worker(store, options, ownsStore);
+  try {
+    await worker.start();
+  } catch (error) {
+    worker.abandonStart();
+    throw error;
+  }
+  return worker;
+}
+
+class Worker implements WorkerHandle {
+  readonly workerId: string;
+  readonly agentTypes: readonly string[];
+  readonly done: Promise<WorkerEnd>;
+
+  private readonly handlers = new Map<string, Handler>();
+  private readonly lease: Lease;
+  private readonly slots: Slots;
+  private readonly tasks: RunningTasks;
+  private readonly log: Logger;
+  private readonly now: Clock;
+  private readonly group: string;
+  private readonly env: TurnEnvironment;
+  private readonly abandon = new AbortController();
+  /** Aborted when nothing new is read any more. */
+  private readonly closing = new AbortController();
+  private readonly reader: Connection;
+  private readonly controlReader: Connection;
+  private readonly turns = new Set<Promise<void>>();
+  /** Entries being handled, as `{stream}/{id}`. */
+  private readonly inHand = new Set<string>();
+  /** Streams from which an entry may have been given to us in a reply that was lost. */
+  private readonly mayHaveMissed = new Set<string>();
+  private readonly sharedStreams = new Set<string>();
+  private readonly loops: Promise<void>[] = [];
+  private lifecycle: 'active' | 'suspended' | 'evicted' = 'active';
+  private deniedTypes: readonly string[] = [];
+  private rotation = 0;
+  private lastHeartbeatAt = 0;
+  private ending: Promise<WorkerEnd> | undefined;
+  private resolveDone: (end: WorkerEnd) => void = () => undefined;
+
+  constructor(
+    private readonly store: Store,
+    private readonly options: WorkerOptions,
+    private readonly ownsStore: boolean,
+  ) {
+    for (const agent of options.agents) {
+      const handler = toHandler(agent);
+      for (const type of handler.agentTypes) this.addHandler(type, handler);
+    }
+    if (this.handlers.size === 0) {
+      throw new ByError('INVALID_CONFIG', 'This worker serves no agent type.', {
+        hint: 'Give it at least one agent.',
+      });
+    }
+    this.agentTypes = [...this.handlers.keys()];
+    this.workerId = options.workerId ?? `worker-${newHexUuid().slice(0, 8)}`;
+    if (!isValidId(this.workerId)) {
+      throw new ByError('INVALID_CONFIG', `"${this.workerId}" can not be a worker id.`, {
+        hint: 'Use letters, digits and . _ : @ - (at most 128, beginning with a letter or digit).',
+      });
+    }
+    this.lease = {workerId: this.workerId, token: newHexUuid(), ipAddress: localAddress()};
+    this.slots = new Slots(options.concurrency ?? 50);
+    this.tasks = new RunningTasks();
+    this.now = options.now ?? systemClock;
+    this.log = (options.log ?? createLogger()).child({worker_id: this.workerId});
+    this.group = options.group ?? CONSUMER_GROUP;
+    this.reader = store.blocking('work');
+    this.controlReader = store.blocking('control');
+    this.done = new Promise(resolve => (this.resolveDone = resolve));
+    this.env = {
+      store,
+      workerId: this.workerId,
+      owner: `${this.workerId}#${this.lease.token.slice(0, 12)}`,
+      group: this.group,
+      now: this.now,
+      log: this.log,
+      running: this.tasks,
+      renewed: new RenewedSessions(this.now),
+      deletesEntries: stream => !this.sharedStreams.has(stream),
+      abandon: this.abandon.signal,
+      cancelGraceMs: options.cancelGraceMs ?? 10_000,
+    };
+  }
+
+  get running(): number {
+    return this.slots.busy;
+  }
+
+  /** Undo a start that failed half way. */
+  abandonStart(): void {
+    this.closing.abort();
+    this.closeConnections();
+  }
+
+  async start(): Promise<void> {
+    await checkServer(this.store);
+    await this.claimWorkerId();
+    const controlStream = this.store.keys.workerCtrlStream(this.workerId);
+    for (const type of this.agentTypes)
+      await ensureGroup(this.store, this.store.keys.ctrlStream(type), this.group);
+    await ensureGroup(this.store, controlStream, this.group);
+    await this.lookForOtherGroups();
+    await dropStaleTypes(this.store, this.workerId, this.agentTypes);
+    await this.beat();
+    if (this.lifecycle === 'evicted') {
+      await leave(this.store, this.lease, this.agentTypes);
+      throw new ByError('CONFLICT', `Worker "${this.workerId}" was evicted.`, {
+        hint: `Let it join again with \`by worker rejoin ${this.workerId}\`, or start with another --worker-id.`,
+      });
+    }
+    // What an earlier life of this worker id was given and did not finish comes first.
+    for (const type of this.agentTypes) this.mayHaveMissed.add(this.store.keys.ctrlStream(type));
+    this.mayHaveMissed.add(controlStream);
+    this.loops.push(this.heartbeatLoop(), this.controlLoop(controlStream), this.workLoop());
+    this.log.info('online', {agent_types: this.agentTypes.join(','), slots: this.slots.total});
+  }
+
+  stop(options: {readonly drainMs?: number} = {}): Promise<WorkerEnd> {
+    return this.end('stopped', options.drainMs ?? this.options.drainMs ?? 25_000);
+  }
+
+  private addHandler(type: string, handler: Handler): void {
+    if (!isValidId(type)) {
+      throw new ByError('INVALID_CONFIG', `"${type}" can not be an agent type.`, {
+        hint: 'Use letters, digits and . _ : @ - (at most 128, beginning with a letter or digit).',
+      });
+    }
+    if (this.handlers.has(type)) {
+      throw new ByError('INVALID_CONFIG', `Two agents of this worker serve "${type}".`, {
+        hint: 'Give each agent type to one agent, or run two workers.',
+      });
+    }
+    this.handlers.set(type, handler);
+  }
+
+  private async claimWorkerId(): Promise<void> {
+    const deadline = Date.now() + (this.options.claimTimeoutMs ?? 0);
+    for (let attempt = 1; !(await claimLease(this.store, this.lease)); attempt++) {
+      if (Date.now() >= deadline) {
+        throw new ByError('WORKER_ID_TAKEN', `Another process runs as worker "${this.workerId}".`, {
+          hint: `Start this one with another --worker-id, stop the other, or wait ${LEASE_TTL_S} s if it was killed.`,
+        });
+      }
+      await sleep(backoffMs(attempt, {baseMs: 500, maxMs: 3000}) + 100);
+    }
+  }
+
+  /** Another group on our stream executes every message a second time; we must not delete entries it has not read. */
+  private async lookForOtherGroups(): Promise<void> {
+    for (const type of this.agentTypes) {
+      const stream = this.store.keys.ctrlStream(type);
+      const others = (await groupsOf(this.store, stream)).filter(group => group.name !== this.group);
+      if (others.length === 0) {
+        this.sharedStreams.delete(stream);
+        continue;
+      }
+      if (!this.sharedStreams.has(stream)) {
+        const names = others.map(group => group.name).join(', ');
+        this.log.warn('other consumer groups read this agent type: every message runs once in each', {
+          agent_type: type,
+          groups: names,
+        });
+      }
+      this.sharedStreams.add(stream);
+    }
+  }
+
+  /**
+   * Take up entries Redis counts as ours though nobody here has them: from an earlier life of this worker id, from a
+   * reply that was lost, from a turn that could not reach Redis.
+   */
+  private async readMissed(stream: string, agentType: string | undefined): Promise<void> {
+    if (!this.mayHaveMissed.delete(stream)) return;
+    try {
+      for (const entry of await readOwnPending(this.store, {
+        stream,
+        group: this.group,
+        consumer: this.workerId,
+      })) {
+        if (this.inHand.has(handle(entry))) continue;
+        this.log.info('taking up unfinished work', {entry: entry.id});
+        this.dispatch(entry, agentType);
+      }
+    } catch (error) {
+      this.mayHaveMissed.add(stream);
+      throw error;
+    }
+  }
+
+  private async workLoop(): Promise<void> {
+    let failures = 0;
+    while (!this.closing.signal.aborted) {
+      await this.slots.available();
+      const types = this.readableTypes();
+      if (types.length === 0) {
+        await sleep(200, this.closing.signal);
+        continue;
+      }
+      const {chosen, count} = shareSlots(types, this.slots.free, this.rotation++);
+      if (chosen.length === 0) continue;
+      try {
+        for (const type of types) await this.readMissed(this.store.keys.ctrlStream(type), type);
+        const entries = await readNew(this.store, this.reader, {
+          streams: chosen.map(type => this.store.keys.ctrlStream(type)),
+          group: this.group,
+          consumer: this.workerId,
+          count,
+          blockMs: READ_BLOCK_MS,
+        });
+        failures = 0;
+        for (const entry of entries) {
+          const type = chosen.find(candidate => this.store.keys.ctrlStream(candidate) === entry.stream);
+          if (type !== undefined) this.dispatch(entry, type);
+        }
+      } catch (error) {
+        if (this.closing.signal.aborted as boolean) return;
+        failures++;
+        for (const type of chosen) this.mayHaveMissed.add(this.store.keys.ctrlStream(type));
+        this.log.warn('reading failed', {error: messageOf(error), failures});
+        await sleep(backoffMs(failures, {baseMs: 100, maxMs: 2000}) + 50, this.closing.signal);
+      }
+    }
+  }
+
+  private readableTypes(): string[] {
+    if (this.lifecycle !== 'active') return [];
+    return this.agentTypes.filter(type => !this.deniedTypes.includes(type));
+  }
+
+  /** Start one entry in a slot. What agent code does never ends the loop. */
+  private dispatch(entry: ControlEntry, agentType: string | undefined): void {
+    this.slots.take();
+    this.inHand.add(handle(entry));
+    const turn = this.handleEntry(entry, agentType)
+      .catch((error: unknown) => {
+        // Redis was away for longer than we retry: the entry stays pending, and is taken up again.
+        this.mayHaveMissed.add(entry.stream);
+        this.log.error('left for later', {entry: entry.id, error: messageOf(error)});
+      })
+      .finally(() => {
+        this.turns.delete(turn);
+        this.inHand.delete(handle(entry));
+        this.slots.give();
+      });
+    this.turns.add(turn);
+  }
+
+  private async handleEntry(entry: ControlEntry, streamType: string | undefined): Promise<void> {
+    let command: Command;
+    try {
+      command = readCommandEntry(entry.data, idsFrom(entry));
+    } catch (error) {
+      await this.quarantine(entry, messageOf(error));
+      return;
+    }
+    switch (command.action) {
+      case 'ASK_AGENT':
+      case 'RESUME': {
+        await this.runCommand(entry, command, streamType);
+        return;
+      }
+      case 'CANCEL_TASK':
+        await this.cancelTask(command);
+        break;
+      case 'CUSTOM':
+        await this.handlerFor(command.header.targetAgentType || streamType)?.custom(command);
+        break;
+      case 'SUSPEND_WORKER':
+      case 'RESUME_WORKER':
+      case 'EVICT_WORKER':
+        // The admin hash is the truth: a command may be older than what the operator decided since.
+        if (streamType === undefined) await this.beat();
+        break;
+      case 'RELOAD_PLUGINS':
+        this.log.warn('this worker has no plugins to reload');
+        break;
+    }
+    await settle(this.store, this.group, entry, this.env.deletesEntries(entry.stream));
+  }
+
+  private async runCommand(
+    entry: ControlEntry,
+    command: TurnCommand,
+    streamType: string | undefined,
+  ): Promise<void> {
+    const {targetAgentType} = command.header;
+    const type = streamType ?? (targetAgentType || this.agentTypes[0]);
+    if (streamType !== undefined && targetAgentType !== '' && targetAgentType !== streamType) {
+      await this.quarantine(
+        entry,
+        `addressed to "${targetAgentType}", but found on the stream of "${streamType}"`,
+      );
+      return;
+    }
+    const handler = this.handlerFor(type);
+    if (type === undefined || handler === undefined) {
+      await this.quarantine(entry, `this worker does not serve "${targetAgentType}"`);
+      return;
+    }
+    await runTurn(this.env, entry, command, type, handler);
+  }
+
+  private handlerFor(type: string | undefined): Handler | undefined {
+    return type === undefined || type === '' ? this.handlers.values().next().value : this.handlers.get(type);
+  }
+
+  private async quarantine(entry: ControlEntry, reason: string): Promise<void> {
+    const id = await quarantine(this.store, this.group, entry, reason, this.now());
+    if (id !== '')
+      this.log.warn('unreadable command moved to the dead letters', {
+        entry: entry.id,
+        dead_letter: id,
+        reason,
+      });
+  }
+
+  private async cancelTask(command: CancelCommand): Promise<void> {
+    const task = this.tasks.find(command.targetExecutionId, command.targetMessageId);
+    if (task !== undefined) {
+      task.cancel(command.reason || 'cancelled', command.cancelMode === 'force');
+      return;
+    }
+    if (command.targetExecutionId === '') return;
+    const record = await findExecution(this.store, command.header.sessionId, command.targetExecutionId);
+    if (record !== undefined) await markCancelled(this.store, record, command.reason, this.now());
+  }
+
+  /** The worker's own stream is read whatever the slots do; only work found there takes one. */
+  private async controlLoop(stream: string): Promise<void> {
+    let failures = 0;
+    while (!this.closing.signal.aborted) {
+      try {
+        await this.readMissed(stream, undefined);
+        const entries = await readNew(this.store, this.controlReader, {
+          streams: [stream],
+          group: this.group,
+          consumer: this.workerId,
+          count: 10,
+          blockMs: READ_BLOCK_MS,
+        });
+        failures = 0;
+        for (const entry of entries) this.dispatch(entry, undefined);
+      } catch (error) {
+        if (this.closing.signal.aborted as boolean) return;
+        failures++;
+        this.mayHaveMissed.add(stream);
+        this.log.warn('reading the control stream failed', {error: messageOf(error), failures});
+        await sleep(backoffMs(failures, {baseMs: 100, maxMs: 2000}) + 50, this.closing.signal);
+      }
+    }
+  }
+
+  private async heartbeatLoop(): Promise<void> {
+    let groupsCheckedAt = Date.now();
+    while (!this.closing.signal.aborted || this.turns.size > 0) {
+      await sleep(HEARTBEAT_INTERVAL_MS, this.closing.signal);
+      if (this.closing.signal.aborted) return;
+      try {
+        await this.beat();
+        if (Date.now() - groupsCheckedAt > GROUP_CHECK_MS) {
+          groupsCheckedAt = Date.now();
+          await this.lookForOtherGroups();
+        }
+      } catch (error) {
+        this.log.warn('heartbeat failed', {error: messageOf(error)});
+        const silentMs = performance.now() - this.lastHeartbeatAt;
+        // The lease is about to run out, or has: from now on another process may hold this id.
+        if (silentMs > LEASE_TTL_S * 1000 - HEARTBEAT_INTERVAL_MS) void this.end('deaf', 0);
+      }
+    }
+  }
+
+  private async beat(): Promise<void> {
+    const joins = !this.closing.signal.aborted;
+    const answer = await heartbeat(this.store, this.lease, {
+      agentTypes: this.agentTypes,
+      join: joins,
+      nowMs: this.now(),
+    });
+    this.lastHeartbeatAt = performance.now();
+    if (answer.kind === 'lost') {
+      this.log.error('another process holds this worker id: stopping at once');
+      void this.end('lease-lost', 0);
+      return;
+    }
+    if (answer.lifecycle !== this.lifecycle)
+      this.log.info('lifecycle changed', {to: answer.lifecycle, reason: answer.reason});
+    this.lifecycle = answer.lifecycle;
+    this.deniedTypes = answer.deniedTypes;
+    this.slots.wake();
+    if (this.lifecycle === 'evicted' && this.loops.length > 0)
+      void this.end('evicted', this.options.drainMs ?? 25_000);
+  }
+
+  private end(reason: WorkerEnd, drainMs: number): Promise<WorkerEnd> {
+    this.ending ??= this.shutDown(reason, drainMs);
+    // Whoever asks again asks for less patience: what still runs is handed back.
+    if (drainMs === 0) this.abandonWork();
+    return this.ending;
+  }
+
+  private abandonWork(): void {
+    this.abandon.abort();
+    this.tasks.abandonAll('worker stops');
+  }
+
+  private async shutDown(reason: WorkerEnd, drainMs: number): Promise<WorkerEnd> {
+    this.log.info('stopping', {reason, running: this.slots.busy});
+    this.closing.abort();
+    this.slots.wake();
+    const ours = reason !== 'lease-lost';
+    if (ours) {
+      await this.orWarn('leaving the agent types', () =>
+        heartbeat(this.store, this.lease, {
+          agentTypes: this.agentTypes,
+          join: false,
+          nowMs: this.now(),
+          timeoutMs: 1000,
+        }),
+      );
+      for (const connection of [this.reader, this.controlReader]) {
+        await this.orWarn('ending a blocked read', () => connection.unblock(this.store.commands));
+      }
+    }
+    await this.drain(drainMs);
+    if (ours)
+      await this.orWarn('giving the worker id back', () => leave(this.store, this.lease, this.agentTypes));
+    this.closeConnections();
+    this.log.info('stopped', {reason});
+    this.resolveDone(reason);
+    return reason;
+  }
+
+  /** Wait for running work while the lease is kept; abandon what is not done by then. */
+  private async drain(drainMs: number): Promise<void> {
+    const renewal = setInterval(() => {
+      void this.orWarn('keeping the lease', () =>
+        heartbeat(this.store, this.lease, {agentTypes: this.agentTypes, join: false, nowMs: this.now()}),
+      );
+    }, HEARTBEAT_INTERVAL_MS);
+    const timer = new AbortController();
+    await Promise.race([this.allTurns(), sleep(drainMs, timer.signal)]);
+    timer.abort();
+    if (this.turns.size > 0) {
+      this.log.warn('handing back unfinished work', {running: this.turns.size});
+      this.abandonWork();
+      const late = new AbortController();
+      await Promise.race([this.allTurns(), sleep(1000, late.signal)]);
+      late.abort();
+    }
+    clearInterval(renewal);
+  }
+
+  private async allTurns(): Promise<void> {
+    // A read that was under way may still bring entries, so the set can grow while we wait.
+    await Promise.race([Promise.allSettled(this.loops), sleep(READ_BLOCK_MS)]);
+    while (this.turns.size > 0) await Promise.allSettled([...this.turns]);
+  }
+
+  private async orWarn(what: string, act: () => Promise<unknown>): Promise<void> {
+    try {
+      await act();
+    } catch (error) {
+      this.log.warn(`${what} failed`, {error: messageOf(error)});
+    }
+  }
+
+  private closeConnections(): void {
+    this.reader.close();
+    this.controlReader.close();
+    if (this.ownsStore) this.store.close();
+  }
+}
+
+const handle = ({stream, id}: ControlEntry): string => `${stream}/${id}`;
+
+/** A command without ids of its own gets them from its entry: delivered again, it is the same command. */
+function idsFrom({stream, id}: ControlEntry) {
+  const digest = createHash('sha256').update(`${stream}/${id}`).digest('hex');
+  return {messageId: () => `msg-${digest.slice(0, 16)}`, traceId: () => digest.slice(16, 48)};
+}
+
+/**
+ * Which agent types to read, and how many entries of each, so that no more arrives than can start.
+ * With fewer slots than types the types take turns.
+ */
+export function shareSlots(
+  types: readonly string[],
+  free: number,
+  rotation: number,
+): {chosen: string[]; count: number} {
+  if (free <= 0) return {chosen: [], count: 0};
+  const chosen =
+    types.length <= free
+      ? [...types]
+      : types.map((_, i) => types[(rotation + i) % types.length] ?? '').slice(0, free);
+  return {chosen, count: Math.max(1, Math.floor(free / chosen.length))};
+}
+
+/** A best guess at an address others can see; '' if there is none. */
+function localAddress(): string {
+  for (const addresses of Object.values(networkInterfaces())) {
+    for (const address of addresses ?? []) {
+      if (!address.internal && address.family === 'IPv4') return address.address;
+    }
+  }
+  return '';
+}

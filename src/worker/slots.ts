@@ -1,0 +1,37 @@
+/** How many executions may run at once. Reading asks for free slots first, so nothing is taken that can not start. */
+export class Slots {
+  private used = 0;
+  private waiters: (() => void)[] = [];
+
+  constructor(readonly total: number) {}
+
+  get free(): number {
+    return this.total - this.used;
+  }
+
+  get busy(): number {
+    return this.used;
+  }
+
+  /** Take one; the caller has looked at {@link free}. Control entries may exceed the total by what was read at once. */
+  take(): void {
+    this.used++;
+  }
+
+  give(): void {
+    this.used--;
+    this.wake();
+  }
+
+  /** Resolves when a slot is free, or when {@link wake} is called. */
+  async available(): Promise<void> {
+    if (this.free > 0) return;
+    await new Promise<void>(resolve => this.waiters.push(resolve));
+  }
+
+  wake(): void {
+    const waiting = this.waiters;
+    this.waiters = [];
+    for (const resolve of waiting) resolve();
+  }
+}

@@ -1,0 +1,387 @@
+/** One turn: claim an execution, run the agent, end it. The order and the wire forms follow spec §6.5. */
+import {ByError, messageOf} from '../errors.js';
+import {newEventId, newExecutionId, newMessageId, spanIdHex} from '../ids.js';
+import type {Logger} from '../log.js';
+import {
+  commandToWire,
+  encodeCommand,
+  hasContent,
+  type AskCommand,
+  type ResumeCommand,
+} from '../protocol/commands.js';
+import {encodeDeadLetter, newDeadLetter} from '../protocol/deadletter.js';
+import {encodeEvent, endOfStreamEvent, finalAnswerEvent, type EventContext} from '../protocol/events.js';
+import {encodeRecord, newExecutionRecord, replyContextOf, type ReplyContext} from '../protocol/execution.js';
+import {createHeader, type Header} from '../protocol/header.js';
+import {finalAnswerText, normalizeResult, type TaskResult} from '../protocol/results.js';
+import {isTerminal} from '../protocol/states.js';
+import {sleep} from '../clock.js';
+import type {ControlEntry} from '../store/control-streams.js';
+import {settle} from '../store/control-streams.js';
+import {claimExecution, executionHint, findByMessage, finishTurn, type Claim} from '../store/executions.js';
+import type {Store} from '../store/store.js';
+import type {Handler} from './agent.js';
+import {AgentContext} from './context.js';
+import {EventWriter} from './event-writer.js';
+import type {RunningTasks} from './running.js';
+import type {RenewedSessions} from './renewed-sessions.js';
+
+export interface TurnEnvironment {
+  readonly store: Store;
+  readonly workerId: string;
+  /** Worker id and incarnation: who holds a fence. */
+  readonly owner: string;
+  readonly group: string;
+  readonly now: () => number;
+  readonly log: Logger;
+  readonly running: RunningTasks;
+  readonly renewed: RenewedSessions;
+  /** Whether settled entries of this stream are deleted: not while another group reads it. */
+  deletesEntries(stream: string): boolean;
+  /** Aborted when the worker must end its work without finishing it. */
+  readonly abandon: AbortSignal;
+  /** Milliseconds a cancelled handler gets to stop by itself. */
+  readonly cancelGraceMs: number;
+}
+
+export type TurnCommand = AskCommand | ResumeCommand;
+
+/** How a handler ended. */
+type Ending =
+  | {readonly kind: 'result'; readonly result: TaskResult}
+  | {readonly kind: 'failed'; readonly error: unknown}
+  | {readonly kind: 'cancelled'; readonly reason: string}
+  /** The turn is not ours any more, or the worker stops: leave everything as it is, for whoever comes next. */
+  | {readonly kind: 'abandoned'};
+
+/** How often a command that came too early looks again. */
+const BUSY_POLL_MS = 100;
+
+/** Run one command to its end. Never rejects for what agent code does; rejects when Redis can not be reached. */
+export async function runTurn(
+  env: TurnEnvironment,
+  entry: ControlEntry,
+  command: TurnCommand,
+  agentType: string,
+  handler: Handler,
+): Promise<void> {
+  const {header} = command;
+  const claim = await claimWhenFree(env, entry, command, header, agentType);
+  if (claim === undefined) return;
+  if (claim.verdict === 'terminal') {
+    await settle(env.store, env.group, entry, env.deletesEntries(entry.stream));
+    return;
+  }
+
+  const log = env.log.child({
+    session_id: header.sessionId,
+    message_id: header.messageId,
+    execution_id: claim.executionId,
+  });
+  const task = env.running.begin(claim.executionId, claim.record.messageId);
+  const turn = {sessionId: header.sessionId, executionId: claim.executionId, fence: claim.fence};
+  const writer = new EventWriter(
+    env.store,
+    turn,
+    () => env.renewed.due(header.sessionId),
+    () => task.abandon('fenced'),
+  );
+  const subAgent = command.action === 'ASK_AGENT' && header.sourceAgentType !== '';
+  const ctx = new AgentContext(
+    {
+      header,
+      executionId: claim.executionId,
+      attempt: claim.attempt,
+      workerId: env.workerId,
+      agentType,
+      messageId: claim.record.messageId || header.messageId,
+      parentMessageId: claim.record.parentMessageId || header.parentMessageId,
+      subAgent,
+      signal: task.signal,
+      log,
+      now: env.now,
+    },
+    writer,
+  );
+  const startedAt = env.now();
+  log.info('started', {agent_type: agentType, attempt: claim.attempt});
+  try {
+    const wasCancelled = claim.verdict === 'cancelled' || claim.record.status === 'CANCELLING';
+    const ending: Ending = wasCancelled
+      ? {kind: 'cancelled', reason: claim.record.cancelReason ?? ''}
+      : await runHandler(
+          env,
+          task,
+          writer,
+          () => handler.handle(command, ctx),
+          ctx,
+          command.action === 'ASK_AGENT' && !hasContent(command.content),
+        );
+    if (ending.kind === 'abandoned') {
+      log.warn('abandoned', {reason: task.abandonReason ?? 'worker stops'});
+      return;
+    }
+    const outcome = await endTurn(env, {entry, command, header, claim, agentType, writer, subAgent, ending});
+    log.info(outcome.toLowerCase(), {duration_ms: env.now() - startedAt, events: writer.count});
+  } finally {
+    env.running.end(task);
+  }
+}
+
+async function claimWhenFree(
+  env: TurnEnvironment,
+  entry: ControlEntry,
+  command: TurnCommand,
+  header: Header,
+  agentType: string,
+): Promise<Claim | undefined> {
+  const newId = newExecutionId();
+  const newRecord = encodeRecord(
+    newExecutionRecord({
+      executionId: newId,
+      messageId: header.messageId,
+      sessionId: header.sessionId,
+      traceId: header.traceId,
+      parentMessageId: header.parentMessageId,
+      sourceAgentType: header.sourceAgentType,
+      targetAgentType: agentType,
+      streamName: entry.stream,
+      now: env.now(),
+      extra: {redis_message_id: entry.id, cancel_requested: false, cancel_reason: ''},
+    }),
+  );
+  for (;;) {
+    const claim = await claimExecution(env.store, {
+      sessionId: header.sessionId,
+      messageId: header.messageId,
+      hint: executionHint(command),
+      newExecutionId: newId,
+      newRecord,
+      owner: env.owner,
+      workerId: env.workerId,
+      entry: `${entry.stream}/${entry.id}`,
+      nowMs: env.now(),
+      reopen: command.action === 'RESUME' && header.sourceAgentType === '',
+    });
+    if (claim.verdict !== 'busy') return claim;
+    await sleep(BUSY_POLL_MS, env.abandon);
+    if (env.abandon.aborted) return undefined;
+  }
+}
+
+async function runHandler(
+  env: TurnEnvironment,
+  task: ReturnType<RunningTasks['begin']>,
+  writer: EventWriter,
+  handle: () => unknown,
+  ctx: AgentContext,
+  isEmptyAsk: boolean,
+): Promise<Ending> {
+  const work = (async (): Promise<Ending> => {
+    try {
+      // Other SDKs refuse to send it; one that arrives all the same is answered, not dropped (spec §10, C3).
+      if (isEmptyAsk) throw new TypeError('the ASK has no content');
+      const value = await handle();
+      const result = normalizeResult(value);
+      if (writer.error) throw writer.error;
+      const suspended = ctx.suspension !== undefined && isTerminal(result.status) && value === undefined;
+      return {
+        kind: 'result',
+        result: suspended ? {...result, status: ctx.suspension ?? result.status} : result,
+      };
+    } catch (error) {
+      return {kind: 'failed', error};
+    }
+  })();
+  const ending = await Promise.race([work, task.stopped(env.cancelGraceMs)]);
+  if (task.abandonReason !== undefined || env.abandon.aborted) return {kind: 'abandoned'};
+  // A handler that was asked to stop and did, by throwing or by returning, was cancelled.
+  if (task.cancelReason !== undefined) return {kind: 'cancelled', reason: task.cancelReason};
+  return ending === 'stopped' ? {kind: 'abandoned'} : ending;
+}
+
+interface Ended {
+  readonly entry: ControlEntry;
+  readonly command: TurnCommand;
+  readonly header: Header;
+  readonly claim: Claim;
+  readonly agentType: string;
+  readonly writer: EventWriter;
+  readonly subAgent: boolean;
+  readonly ending: Exclude<Ending, {kind: 'abandoned'}>;
+}
+
+/** Write the end of a turn in one step. @returns the status it ended with. */
+async function endTurn(env: TurnEnvironment, turn: Ended): Promise<string> {
+  const {entry, header, claim, agentType, writer, ending} = turn;
+  const now = env.now();
+  const result = resultOf(ending);
+  const terminal = isTerminal(result.status);
+  const caller = callerOf(turn);
+  const events = [...(await writer.close())];
+  if (writer.error) env.renewed.forget(header.sessionId);
+  const emitter: EventContext = {
+    traceId: header.traceId,
+    sessionId: header.sessionId,
+    sourceAgentType: agentType,
+    messageId: claim.record.messageId || header.messageId,
+    parentMessageId: claim.record.parentMessageId || header.parentMessageId,
+    subAgent: turn.subAgent,
+    now: env.now,
+    newEventId,
+  };
+  const answer = ending.kind === 'result' && terminal ? finalAnswerText(result) : undefined;
+  if (answer !== undefined) events.push(encodeEvent(finalAnswerEvent(emitter, answer)));
+  if (terminal && caller === undefined && !writer.endEmitted)
+    events.push(encodeEvent(endOfStreamEvent(emitter)));
+
+  const patch: Record<string, unknown> = {
+    status: result.status,
+    updated_at: now,
+    ...(terminal ? {finished_at: now} : {finished_at: 0}),
+    ...errorFields(ending),
+    ...(terminal || caller === undefined ? {} : {x_reply: caller.context}),
+  };
+  const outcome = await finishTurn(env.store, {
+    ...{sessionId: header.sessionId, executionId: claim.executionId, fence: claim.fence},
+    patch,
+    events,
+    renewTtl: env.renewed.due(header.sessionId),
+    source: {
+      stream: entry.stream,
+      group: env.group,
+      entryId: entry.id,
+      deleteEntry: env.deletesEntries(entry.stream),
+    },
+    ...(terminal && caller !== undefined ? await replyTo(env, caller, turn, result) : {}),
+    ...(ending.kind === 'failed' ? {deadLetter: deadLetterOf(turn, ending.error, env, now)} : {}),
+  });
+  return outcome === 'ok' ? result.status : outcome.toUpperCase();
+}
+
+function resultOf(ending: Ended['ending']): TaskResult {
+  const empty = {content: '', metadata: {}, extraPayload: {}};
+  switch (ending.kind) {
+    case 'result':
+      return ending.result;
+    case 'failed':
+      return {...empty, status: 'FAILED', replyData: {error: messageOf(ending.error)}};
+    case 'cancelled':
+      return {...empty, status: 'CANCELLED', replyData: {reason: ending.reason}};
+  }
+}
+
+function errorFields(ending: Ended['ending']): Record<string, unknown> {
+  if (ending.kind !== 'failed') return {};
+  return {
+    error_type: ending.error instanceof Error ? ending.error.name : typeof ending.error,
+    error_message: messageOf(ending.error).slice(0, 4096),
+    failed_stage: 'process_command',
+    ...(ending.error instanceof ByError ? {error_code: ending.error.code} : {}),
+  };
+}
+
+/** Who waits for a reply, and the message it answers. Nobody for a root. */
+interface Caller {
+  readonly messageId: string;
+  readonly context: ReplyContext;
+}
+
+/** The ASK's source; in a later turn, whom the first one noted in the record. */
+function callerOf({command, header, claim}: Ended): Caller | undefined {
+  if (command.action === 'RESUME') {
+    const context = replyContextOf(claim.record);
+    return context && {messageId: claim.record.messageId, context};
+  }
+  if (header.sourceAgentType === '') return undefined;
+  return {
+    messageId: header.messageId,
+    context: {
+      source_agent_type: header.sourceAgentType,
+      parent_message_id: header.parentMessageId,
+      task_group_id: header.taskGroupId,
+      user_code: header.userCode,
+      user_name: header.userName,
+      metadata: withoutOurs(header.metadata),
+    },
+  };
+}
+
+/** Extras of ours concern one command: copied into another they would lie. */
+function withoutOurs(metadata: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(metadata).filter(([name]) => !name.startsWith('by_')));
+}
+
+/** The RESUME for the caller, in the caller's dialect: spec §6.7. */
+async function replyTo(
+  env: TurnEnvironment,
+  {messageId, context}: Caller,
+  {header, claim, agentType}: Ended,
+  result: TaskResult,
+): Promise<{reply: {stream: string; document: string}}> {
+  const span = spanIdHex(`${claim.executionId}:agent.return`);
+  const command: ResumeCommand = {
+    action: 'RESUME',
+    header: createHeader({
+      messageId: await replyMessageId(env, header.sessionId, context.parent_message_id),
+      sessionId: header.sessionId,
+      traceId: header.traceId,
+      sourceAgentType: agentType,
+      targetAgentType: context.source_agent_type,
+      parentMessageId: messageId,
+      taskGroupId: context.task_group_id,
+      userCode: context.user_code,
+      userName: context.user_name,
+      metadata: {
+        ...context.metadata,
+        ...result.metadata,
+        framework_parent_span_id: `${claim.executionId}:agent.return`,
+        trace_parent_span_id: span,
+      },
+      traceParentSpanId: span,
+    }),
+    status: result.status,
+    content: result.content,
+    replyData: result.replyData,
+    extraPayload: result.extraPayload,
+  };
+  return {
+    reply: {stream: env.store.keys.ctrlStream(context.source_agent_type), document: encodeCommand(command)},
+  };
+}
+
+/** Python callers resume by their own message id; ts and java callers, known by a record without snapshot, by a fresh one. */
+async function replyMessageId(
+  env: TurnEnvironment,
+  sessionId: string,
+  callersMessageId: string,
+): Promise<string> {
+  if (callersMessageId === '') return newMessageId();
+  const record = await findByMessage(env.store, sessionId, callersMessageId);
+  if (record === undefined || (record.agentConfigsSnapshotKey ?? '') !== '') return callersMessageId;
+  return record.extra['x_attempt'] === undefined ? newMessageId() : callersMessageId;
+}
+
+/** A failed execution, kept whole: guarantees.md G5. */
+function deadLetterOf(
+  {entry, command, header, claim, agentType}: Ended,
+  error: unknown,
+  env: TurnEnvironment,
+  now: number,
+): string {
+  const reason = messageOf(error).slice(0, 1024);
+  return encodeDeadLetter(
+    newDeadLetter({
+      source: 'execution',
+      reason,
+      executionId: claim.executionId,
+      targetAgentType: agentType,
+      commandPayload: commandToWire({...command, header}),
+      deliveryStream: env.store.keys.ctrlStream(agentType),
+      attempts: [{workerId: env.workerId, error: reason, at: now}],
+      firstFailedAt: now,
+      xStream: entry.stream,
+      xEntryId: entry.id,
+    }),
+  );
+}

@@ -1,0 +1,44 @@
+import {expect, test} from 'vitest';
+import {decideRoute, type RouteFacts} from '../../src/availability/decide-route.js';
+import {ROUTE_POLICIES} from '../../src/protocol/routing.js';
+
+const offline: RouteFacts = {
+  circuit: null,
+  quota: null,
+  fallback: null,
+  online: false,
+  fallbackOnline: false,
+};
+const open = JSON.stringify({state: 'OPEN', reason: 'maintenance'});
+const spent = JSON.stringify({available: false});
+const alt = JSON.stringify({selected_agent_type: 'alt'});
+
+test.each(ROUTE_POLICIES)('%s: an open circuit comes first, then the quota, then being online', policy => {
+  const all = {...offline, circuit: open, quota: spent, online: true};
+  expect(decideRoute(all, policy)).toMatchObject({
+    kind: 'reject',
+    code: 'AGENT_CIRCUIT_OPEN',
+    reason: 'maintenance',
+  });
+  expect(decideRoute({...all, circuit: null}, policy)).toMatchObject({
+    kind: 'reject',
+    code: 'TENANT_QUOTA_EXCEEDED',
+  });
+  expect(decideRoute({...offline, online: true}, policy)).toEqual({kind: 'deliver'});
+});
+
+test('a fallback that is online comes before waking', () => {
+  const facts = {...offline, fallback: alt, fallbackOnline: true};
+  expect(decideRoute(facts, 'WAKE_AND_WAIT')).toEqual({kind: 'deliver-to', agentType: 'alt'});
+  expect(decideRoute({...facts, fallbackOnline: false}, 'WAKE_AND_WAIT')).toEqual({kind: 'wake-and-wait'});
+});
+
+test('with nobody online each policy does what it says', () => {
+  expect(ROUTE_POLICIES.map(policy => decideRoute(offline, policy).kind)).toEqual([
+    'reject',
+    'deliver',
+    'wake-and-wait',
+    'queue',
+    'queue',
+  ]);
+});
