@@ -1,0 +1,31 @@
+import * as Args from '@oclif/core/args';
+import * as Flags from '@oclif/core/flags';
+import {BaseCommand} from '../src/cli/base-command.js';
+
+export default class Cancel extends BaseCommand {
+  static override summary = 'Cancel a message and what it started, or a whole session.';
+  static override examples = [
+    '<%= config.bin %> cancel sess-7f3a --message msg-91c2 --reason "wrong document"',
+    '<%= config.bin %> cancel sess-7f3a --yes',
+  ];
+  static override args = {session: Args.string({required: true, description: 'session id'})};
+  static override flags = {
+    message: Flags.string({description: 'only this message and its descendants', helpValue: 'ID'}),
+    force: Flags.boolean({description: 'do not wait for the agent to stop by itself'}),
+    reason: Flags.string({description: 'kept in the record', default: ''}),
+    'dry-run': Flags.boolean({description: 'show what would be cancelled, and do nothing'}),
+  };
+
+  async run() {
+    const {args, flags} = await this.parse(Cancel);
+    const {runCancel} = await import('../src/cli/run-cancel.js');
+    return runCancel(await this.openStore(), this.printer, {
+      sessionId: args.session,
+      ...(flags.message === undefined ? {} : {messageId: flags.message}),
+      force: flags.force,
+      reason: flags.reason,
+      dryRun: flags['dry-run'],
+      confirm: question => this.confirm(question),
+    });
+  }
+}

@@ -1,0 +1,39 @@
+import * as Flags from '@oclif/core/flags';
+import {BaseCommand} from '../../src/cli/base-command.js';
+import {durationFlag} from '../../src/cli/flags.js';
+
+export default class ManagerRun extends BaseCommand {
+  static override summary = 'Run the manager: carry out wakeups, release pending deliveries.';
+  static override description = `Any number of managers may run at once. Workers are started by commands:
+--start TYPE=CMD for one agent type, or the workers of by.config.`;
+  static override examples = [
+    '<%= config.bin %> manager run --start ocr="by worker run src/ocr.ts"',
+    '<%= config.bin %> manager run',
+  ];
+  static override flags = {
+    start: Flags.string({
+      description: 'TYPE=CMD: the command that starts a worker of an agent type; repeatable',
+      multiple: true,
+      multipleNonGreedy: true,
+      helpValue: 'TYPE=CMD',
+    }),
+    'pending-deadline': durationFlag({
+      description: 'how long a pending delivery may wait before it becomes a dead letter',
+      default: 86_400_000,
+    }),
+  };
+  protected override readonly endsBySignal = true;
+
+  async run() {
+    const {flags} = await this.parse(ManagerRun);
+    const {runManager} = await import('../../src/cli/run-manager.js');
+    return runManager({
+      store: await this.openStore(),
+      connection: this.connection,
+      printer: this.printer,
+      signal: this.signal,
+      start: flags.start ?? [],
+      pendingDeadlineMs: flags['pending-deadline'],
+    });
+  }
+}

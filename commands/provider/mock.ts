@@ -1,0 +1,49 @@
+import * as Flags from '@oclif/core/flags';
+import {BaseCommand} from '../../src/cli/base-command.js';
+import {durationFlag} from '../../src/cli/flags.js';
+
+export default class ProviderMock extends BaseCommand {
+  static override summary = 'Answer wakeups without a cluster: start a command, or fail on demand.';
+  static override description = `Modes: ready, reject, fail, queued, timeout, fallback:AGENT_TYPE, flaky:0.3.
+READY is believed by senders only when a worker really comes online: with --spawn one does.`;
+  static override examples = [
+    '<%= config.bin %> provider mock --spawn "by worker run src/worker.ts"',
+    '<%= config.bin %> provider mock --mode flaky:0.3 --delay 200ms --agent ocr=reject',
+  ];
+  static override flags = {
+    mode: Flags.string({description: 'what to answer', default: 'ready'}),
+    agent: Flags.string({
+      description: 'TYPE=MODE for one agent type; repeatable',
+      multiple: true,
+      multipleNonGreedy: true,
+      helpValue: 'TYPE=MODE',
+    }),
+    delay: durationFlag({description: 'wait before answering', default: 0}),
+    jitter: durationFlag({description: 'wait up to this much longer, at random', default: 0}),
+    spawn: Flags.string({
+      description: 'command that starts a worker; READY is said once it is online',
+      helpValue: 'CMD',
+    }),
+    seed: Flags.integer({description: 'makes flaky and jitter repeatable'}),
+    once: Flags.boolean({description: 'end after the first wakeup'}),
+  };
+  protected override readonly endsBySignal = true;
+
+  async run() {
+    const {flags} = await this.parse(ProviderMock);
+    const {runMockProvider} = await import('../../src/cli/run-manager.js');
+    return runMockProvider({
+      store: await this.openStore(),
+      connection: this.connection,
+      printer: this.printer,
+      signal: this.signal,
+      mode: flags.mode,
+      perType: flags.agent ?? [],
+      delayMs: flags.delay,
+      jitterMs: flags.jitter,
+      spawn: flags.spawn,
+      seed: flags.seed,
+      once: flags.once,
+    });
+  }
+}

@@ -1,0 +1,76 @@
+import * as Args from '@oclif/core/args';
+import * as Flags from '@oclif/core/flags';
+import {BaseCommand} from '../src/cli/base-command.js';
+import {outputFlag} from '../src/cli/flags.js';
+
+export default class Tail extends BaseCommand {
+  static override summary = 'Show the events of a session, and follow them.';
+  static override description = `In a terminal it follows, with keys: space pauses, / filters, e events, a agents, t time, q quits.
+In a pipe it prints what is there and ends, unless --follow.`;
+  static override aliases = ['tail:session'];
+  static override examples = [
+    '<%= config.bin %> tail sess-7f3a',
+    '<%= config.bin %> tail sess-7f3a --no-follow -t',
+    '<%= config.bin %> tail sess-7f3a -o jsonl -f | jq -r \'select(.type=="answer").text\'',
+  ];
+  static override args = {session: Args.string({description: 'session id', required: true})};
+  static override flags = {
+    lines: Flags.string({
+      char: 'n',
+      description: 'how many of the last lines to begin with, or all',
+      default: '50',
+      helpValue: 'N|all',
+    }),
+    since: Flags.string({
+      description: 'begin here: 10m, an ISO date, or a stream id',
+      helpValue: 'TIME',
+      exclusive: ['from'],
+    }),
+    from: Flags.string({
+      description: 'begin after this stream id, as a stopped tail prints it',
+      helpValue: 'ID',
+    }),
+    follow: Flags.boolean({char: 'f', description: 'wait for more (default in a terminal)', allowNo: true}),
+    until: Flags.string({
+      description: 'with --follow: end with the end of the answer',
+      options: ['terminal'],
+    }),
+    event: Flags.string({
+      char: 'e',
+      description: 'only these kinds: answer,reasoning,state,artifact,ask,final,end',
+      helpValue: 'KINDS',
+    }),
+    agent: Flags.string({char: 'a', description: 'only this agent type', helpValue: 'TYPE'}),
+    message: Flags.string({description: 'only this message', helpValue: 'ID'}),
+    include: Flags.string({
+      char: 'i',
+      description: 'only text that fits this regular expression',
+      helpValue: 'RE',
+    }),
+    exclude: Flags.string({
+      char: 'x',
+      description: 'no text that fits this regular expression',
+      helpValue: 'RE',
+    }),
+    timestamps: Flags.boolean({char: 't', description: 'show the time'}),
+    merge: Flags.boolean({description: 'join pieces of an answer into lines', default: true, allowNo: true}),
+    ui: Flags.boolean({description: 'with keys and a status line (default in a terminal)', allowNo: true}),
+    output: outputFlag('table', 'json', 'jsonl', 'raw'),
+  };
+
+  async run() {
+    const {args, flags} = await this.parse(Tail);
+    const {output: _form, ...chosen} = flags;
+    const {runTail} = await import('../src/ui/tail/run-tail.js');
+    return runTail({
+      store: await this.openStore(),
+      printer: this.printer,
+      terminal: this.terminal,
+      signal: this.signal,
+      sessionId: args.session,
+      ...chosen,
+      output: this.output,
+      setResume: command => (this.resumeWith = [command]),
+    });
+  }
+}

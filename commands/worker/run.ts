@@ -1,0 +1,48 @@
+import * as Args from '@oclif/core/args';
+import * as Flags from '@oclif/core/flags';
+import {BaseCommand} from '../../src/cli/base-command.js';
+import {durationFlag} from '../../src/cli/flags.js';
+
+export default class WorkerRun extends BaseCommand {
+  static override summary = 'Run agents until told to stop.';
+  static override description = `FILE exports what defineAgent returns, or classes that extend GatewayWorker; TypeScript runs as it is.
+Without FILE the workers of by.config run, all in this process.
+The first Ctrl-C or SIGTERM finishes what runs and stops; the second hands it back at once.`;
+  static override aliases = ['run'];
+  static override examples = [
+    '<%= config.bin %> worker run src/worker.ts',
+    '<%= config.bin %> run src/worker.ts --concurrency 10',
+  ];
+  static override args = {file: Args.string({description: 'file that exports the agents'})};
+  static override flags = {
+    'worker-id': Flags.string({
+      description: 'name of this worker; a live one can not be used twice',
+      helpValue: 'ID',
+    }),
+    concurrency: Flags.integer({description: 'executions at once', min: 1, max: 10_000}),
+    group: Flags.string({
+      description: 'consumer group; all workers of an agent type must share one',
+      default: 'agent_engines',
+    }),
+    drain: durationFlag({description: 'how long running work may take after a stop', default: 25_000}),
+    check: Flags.boolean({description: 'load the agents, say whether that works, and start nothing'}),
+  };
+  protected override readonly endsBySignal = true;
+
+  async run() {
+    const {args, flags} = await this.parse(WorkerRun);
+    const {runWorkers} = await import('../../src/cli/run-workers.js');
+    return runWorkers({
+      connection: this.connection,
+      printer: this.printer,
+      file: args.file,
+      workerId: flags['worker-id'],
+      concurrency: flags.concurrency,
+      group: flags.group,
+      drainMs: flags.drain,
+      check: flags.check,
+      stop: this.signal,
+      force: this.forceSignal,
+    });
+  }
+}

@@ -1,0 +1,85 @@
+/** Flags that several commands share. Their help lives here, once. */
+import * as Flags from '@oclif/core/flags';
+import {ByError} from '../errors.js';
+import {parseDuration} from './duration.js';
+import {hasPassword} from './redact.js';
+
+const helpGroup = 'GLOBAL';
+
+/** A flag whose value is a duration, parsed to milliseconds. */
+export const durationFlag = Flags.custom<number>({
+  helpValue: 'DURATION',
+  parse: async text => parseDuration(text),
+});
+
+/**
+ * `-o` of a command that has more forms of output than table and JSON: spread the result into its `flags` as
+ * `output`. `jsonl` prints events, `name` ids only, `raw` the bare text.
+ */
+export const outputFlag = <Form extends string>(...forms: readonly Form[]) =>
+  Flags.option({
+    char: 'o',
+    options: forms,
+    description: 'form of the output',
+    helpGroup,
+  })();
+
+/** What every command has. */
+export const generalFlags = {
+  json: Flags.boolean({description: 'one JSON document on standard output, also for errors', helpGroup}),
+  output: Flags.string({
+    char: 'o',
+    options: ['table', 'json'],
+    description: 'form of the output',
+    helpGroup,
+  }),
+  'no-trunc': Flags.boolean({description: 'never cut a table to the width of the terminal', helpGroup}),
+  color: Flags.option({
+    options: ['auto', 'always', 'never'] as const,
+    default: 'auto',
+    description: 'colours; NO_COLOR and FORCE_COLOR count too',
+    helpGroup,
+  })(),
+  'no-color': Flags.boolean({hidden: true}),
+  quiet: Flags.boolean({char: 'q', description: 'no notices on standard error', helpGroup}),
+  verbose: Flags.boolean({char: 'v', description: 'more on standard error, also stacks', helpGroup}),
+  'no-input': Flags.boolean({description: 'never ask; fail and name what is missing', helpGroup}),
+  yes: Flags.boolean({
+    char: 'y',
+    description: 'confirm what would be asked (never means --force)',
+    helpGroup,
+  }),
+  timeout: durationFlag({description: 'end the command after this long', helpGroup}),
+};
+
+/** What every command that talks to Redis has besides. */
+export const connectionFlags = {
+  'redis-url': Flags.string({
+    description: 'Redis to use: redis:// or rediss://, without a password; BY_REDIS_URL may carry one',
+    helpValue: 'URL',
+    helpGroup,
+    parse: async url => {
+      if (!hasPassword(url)) return url;
+      throw new ByError(
+        'USAGE',
+        'The URL carries a password, and every user of this machine can read it there.',
+        {
+          hint: 'Put the URL in BY_REDIS_URL, or leave the password out and give it to --redis-password-stdin.',
+        },
+      );
+    },
+  }),
+  'redis-password-stdin': Flags.boolean({description: 'read the password from standard input', helpGroup}),
+  'key-schema': Flags.option({
+    options: ['v1', 'v2'] as const,
+    description: 'layout of the keys; default as the SDKs choose it',
+    helpGroup,
+  })(),
+};
+
+/** Where to connect, as far as the flags say. */
+export interface ConnectionChoice {
+  readonly redisUrl: string | undefined;
+  readonly redisPassword: string | undefined;
+  readonly keySchema: 'v1' | 'v2' | undefined;
+}

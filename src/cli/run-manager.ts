@@ -1,0 +1,190 @@
+/** `by manager run` and `by provider mock`: a manager in the foreground, a line for everything it decides. */
+import {startManager, type ManagerOptions} from '../availability/manager.js';
+import {describeRequest, mockProvider, parseMockMode, type MockMode} from '../availability/mock-provider.js';
+import {ProcessPool, type StartCommand} from '../availability/process-pool.js';
+import {processProvider} from '../availability/process-provider.js';
+import type {Provider} from '../availability/provider.js';
+import {loadProject} from '../config/project.js';
+import {projectWorkers} from '../dev/project-workers.js';
+import {ByError} from '../errors.js';
+import {createLogger} from '../log.js';
+import {checkServer, type Store} from '../store/store.js';
+import {connectionSettings} from './connect.js';
+import type {ConnectionChoice} from './flags.js';
+import {paint, type Printer} from './printer.js';
+import {clockTime} from './time.js';
+
+interface Foreground {
+  readonly store: Store;
+  readonly connection: ConnectionChoice;
+  readonly printer: Printer;
+  readonly signal: AbortSignal;
+}
+
+export interface RunManager extends Foreground {
+  /** `TYPE=CMD` pairs. */
+  readonly start: readonly string[];
+  readonly pendingDeadlineMs: number;
+}
+
+export async function runManager(run: RunManager): Promise<{wakeups: number}> {
+  const commands = new Map(run.start.map(pair => splitPair(pair, '--start')));
+  const {url, keySchema} = await connectionSettings(run.connection);
+  const project = commands.size > 0 ? undefined : await loadProject(process.cwd());
+  const workers = projectWorkers(project, [], process.cwd(), {redisUrl: url, keySchema, drainMs: 25_000});
+  if (commands.size === 0 && workers.length === 0) {
+    run.printer.warn(
+      'No worker can be started: give --start TYPE=CMD, or run where a by.config lists workers. Wakeups will be rejected.',
+    );
+  }
+  const provider = processProvider({
+    pool: printingPool(run.printer),
+    commandFor: agentType => {
+      const command = commands.get(agentType);
+      if (command !== undefined) return shellCommand(agentType, command, url, keySchema);
+      return workers.find(worker => worker.agentTypes.includes(agentType))?.command;
+    },
+  });
+  return inForeground(run, provider, {pendingDeadlineMs: run.pendingDeadlineMs});
+}
+
+export interface RunMockProvider extends Foreground {
+  readonly mode: string;
+  /** `TYPE=MODE` pairs. */
+  readonly perType: readonly string[];
+  readonly delayMs: number;
+  readonly jitterMs: number;
+  readonly spawn: string | undefined;
+  readonly seed: number | undefined;
+  readonly once: boolean;
+}
+
+export async function runMockProvider(run: RunMockProvider): Promise<{wakeups: number}> {
+  const perType = new Map<string, MockMode>();
+  for (const pair of run.perType) {
+    const [type, mode] = splitPair(pair, '--agent');
+    perType.set(type, parseMockMode(mode));
+  }
+  const mode = parseMockMode(run.mode);
+  const {url, keySchema} = await connectionSettings(run.connection);
+  const {spawn} = run;
+  const provider = mockProvider({
+    mode,
+    perType,
+    delayMs: run.delayMs,
+    jitterMs: run.jitterMs,
+    ...(run.seed === undefined ? {} : {random: seeded(run.seed)}),
+    ...(spawn === undefined
+      ? {}
+      : {
+          start: processProvider({
+            pool: printingPool(run.printer),
+            commandFor: type => shellCommand(type, spawn, url, keySchema),
+          }),
+        }),
+  });
+  return inForeground(run, provider, {}, run.once);
+}
+
+async function inForeground(
+  run: Foreground,
+  provider: Provider,
+  options: Omit<ManagerOptions, 'provider'>,
+  once = false,
+): Promise<{wakeups: number}> {
+  const {printer, store, signal} = run;
+  const facts = await checkServer(store);
+  let wakeups = 0;
+  let onceDone: () => void = () => undefined;
+  const first = new Promise<void>(resolve => (onceDone = resolve));
+  const say = (...line: Parameters<Printer['out']>) =>
+    printer.out(paint.dim(clockTime(Date.now())), ' ', ...line);
+  const manager = await startManager(store, {
+    ...options,
+    provider,
+    log: createLogger({
+      level: 'warn',
+      write: (_line, _level, message, {manager_id: _id, ...fields}) =>
+        printer.err(paint.yellow(`${message} ${JSON.stringify(fields)}`)),
+    }),
+    onWakeup: (request, decision, elapsedMs) => {
+      wakeups++;
+      const status =
+        decision.status === 'READY' ? paint.green(decision.status) : paint.yellow(decision.status);
+      say(
+        `wakeup   ${describeRequest(request)} ${printer.symbol('arrow')} `,
+        status,
+        ` (${elapsedMs}ms) ${decision.reason}`,
+      );
+      printer.event({
+        type: 'wakeup',
+        agentType: request.targetAgentType,
+        executionId: request.executionId,
+        decision: decision.status,
+        reason: decision.reason,
+        elapsedMs,
+      });
+      onceDone();
+    },
+    onDelivery: (delivery, outcome) => {
+      say(`pending  ${delivery.targetAgentType} ${delivery.executionId} ${outcome}`);
+      printer.event({
+        type: 'pending',
+        agentType: delivery.targetAgentType,
+        executionId: delivery.executionId,
+        outcome,
+      });
+    },
+  });
+  printer.note(
+    paint.green(printer.symbol('dot')),
+    ` ${manager.managerId} on ${store.address} (${facts.embedded ? 'embedded' : facts.version}), provider ${provider.name}`,
+  );
+  const told = new Promise<void>(resolve => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => resolve(), {once: true});
+  });
+  await Promise.race(once ? [told, first] : [told]);
+  await manager.stop();
+  return {wakeups};
+}
+
+function printingPool(printer: Printer): ProcessPool {
+  return new ProcessPool({
+    onLine: (name, line) => printer.out(paint.dim(name.padEnd(12)), ' ', line),
+    onExit: (name, code, expected) => {
+      if (!expected) printer.warn(`the process for ${name} ended with code ${code ?? 'none'}`);
+    },
+  });
+}
+
+/** The operator's own command line, run by the shell as it was typed. */
+function shellCommand(agentType: string, command: string, redisUrl: string, keySchema: string): StartCommand {
+  const env = {
+    ...process.env,
+    BY_REDIS_URL: redisUrl,
+    REDIS_KEY_SCHEMA_VERSION: keySchema,
+    BY_AGENT_TYPE: agentType,
+  };
+  // exec: signals must reach the worker, not a shell in front of it.
+  return process.platform === 'win32'
+    ? {name: agentType, file: 'cmd', args: ['/c', command], env}
+    : {name: agentType, file: 'sh', args: ['-c', `exec ${command}`], env};
+}
+
+function splitPair(pair: string, flag: string): [string, string] {
+  const at = pair.indexOf('=');
+  if (at > 0 && at < pair.length - 1) return [pair.slice(0, at), pair.slice(at + 1)];
+  throw new ByError('USAGE', `"${pair}" is not TYPE=VALUE.`, {hint: `Write for example ${flag} ocr=…`});
+}
+
+/** A small generator with a known sequence (mulberry32), so that a run can be repeated. */
+function seeded(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}

@@ -1,0 +1,252 @@
+/** `by send`: send, say what happened on the way, and show the answer if that was asked for. */
+import {GatewayClient} from '../client/client.js';
+import {followExecution} from '../client/follow-execution.js';
+import type {SendProgress, SendRequest, SendResult} from '../client/send.js';
+import {ByError} from '../errors.js';
+import {newMessageId, newSessionId} from '../ids.js';
+import {askUserPrompt, eventKind, eventText, type DataEvent} from '../protocol/events.js';
+import type {ExecutionRecord} from '../protocol/execution.js';
+import {listAgentTypes} from '../registry/listing.js';
+import {lastEventId} from '../store/data-streams.js';
+import {checkServer, type Store} from '../store/store.js';
+import {formatDuration} from './duration.js';
+import {opaque} from './json.js';
+import {paint, type Printer} from './printer.js';
+import {suggest} from './suggest.js';
+import {toTailEvent} from '../observe/tail-event.js';
+
+export interface RunSend {
+  readonly store: Store;
+  readonly printer: Printer;
+  readonly output: string;
+  readonly signal: AbortSignal;
+  readonly request: SendRequest;
+  readonly mode: 'send' | 'wait' | 'follow';
+  readonly dryRun: boolean;
+  readonly showKeys: boolean;
+  /** The command that goes on where a Ctrl-C stops this one. */
+  setResume(command: string): void;
+}
+
+export interface SendOutcome extends Omit<SendResult, 'streamName'> {
+  readonly execution?: {readonly status: string; readonly elapsedMs: number};
+  readonly output?: string;
+}
+
+/** @throws {ByError} as send(); TASK_FAILED, TASK_CANCELLED, INPUT_REQUIRED for how it ended. */
+export async function runSend(run: RunSend): Promise<unknown> {
+  const request = {...run.request, sessionId: run.request.sessionId ?? newSessionId(), signal: run.signal};
+  if (run.dryRun) return dryRun(run, request);
+  await checkServer(run.store);
+  const {printer} = run;
+  const human = run.output === 'table';
+  const note = (...line: Parameters<Printer['note']>) => {
+    if (human) printer.note(...line);
+  };
+  const policy = (request.policy ?? 'FAIL_FAST').toLowerCase().replaceAll('_', '-');
+  note(
+    paint.cyan(printer.symbol('arrow')),
+    ` ${request.agentType}   policy ${policy}   session ${request.sessionId}`,
+  );
+  run.setResume(`by tail ${request.sessionId}`);
+
+  // What the session holds already is not this message's answer.
+  const after = run.mode === 'send' ? '0-0' : await lastEventId(run.store, request.sessionId);
+  const startedAt = Date.now();
+  const sent = await sendOrSuggest(run, {
+    ...request,
+    onProgress: progress => note(paint.dim(progressLine(progress))),
+  });
+  note(paint.dim(deliveryLine(sent)));
+  if (run.showKeys)
+    note(
+      paint.dim(
+        `  keys    ${run.store.keys.sessionRegistry(sent.sessionId)}  ${sent.streamName}  ${run.store.keys.sessionDataStream(sent.sessionId)}`,
+      ),
+    );
+  const {streamName: _stream, ...facts} = sent;
+  if (run.mode === 'send') {
+    if (human && sent.status === 'QUEUE_PENDING')
+      note(`queued; watch it with  `, paint.cyan(`by tail ${sent.sessionId} -f`));
+    return facts;
+  }
+  return {...facts, ...(await showAnswer(run, sent, after, startedAt))};
+}
+
+async function sendOrSuggest(run: RunSend, request: SendRequest): Promise<SendResult> {
+  try {
+    return await new GatewayClient(run.store).send(request);
+  } catch (error) {
+    if (!(error instanceof ByError) || error.code !== 'AGENT_TYPE_UNAVAILABLE') throw error;
+    const online = (await listAgentTypes(run.store))
+      .filter(type => type.online > 0)
+      .map(type => type.agentType);
+    const near = suggest(request.agentType, online);
+    throw new ByError(error.code, error.message, {
+      hint: near === null ? error.hint : `Did you mean "${near}"? ${error.hint}`,
+      cause: error,
+      next: [`by send ${near ?? request.agentType} … --policy wake-and-wait`, 'by worker list'],
+      details: {...error.details, online},
+    });
+  }
+}
+
+async function showAnswer(
+  run: RunSend,
+  sent: SendResult,
+  after: string,
+  startedAt: number,
+): Promise<Partial<SendOutcome>> {
+  const {printer} = run;
+  const counts = new Map<string, number>();
+  let answer = '';
+  let final: string | undefined;
+  let question: {prompt: string} | undefined;
+  const events = followExecution(run.store, {...sent, after, signal: run.signal});
+  let record: ExecutionRecord | undefined;
+  for (;;) {
+    const next = await events.next();
+    if (next.done) {
+      record = next.value;
+      break;
+    }
+    const item = next.value;
+    if (item.kind !== 'event') continue;
+    const {event} = item;
+    const kind = eventKind(event);
+    counts.set(kind, (counts.get(kind) ?? 0) + 1);
+    run.setResume(`by tail ${sent.sessionId} --from ${item.id}`);
+    if (run.mode === 'follow') showEvent(run, event, item.id);
+    const own = event.messageId === sent.messageId;
+    if (kind === 'answer' && own) answer += eventText(event);
+    if (kind === 'final' && own) final = eventText(event);
+    if (kind === 'ask') question = askUserPrompt(event) ?? {prompt: eventText(event)};
+  }
+  printer.endStream();
+  const output = final ?? answer;
+  // What was not streamed is shown whole.
+  if (
+    answer === '' &&
+    output !== '' &&
+    (run.mode === 'follow' || run.output === 'raw' || run.output === 'table')
+  )
+    printer.block(output);
+  else if (run.mode === 'wait' && output !== '') printer.block(output);
+  const elapsedMs = Date.now() - startedAt;
+  if (record === undefined) {
+    throw new ByError('NOT_FOUND', 'The execution left no record to read the end from.', {
+      hint: `Look with: by tail ${sent.sessionId}`,
+    });
+  }
+  if (run.output === 'jsonl') printer.event({type: 'end', reason: record.status.toLowerCase()});
+  const execution = {status: record.status, elapsedMs};
+  const details = {...sent, execution, output};
+  judge(record, question, details);
+  if (run.output === 'table')
+    printer.note(
+      paint.green(printer.symbol('ok')),
+      ` ${record.status} in ${formatDuration(elapsedMs)}   ${countLine(counts)}`,
+    );
+  return {execution, output};
+}
+
+/** An end that is not success is an error with an exit code of its own. */
+function judge(
+  record: ExecutionRecord,
+  question: {prompt: string} | undefined,
+  details: Record<string, unknown>,
+): void {
+  const {sessionId} = record;
+  switch (record.status) {
+    case 'FAILED':
+      throw new ByError('TASK_FAILED', `The agent failed: ${record.errorMessage ?? 'no reason given'}`, {
+        hint: 'The whole command is among the dead letters if the agent threw.',
+        next: [`by tail ${sessionId}`, 'by deadletter list'],
+        details,
+      });
+    case 'CANCELLED':
+      throw new ByError(
+        'TASK_CANCELLED',
+        `It was cancelled${record.cancelReason ? `: ${record.cancelReason}` : ''}.`,
+        {
+          hint: 'Send it again if that was a mistake.',
+          details,
+        },
+      );
+    case 'WAITING_USER':
+      throw new ByError('INPUT_REQUIRED', `The agent asks: ${question?.prompt ?? 'something'}`, {
+        hint: 'This version can not send the answer; a client of one of the SDKs can (RESUME).',
+        next: [`by tail ${sessionId}`],
+        details: {...details, question: question?.prompt},
+      });
+  }
+}
+
+function showEvent(run: RunSend, event: DataEvent, id: string): void {
+  const {printer} = run;
+  if (run.output === 'jsonl') {
+    printer.event(toTailEvent(id, event));
+    return;
+  }
+  const kind = eventKind(event);
+  if (kind === 'answer') {
+    if (run.output === 'raw') printer.raw(eventText(event));
+    else printer.stream(eventText(event));
+  }
+  if (run.output !== 'table') return;
+  if (kind === 'state') printer.note(paint.dim(`  ${eventText(event)}`));
+  if (kind === 'reasoning') printer.note(paint.dim(`  ~ ${eventText(event)}`));
+  if (kind === 'artifact') printer.note(paint.dim(`  artifact ${eventText(event)}`));
+}
+
+function progressLine(progress: SendProgress): string {
+  switch (progress.kind) {
+    case 'offline':
+      return `  offline: no worker for ${progress.agentType}`;
+    case 'wakeup-requested':
+      return `  wakeup  requested  ${progress.executionId}`;
+    case 'wakeup-decision': {
+      const {status, reason} = progress.decision;
+      return `  wakeup  ${status} in ${formatDuration(progress.elapsedMs)}${reason === '' ? '' : `  ${reason}`}`;
+    }
+  }
+}
+
+function deliveryLine(sent: SendResult): string {
+  const instead =
+    sent.selectedAgentType === sent.targetAgentType ? '' : `  fallback ${sent.selectedAgentType}`;
+  if (sent.duplicate) return `  known   ${sent.messageId} was accepted before as ${sent.executionId}`;
+  return `  deliver ${sent.status}  ${sent.messageId}  ${sent.streamId}${instead}`;
+}
+
+function countLine(counts: ReadonlyMap<string, number>): string {
+  const named = (kind: string, one: string, many: string) => {
+    const count = counts.get(kind) ?? 0;
+    return count === 0 ? [] : [`${count} ${count === 1 ? one : many}`];
+  };
+  return [
+    ...named('answer', 'chunk', 'chunks'),
+    ...named('state', 'state change', 'state changes'),
+    ...named('artifact', 'artifact', 'artifacts'),
+  ].join(', ');
+}
+
+function dryRun(run: RunSend, request: SendRequest): unknown {
+  const stream = run.store.keys.ctrlStream(request.agentType);
+  const size = Buffer.byteLength(JSON.stringify(request.content));
+  run.printer.out(
+    `would send ${size} bytes to ${request.agentType}, policy ${request.policy ?? 'FAIL_FAST'}`,
+  );
+  run.printer.out(paint.dim(`  stream  ${stream}`));
+  run.printer.note('Nothing was sent. Run without --dry-run to do it.');
+  const {signal: _signal, onProgress: _progress, metadata, extraPayload, content, ...rest} = request;
+  return {
+    dryRun: true,
+    ...rest,
+    messageId: request.messageId ?? newMessageId(),
+    stream,
+    content: opaque(content),
+    metadata: opaque(metadata),
+    extraPayload: opaque(extraPayload),
+  };
+}

@@ -1,0 +1,203 @@
+/** `by tail`: where to begin, what to show, and in which form. */
+import {ByError, messageOf} from '../../errors.js';
+import {itemToTailEvent, type TailEvent} from '../../observe/tail-event.js';
+import {lastLinesStart} from '../../observe/last-lines.js';
+import {followSession, sessionExists} from '../../store/data-streams.js';
+import {checkServer, type Store} from '../../store/store.js';
+import type {Printer} from '../../cli/printer.js';
+import {parseTimePoint} from '../../cli/time.js';
+import type {Terminal} from '../../cli/tty.js';
+import {plainTail} from './plain.js';
+
+export interface RunTail {
+  readonly store: Store;
+  readonly printer: Printer;
+  readonly terminal: Terminal;
+  readonly output: string;
+  readonly signal: AbortSignal;
+  readonly sessionId: string;
+  readonly lines: string;
+  readonly since?: string | undefined;
+  readonly from?: string | undefined;
+  readonly follow?: boolean | undefined;
+  readonly until?: string | undefined;
+  readonly event?: string | undefined;
+  readonly agent?: string | undefined;
+  readonly message?: string | undefined;
+  readonly include?: string | undefined;
+  readonly exclude?: string | undefined;
+  readonly timestamps: boolean;
+  readonly merge: boolean;
+  readonly ui?: boolean | undefined;
+  /** The command that goes on where a Ctrl-C stops this one. */
+  setResume(command: string): void;
+}
+
+const KINDS = ['answer', 'reasoning', 'state', 'artifact', 'ask', 'final', 'end', 'task', 'gap', 'other'];
+
+export interface TailResult {
+  readonly sessionId: string;
+  /** Newest stream id that was shown; '' if there was none. */
+  readonly lastId: string;
+  readonly reason: 'caught-up' | 'completed' | 'quit' | 'stopped';
+  /** With `--json` only: everything, since one document can not stream. */
+  readonly events?: readonly TailEvent[];
+}
+
+/** @throws {ByError} NOT_FOUND for an unknown session, USAGE for flags that make no sense. */
+export async function runTail(run: RunTail): Promise<TailResult> {
+  const wanted = filterOf(run);
+  const lines = lineCount(run.lines);
+  await checkServer(run.store);
+  if (!(await sessionExists(run.store, run.sessionId))) {
+    throw new ByError('NOT_FOUND', `There is no session "${run.sessionId}".`, {
+      hint: 'Check the id: `by send` prints it, and sessions are kept for seven days.',
+    });
+  }
+  const follows = run.follow ?? (run.terminal.isOutputTerminal && run.output === 'table');
+  const after = await startingPoint(run, lines);
+  const quit = new AbortController();
+  const state = {lastId: '', reason: 'caught-up' as TailResult['reason']};
+  const events = selected(run, {after, follows, wanted, quit, state});
+
+  if (useScreen(run, follows)) {
+    const {runTailScreen} = await import('./screen.js');
+    const {lastId} = await runTailScreen({
+      events,
+      session: run.sessionId,
+      signal: run.signal,
+      onQuit: () => quit.abort(),
+      timestamps: true,
+      color: run.printer.hasColor,
+      ascii: run.terminal.ascii,
+    });
+    const resume = `by tail ${run.sessionId} --from ${lastId || after}`;
+    run.setResume(resume);
+    run.printer.note(`left ${run.sessionId}; go on with  ${resume}`);
+    return {sessionId: run.sessionId, lastId, reason: 'quit'};
+  }
+  const collected = await print(run, events);
+  if (run.signal.aborted) state.reason = 'stopped';
+  run.printer.event({type: 'end', reason: state.reason, lastId: state.lastId});
+  return {sessionId: run.sessionId, ...state, ...(run.output === 'json' ? {events: collected} : {})};
+}
+
+async function print(run: RunTail, events: AsyncIterable<TailEvent>): Promise<TailEvent[]> {
+  const {printer, output} = run;
+  const collected: TailEvent[] = [];
+  switch (output) {
+    case 'json':
+      for await (const event of events) collected.push(event);
+      break;
+    case 'jsonl':
+      for await (const event of events) printer.event(event);
+      break;
+    case 'raw': {
+      const streamed = new Set<string>();
+      for await (const event of events) {
+        if (event.type === 'answer') streamed.add(event.messageId);
+        // The final answer repeats what was streamed.
+        if (event.type === 'answer' || (event.type === 'final' && !streamed.has(event.messageId)))
+          printer.raw(event.text);
+        if (event.type === 'end') printer.endStream();
+      }
+      break;
+    }
+    default:
+      for await (const line of plainTail(events, {timestamps: run.timestamps, merge: run.merge}))
+        printer.out(line);
+  }
+  return collected;
+}
+
+interface Selection {
+  readonly after: string;
+  readonly follows: boolean;
+  readonly wanted: (event: TailEvent) => boolean;
+  readonly quit: AbortController;
+  readonly state: {lastId: string; reason: TailResult['reason']};
+}
+
+async function* selected(
+  run: RunTail,
+  {after, follows, wanted, quit, state}: Selection,
+): AsyncGenerator<TailEvent> {
+  const signal = AbortSignal.any([run.signal, quit.signal]);
+  for await (const item of followSession(run.store, run.sessionId, {
+    after,
+    signal,
+    untilCaughtUp: !follows,
+  })) {
+    const event = itemToTailEvent(item);
+    state.lastId = event.id;
+    run.setResume(`by tail ${run.sessionId} --from ${event.id}`);
+    if (wanted(event)) yield event;
+    const ours = run.message === undefined || event.messageId === run.message;
+    if (run.until === 'terminal' && event.type === 'end' && ours) {
+      state.reason = 'completed';
+      return;
+    }
+  }
+}
+
+function useScreen(run: RunTail, follows: boolean): boolean {
+  if (run.output !== 'table' || run.ui === false || !follows) return false;
+  const possible = run.terminal.canShowScreen && !run.terminal.ascii;
+  if (run.ui === true && !possible) {
+    throw new ByError('USAGE', 'The screen needs a terminal on both ends.', {
+      hint: 'Leave --ui out, or use -o jsonl.',
+    });
+  }
+  return possible;
+}
+
+function lineCount(text: string): number | 'all' {
+  if (text === 'all') return 'all';
+  const count = Number(text);
+  if (Number.isSafeInteger(count) && count >= 0) return count;
+  throw new ByError('USAGE', `"${text}" is no number of lines.`, {hint: 'Give a number, or all.'});
+}
+
+async function startingPoint(run: RunTail, lines: number | 'all'): Promise<string> {
+  const given = run.from ?? run.since;
+  if (given !== undefined) {
+    const point = parseTimePoint(given, Date.now());
+    if (run.from !== undefined && point.kind !== 'id') {
+      throw new ByError('USAGE', `"${run.from}" is no stream id.`, {
+        hint: 'Write it as a stopped tail prints it: 1716123456789-0.',
+      });
+    }
+    return point.kind === 'id' ? point.id : `${Math.max(0, point.ms - 1)}-18446744073709551615`;
+  }
+  return lines === 'all' ? '0-0' : lastLinesStart(run.store, run.sessionId, lines);
+}
+
+function filterOf(run: RunTail): (event: TailEvent) => boolean {
+  const kinds = run.event?.split(',').map(kind => kind.trim());
+  for (const kind of kinds ?? []) {
+    if (KINDS.includes(kind)) continue;
+    throw new ByError('USAGE', `"${kind}" is no kind of event.`, {hint: `Kinds: ${KINDS.join(', ')}.`});
+  }
+  const include = pattern('--include', run.include);
+  const exclude = pattern('--exclude', run.exclude);
+  return event =>
+    // A gap is always said: that something is missing is never noise.
+    event.type === 'gap' ||
+    ((kinds === undefined || kinds.includes(event.type)) &&
+      (run.agent === undefined || event.agentType === run.agent) &&
+      (run.message === undefined || event.messageId === run.message) &&
+      (include === undefined || include.test(event.text)) &&
+      !exclude?.test(event.text));
+}
+
+function pattern(flag: string, source: string | undefined): RegExp | undefined {
+  if (source === undefined) return undefined;
+  try {
+    return new RegExp(source, 'u');
+  } catch (error) {
+    throw new ByError('USAGE', `${flag} is no regular expression: ${messageOf(error)}`, {
+      hint: 'Escape special characters with \\.',
+      cause: error,
+    });
+  }
+}

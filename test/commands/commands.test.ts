@@ -1,0 +1,328 @@
+/** The commands as a user types them, against a real server and the embedded one. Needs the build. */
+import {mkdtemp, rm, writeFile} from 'node:fs/promises';
+import {tmpdir} from 'node:os';
+import {join, resolve} from 'node:path';
+import {afterAll, afterEach, beforeAll, describe, expect, test} from 'vitest';
+import {startEmbeddedStore} from '../../src/dev/embedded/start.js';
+import {silentLogger} from '../../src/log.js';
+import {openStore} from '../../src/store/store.js';
+import {defineAgent} from '../../src/worker/agent.js';
+import {startWorker, type WorkerHandle} from '../../src/worker/runner.js';
+import {startRedisServer} from '../support/redis-server.js';
+import {until} from '../support/stores.js';
+import {runBy, startBy} from './run-by.js';
+
+const servers = [
+  ['redis-server', async () => startRedisServer()],
+  ['embedded', async () => startEmbeddedStore().then(store => ({url: store.url, stop: () => store.close()}))],
+] as const;
+
+const agents = [
+  defineAgent({
+    type: 'shouter',
+    async run(ctx, ask) {
+      await ctx.emitState('reading');
+      for (const word of ask.text.split(' ')) await ctx.emitChunk(`${word.toUpperCase()} `);
+      return {content: ask.text.toUpperCase()};
+    },
+  }),
+  defineAgent({
+    type: 'thrower',
+    run: (ctx, ask) => {
+      if (ctx.metadata['replay_count'] === undefined) throw new Error(`no luck with ${ask.text}`);
+      return {content: 'second time lucky'};
+    },
+  }),
+  defineAgent({type: 'evil', run: () => ({content: 'a\u001b]52;c;ZXZpbA==\u0007b\u009bc\u202ed'})}),
+  defineAgent({
+    type: 'sleeper',
+    run: ctx =>
+      new Promise((_, reject) => ctx.signal.addEventListener('abort', () => reject(new Error('woken')))),
+  }),
+];
+
+describe.each(servers)('by on %s', (_, start) => {
+  let server: {url: string; stop: () => Promise<void>};
+  let worker: WorkerHandle;
+  const by = (args: readonly string[], input?: string) =>
+    runBy(args, {env: {BY_REDIS_URL: server.url}, ...(input === undefined ? {} : {input})});
+
+  beforeAll(async () => {
+    server = await start();
+    worker = await startWorker({url: server.url}, {agents, workerId: 'w-1', log: silentLogger});
+  });
+  afterAll(async () => {
+    await worker.stop({drainMs: 0});
+    await server.stop();
+  });
+
+  test('send --follow streams the answer to standard output, and nothing else there', async () => {
+    const ran = await by(['send', 'shouter', 'hello big world', '--follow']);
+    expect(ran).toMatchObject({code: 0, stdout: 'HELLO BIG WORLD \n'});
+    expect(ran.stderr).toContain('COMPLETED');
+  });
+
+  test('send - reads standard input', async () => {
+    const ran = await by(['send', 'shouter', '-', '--wait', '--json'], 'from a pipe');
+    expect(ran.json()).toMatchObject({
+      ok: true,
+      schema: 'by.send/1',
+      data: {
+        status: 'DELIVER_NOW',
+        target_agent_type: 'shouter',
+        execution: {status: 'COMPLETED'},
+        output: 'FROM A PIPE',
+      },
+    });
+  });
+
+  test('send -o jsonl is one event a line, and an end', async () => {
+    const ran = await by(['send', 'shouter', 'a b', '--follow', '-o', 'jsonl']);
+    const lines = ran.stdout
+      .trim()
+      .split('\n')
+      .map(line => JSON.parse(line) as {type: string; text?: string});
+    expect(lines.map(line => line.type)).toEqual(['state', 'answer', 'answer', 'final', 'end', 'end']);
+    expect(lines[1]).toMatchObject({text: 'A ', agent_type: 'shouter'});
+  });
+
+  test('an agent that fails is exit 6, and its command can be replayed once', async () => {
+    const failed = await by(['send', 'thrower', 'this', '--wait', '--json']);
+    expect(failed.code).toBe(6);
+    expect(failed.json()).toMatchObject({ok: false, error: {code: 'TASK_FAILED', exit: 6}});
+
+    const listed = await by(['deadletter', 'list', '--agent', 'thrower', '--json']);
+    const [entry] = (
+      listed.json().data as unknown as {entries: {id: string; reason: string; replay: string}[]}
+    ).entries;
+    expect(entry).toMatchObject({code: 'EXECUTION_FAILED', replay: 'yes', reason: 'no luck with this'});
+    const id = entry!.id;
+    expect((await by(['dlq', 'show', id])).stdout).toContain('"content": "this"');
+
+    const plan = await by(['deadletter', 'replay', id, '--dry-run', '--json']);
+    expect(plan.json()).toMatchObject({data: {dry_run: true, counts: {matched: 1, replayed: 0}}});
+    expect((await by(['deadletter', 'replay', id])).code).toBe(2);
+    const replayed = await by(['deadletter', 'replay', id, '--yes', '--json', '--keep', '--reason', 'fixed']);
+    expect(replayed.json()).toMatchObject({
+      data: {counts: {replayed: 1}, items: [{result: 'replayed', replay_count: 1}]},
+    });
+    const again = await by(['deadletter', 'replay', id, '--yes', '--json']);
+    expect(again).toMatchObject({code: 11});
+    expect(again.json()).toMatchObject({error: {code: 'ALREADY_REPLAYED'}});
+
+    const session = (failed.json().error as unknown as {details: {session_id: string}}).details.session_id;
+    await until(async () =>
+      (await by(['registry', 'executions', session, '--json'])).stdout.includes('"COMPLETED"'),
+    );
+  });
+
+  test('what an agent says can not drive the terminal', async () => {
+    const ran = await by(['send', 'evil', 'x', '--follow']);
+    expect(ran.stdout + ran.stderr).not.toMatch(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e]/);
+    const json = await by(['send', 'evil', 'x', '--wait', '--json']);
+    expect(json.stdout).not.toMatch(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e]/);
+    expect((json.json().data as unknown as {output: string}).output).toBe(
+      'a\u001b]52;c;ZXZpbA==\u0007b\u009bc\u202ed',
+    );
+  });
+
+  test('tail shows a session from its beginning, and from any point', async () => {
+    const sent = await by(['send', 'shouter', 'one two', '--wait', '--json']);
+    const session = (sent.json().data as unknown as {session_id: string}).session_id;
+    const plain = await by(['tail', session]);
+    expect(
+      plain.stdout.split('\n').map(line =>
+        line
+          .trim()
+          .split(/\s{2,}/)
+          .slice(1),
+      ),
+    ).toEqual([['state', 'reading'], ['answer', 'ONE TWO'], ['end'], []]);
+    const jsonl = await by(['tail', session, '-o', 'jsonl', '-n', 'all']);
+    const events = jsonl.stdout
+      .trim()
+      .split('\n')
+      .map(line => JSON.parse(line) as {type: string; id: string});
+    expect(events.map(event => event.type)).toEqual(['state', 'answer', 'answer', 'final', 'end', 'end']);
+    const rest = await by(['tail', session, '-o', 'jsonl', '--from', events[2]!.id]);
+    expect(
+      rest.stdout
+        .trim()
+        .split('\n')
+        .map(line => (JSON.parse(line) as {type: string}).type),
+    ).toEqual(['final', 'end', 'end']);
+    expect((await by(['tail', session, '-o', 'raw'])).stdout).toBe('ONE TWO ');
+    expect((await by(['tail', session, '-n', '2'])).stdout.trim().split('\n')).toHaveLength(2);
+  });
+
+  test('cancel stops running work, and says so when it is too late', async () => {
+    const sent = await by(['send', 'sleeper', 'x', '--json']);
+    const {session_id: session, message_id: message} = sent.json().data as unknown as Record<string, string>;
+    await until(() => worker.running > 0);
+    const cancelled = await by(['cancel', session!, '--message', message!, '--json']);
+    expect(cancelled.json()).toMatchObject({data: {status: 'CANCEL_REQUESTED', cancelled_count: 1}});
+    await until(() => worker.running === 0);
+    expect((await by(['cancel', session!, '--message', message!])).code).toBe(11);
+    expect((await by(['cancel', 'sess-none'])).code).toBe(4);
+  });
+
+  test('worker list and show name the worker', async () => {
+    expect((await by(['worker', 'list', '--json'])).json()).toMatchObject({
+      data: {
+        workers: [
+          {worker_id: 'w-1', state: 'online', agent_types: ['evil', 'shouter', 'sleeper', 'thrower']},
+        ],
+      },
+    });
+    expect((await by(['worker', 'list'])).stdout).toContain('w-1');
+    expect((await by(['worker', 'show', 'w-1'])).stdout).toContain('shouter');
+    expect((await by(['worker', 'show', 'w-9'])).code).toBe(4);
+    expect((await by(['registry', 'agents', '-o', 'name'])).stdout.split('\n')).toContain('shouter');
+    expect((await by(['registry', 'workers', '-o', 'name'])).stdout).toBe('w-1\n');
+  });
+
+  test('doctor passes, and says what is wrong', async () => {
+    const ran = await by(['doctor', '--json']);
+    expect(ran.code).toBe(0);
+    expect(ran.json()).toMatchObject({ok: true, schema: 'by.doctor/1'});
+  });
+
+  test('provider mock starts a worker for a send that waits', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'by-test-'));
+    const source = resolve(import.meta.dirname, '../../dist/src/index.js');
+    await writeFile(
+      join(dir, 'agent.mjs'),
+      `import {defineAgent} from ${JSON.stringify(source)};\nexport default defineAgent({type: 'asleep', run: () => 'awake'});\n`,
+    );
+    const bin = resolve(import.meta.dirname, '../../bin/by.js');
+    const provider = startBy(
+      [
+        'provider',
+        'mock',
+        '--once',
+        '--spawn',
+        `${process.execPath} ${bin} worker run ${join(dir, 'agent.mjs')}`,
+      ],
+      {
+        env: {BY_REDIS_URL: server.url},
+      },
+    );
+    try {
+      const ran = await by(['send', 'asleep', 'x', '--policy', 'wake-and-wait', '--wait', '--json']);
+      expect(ran.json()).toMatchObject({data: {status: 'WAIT_AND_DELIVER', wakeup: {decision: 'READY'}}});
+    } finally {
+      provider.kill('SIGTERM');
+      await new Promise(done => provider.once('close', done));
+      await rm(dir, {recursive: true});
+    }
+  });
+
+  test.each([
+    ['an unknown agent type', ['send', 'shouterr', 'x'], 5, 'AGENT_TYPE_UNAVAILABLE'],
+    ['an unknown policy', ['send', 'shouter', 'x', '-p', 'wake'], 2, 'USAGE'],
+    ['no content', ['send', 'shouter'], 2, 'USAGE'],
+    ['empty content', ['send', 'shouter', ' '], 2, 'INVALID_INPUT'],
+    ['an unknown flag', ['send', 'shouter', 'x', '--polcy', 'x'], 2, 'USAGE'],
+    ['an unknown command', ['snd', 'shouter', 'x'], 2, 'USAGE'],
+    ['malformed JSON', ['send', 'shouter', '{"a":', '--content-json'], 2, 'INVALID_INPUT'],
+    ['a malformed payload', ['send', 'shouter', 'x', '--payload', '[1]'], 2, 'INVALID_INPUT'],
+    ['an id that is none', ['send', 'shouter', 'x', '-s', '../etc'], 2, 'INVALID_INPUT'],
+    ['an unknown session', ['tail', 'sess-none'], 4, 'NOT_FOUND'],
+    ['a dead letter that is not there', ['deadletter', 'show', '1-1'], 4, 'NOT_FOUND'],
+    ['a replay of nothing in particular', ['deadletter', 'replay'], 2, 'USAGE'],
+    ['a file that is not there', ['worker', 'run', 'nothing.ts'], 2, 'WORKER_LOAD_FAILED'],
+    [
+      'a password in the arguments',
+      ['worker', 'list', '--redis-url', 'redis://:s3cret@localhost'],
+      2,
+      'USAGE',
+    ],
+    ['an address that is none', ['worker', 'list', '--redis-url', 'http://localhost'], 2, 'INVALID_CONFIG'],
+  ])('%s is one clear line and its exit code, the same in JSON', async (_case, args, code, name) => {
+    const human = await by(args);
+    expect(human.code).toBe(code);
+    expect(human.stdout).toBe('');
+    expect(human.stderr).toContain(name);
+    expect(human.stderr).not.toMatch(/\n\s+at /);
+    const machine = await by([...args, '--json']);
+    expect(machine.code).toBe(code);
+    expect(machine.json()).toMatchObject({ok: false, schema: 'by.error/1', error: {code: name, exit: code}});
+    expect(machine.stdout + machine.stderr + human.stderr).not.toContain('s3cret');
+  });
+
+  test('a message over the limit is refused before anything is written', async () => {
+    const ran = await by(['send', 'shouter', '-', '--json'], 'x'.repeat(2_000_000));
+    expect(ran.code).toBe(2);
+    expect(ran.json()).toMatchObject({error: {code: 'MESSAGE_TOO_LARGE'}});
+  });
+
+  test('a key of the wrong type is said, not thrown', async () => {
+    const store = openStore({url: server.url});
+    await store.commands.run(redis => redis.set(store.keys.ctrlStream('blocked'), 'x'));
+    store.close();
+    const ran = await by(['send', 'blocked', 'x', '-p', 'send-anyway', '--json']);
+    expect(ran).toMatchObject({code: 3});
+    expect(ran.json()).toMatchObject({error: {code: 'REDIS_WRONG_TYPE'}});
+  });
+});
+
+describe('by without its server', () => {
+  let dir: string;
+  beforeAll(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'by-test-'));
+  });
+  afterAll(() => rm(dir, {recursive: true}));
+  const cleanups: (() => Promise<void>)[] = [];
+  afterEach(async () => {
+    for (const act of cleanups.splice(0)) await act();
+  });
+
+  test.each([
+    ['worker', 'list'],
+    ['send', 'x', 'y'],
+    ['tail', 's'],
+    ['doctor'],
+    ['deadletter', 'list'],
+    ['cancel', 's'],
+  ])('by %s %s says that nobody answers, exit 3', async (...args) => {
+    const ran = await runBy([...args.filter(Boolean), '--redis-url', 'redis://127.0.0.1:1', '--json'], {
+      cwd: dir,
+    });
+    expect(ran.code).toBe(3);
+    expect(ran.json()).toMatchObject({error: {code: 'REDIS_UNREACHABLE'}});
+  });
+
+  test('a wrong password is said, and not repeated', async () => {
+    const server = await startRedisServer(['--requirepass', 'right-one']);
+    cleanups.push(() => server.stop());
+    const url = server.url.replace('right-one', 'wrong-one');
+    const ran = await runBy(['worker', 'list'], {env: {BY_REDIS_URL: url}});
+    expect(ran.code).toBe(3);
+    expect(ran.stderr).toContain('REDIS_AUTH');
+    expect(ran.stderr + ran.stdout).not.toContain('wrong-one');
+    const fine = await runBy(
+      ['worker', 'list', '--redis-password-stdin', '--redis-url', `redis://127.0.0.1:${server.port}`],
+      {
+        input: 'right-one\n',
+      },
+    );
+    expect(fine.code).toBe(0);
+  });
+
+  test('a project file with a syntax error is named', async () => {
+    await writeFile(join(dir, 'by.config.mjs'), 'export default {workers: [');
+    const ran = await runBy(['worker', 'run'], {cwd: dir});
+    expect(ran.code).toBe(2);
+    expect(ran.stderr).toContain('INVALID_CONFIG');
+    expect(ran.stderr).toContain('by.config.mjs');
+  });
+
+  test('a worker file with a syntax error is named', async () => {
+    const file = join(dir, 'broken.ts');
+    await writeFile(file, 'export const x = ;');
+    const ran = await runBy(['worker', 'run', file], {cwd: dir});
+    expect(ran.code).toBe(2);
+    expect(ran.stderr).toContain('WORKER_LOAD_FAILED');
+    expect(ran.stderr).toContain('broken.ts');
+  });
+});

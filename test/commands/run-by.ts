@@ -1,0 +1,45 @@
+/** Runs the built `by` as a user does, in a process of its own. */
+import {spawn} from 'node:child_process';
+import {resolve} from 'node:path';
+
+export interface Ran {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+  /** The JSON document on standard output. */
+  json(): {readonly ok: boolean; readonly schema: string; readonly data?: never; readonly error?: never};
+}
+
+const bin = resolve(import.meta.dirname, '../../bin/by.js');
+
+/** What the developer's shell says about Redis must not reach the tests. */
+const cleanEnv = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => !/^(BY_|BYAI_|REDIS_|NO_COLOR|FORCE_COLOR|CI$)/.test(name)),
+);
+
+export interface RunOptions {
+  readonly env?: NodeJS.ProcessEnv;
+  readonly input?: string;
+  readonly cwd?: string;
+}
+
+export function startBy(args: readonly string[], {env = {}, cwd, input}: RunOptions = {}) {
+  const child = spawn(process.execPath, [bin, ...args], {
+    cwd: cwd ?? '/',
+    env: {...cleanEnv, ...env},
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
+  child.stdin.on('error', () => undefined);
+  child.stdin.end(input ?? '');
+  return child;
+}
+
+export async function runBy(args: readonly string[], options: RunOptions = {}): Promise<Ran> {
+  const child = startBy(args, options);
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  const code = await new Promise<number | null>(done => child.once('close', done));
+  return {code, stdout, stderr, json: () => JSON.parse(stdout) as ReturnType<Ran['json']>};
+}
