@@ -13,7 +13,7 @@ export interface ProviderContext {
   /** Aborted when the caller's time is over: stop trying. */
   readonly signal: AbortSignal;
   /** Whether a worker of the asked type is online now. */
-  isOnline(): Promise<boolean>;
+  readonly isOnline: () => Promise<boolean>;
 }
 
 export interface Provider {

@@ -1,6 +1,7 @@
 /** One event of a session as people and programs are shown it: the JSON Lines of `by tail -o jsonl`. */
 import {
   askUserPrompt,
+  EVENT_TYPES,
   contentTypeOf,
   eventKind,
   eventText,
@@ -10,8 +11,8 @@ import {
 import type {SessionItem} from '../store/data-streams.js';
 
 export interface TailEvent {
-  /** `gap`: retention removed what was here. */
-  readonly type: EventKind | 'gap';
+  /** `task`: a step began or ended. `gap`: retention may have removed what was here. */
+  readonly type: EventKind | 'task' | 'gap';
   /** Stream id. */
   readonly id: string;
   /** Unix milliseconds by the emitter's clock. */
@@ -26,8 +27,15 @@ export interface TailEvent {
   readonly eventType: string;
 }
 
+const TASK_EVENTS: ReadonlySet<string> = new Set([
+  EVENT_TYPES.taskCreate,
+  EVENT_TYPES.stepComplete,
+  EVENT_TYPES.taskStop,
+]);
+
 export function toTailEvent(id: string, event: DataEvent): TailEvent {
-  const type = eventKind(event);
+  const kind = eventKind(event);
+  const type = kind === 'other' && TASK_EVENTS.has(event.eventType) ? 'task' : kind;
   return {
     type,
     id,
@@ -67,7 +75,7 @@ export function itemToTailEvent(item: SessionItem): TailEvent {
 }
 
 /** An artifact's content is JSON text around its address: spec §4.5. */
-function artifactText(type: EventKind, text: string): string {
+function artifactText(type: TailEvent['type'], text: string): string {
   if (type !== 'artifact') return text;
   try {
     const files: unknown = JSON.parse(text);

@@ -1,4 +1,5 @@
 /** `by init` without its command line: a folder with a project in it, installed and under git if asked. */
+import {existsSync} from 'node:fs';
 import {readFile} from 'node:fs/promises';
 import path from 'node:path';
 import {fileURLToPath} from 'node:url';
@@ -60,7 +61,9 @@ export async function ownToolkitSpec(): Promise<string> {
   for (let folder = here; folder !== path.dirname(folder); folder = path.dirname(folder)) {
     const text = await readFile(path.join(folder, 'package.json'), 'utf8').catch(() => '{}');
     const {name, version} = JSON.parse(text) as {name?: string; version?: string};
-    if (name === 'by-toolkit' && version !== undefined) return `^${version}`;
+    if (name !== 'by-toolkit' || version === undefined) continue;
+    // A checkout has its sources' settings beside it, the published package has not: no registry knows the checkout.
+    return existsSync(path.join(folder, 'tsconfig.build.json')) ? `file:${folder}` : `^${version}`;
   }
   throw new ByError('INTERNAL', 'The package.json of by-toolkit is missing.', {
     hint: 'Install by-toolkit again.',

@@ -248,6 +248,12 @@ export function toByError(error: unknown, url: string): unknown {
       cause: error,
     });
   }
+  if (/unknown command.*HELLO/i.test(message)) {
+    return new ByError('REDIS_TOO_OLD', `Redis at ${hostOf(url)} is too old: it does not know HELLO.`, {
+      hint: 'Upgrade the server to 7.0 or later, or name another one with --redis-url.',
+      cause: error,
+    });
+  }
   if (code === 'WRONGTYPE') {
     return new ByError('REDIS_WRONG_TYPE', 'A key of the protocol holds another kind of value.', {
       hint: 'Something else writes to this database: use another one, or delete the key that is in the way.',

@@ -8,6 +8,7 @@ import {silentLogger} from '../../src/log.js';
 import {openStore} from '../../src/store/store.js';
 import {defineAgent} from '../../src/worker/agent.js';
 import {startWorker, type WorkerHandle} from '../../src/worker/runner.js';
+import {startOldRedis} from '../support/old-redis.js';
 import {startRedisServer} from '../support/redis-server.js';
 import {until} from '../support/stores.js';
 import {runBy, startBy} from './run-by.js';
@@ -307,6 +308,13 @@ describe('by without its server', () => {
       },
     );
     expect(fine.code).toBe(0);
+  });
+
+  test('a server that is too old is said', async () => {
+    const server = await startOldRedis('5.0.14');
+    cleanups.push(() => server.stop());
+    const sent = await runBy(['send', 'x', 'y', '--json'], {env: {BY_REDIS_URL: server.url}, cwd: dir});
+    expect(sent.json()).toMatchObject({error: {code: 'REDIS_TOO_OLD', exit: 3}});
   });
 
   test('a project file with a syntax error is named', async () => {

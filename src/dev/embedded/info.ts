@@ -115,7 +115,7 @@ export function info(_client: Client, args: Args, store: Store): Reply {
     .filter(([name]) => wanted.has(name))
     .map(([name, section]) => {
       const lines = section(store).map(([field, value]) => `${field}:${value}\r\n`);
-      return `# ${name === 'cpu' ? 'CPU' : name[0]?.toUpperCase() + name.slice(1)}\r\n${lines.join('')}`;
+      return `# ${name === 'cpu' ? 'CPU' : `${name.charAt(0).toUpperCase()}${name.slice(1)}`}\r\n${lines.join('')}`;
     })
     .join('\r\n');
   return new VerbatimReply(text);

@@ -12,7 +12,7 @@ import {
   MapReply,
   NO_REPLY,
   NULL_ARRAY,
-  PushReply,
+  type PushReply,
   SetReply,
   StatusReply,
   VerbatimReply,

@@ -39,12 +39,12 @@ export interface LuaHost {
 }
 
 interface Package {
-  load(options: {
+  readonly load: (options: {
     limits?: {maxFuel?: number; maxReplyBytes?: number};
     profile?: string;
     wasmBytes?: Uint8Array;
     redisProps?: Record<string, {value: string | number} | {returns: boolean | null}>;
-  }): Promise<LuaModule>;
+  }) => Promise<LuaModule>;
 }
 
 /**

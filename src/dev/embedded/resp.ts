@@ -176,7 +176,7 @@ export function splitInline(line: string): string[] | undefined {
     let word = '';
     const quote = line[at] === '"' || line[at] === "'" ? line[at] : undefined;
     if (quote === undefined) {
-      while (at < line.length && !isSpace(at)) word += line[at++];
+      while (at < line.length && !isSpace(at)) word += line[at++] ?? '';
       words.push(word);
       continue;
     }

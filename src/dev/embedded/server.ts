@@ -96,7 +96,7 @@ class Listener {
     this.connections.set(client, connection);
     store.clients.set(id, client);
     store.totalConnections++;
-    socket.on('data', chunk => this.turn(() => this.read(connection, chunk as Buffer)));
+    socket.on('data', chunk => this.turn(() => this.read(connection, chunk)));
     // A reset by the peer is an ordinary end; 'close' follows.
     socket.on('error', () => socket.destroy());
     socket.on('close', () => {

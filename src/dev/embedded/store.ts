@@ -1,5 +1,5 @@
 /** The whole state of one embedded store. */
-import {Blocking} from './blocking.js';
+import {type Blocking} from './blocking.js';
 import type {Args, Client} from './client.js';
 import {createShared, Database, type Shared} from './keyspace.js';
 import type {PubSub} from './pubsub.js';

@@ -538,7 +538,7 @@ function combine(
     } else if (word === 'AGGREGATE' && how !== 'diff' && i + 1 < args.length) {
       const chosen = aggregates[at(args, ++i).toUpperCase()];
       if (chosen === undefined) throw syntaxError();
-      aggregate = chosen as typeof Math.max;
+      aggregate = chosen;
     } else if (word === 'WITHSCORES' && !isStore) {
       withScores = true;
     } else {

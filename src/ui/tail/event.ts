@@ -1,25 +1,10 @@
 /** One event of a session, and how it looks as a line. Pure: no terminal, no clock. */
+import type {TailEvent} from '../../observe/tail-event.js';
 import {clockTime} from '../../cli/time.js';
 import {paint, render, textWidth, type Text} from '../../cli/text.js';
 
-export type TailEventType =
-  'answer' | 'reasoning' | 'state' | 'artifact' | 'ask' | 'final' | 'end' | 'task' | 'gap' | 'other';
-
-export interface TailEvent {
-  readonly type: TailEventType;
-  /** Stream id. */
-  readonly id: string;
-  /** Unix milliseconds, by the emitter's clock. */
-  readonly ts: number;
-  readonly agentType: string;
-  readonly messageId: string;
-  readonly parentMessageId: string;
-  readonly traceId: string;
-  /** Untrusted text, as it was emitted. */
-  readonly text: string;
-  readonly contentType: string;
-  readonly eventType: string;
-}
+export type {TailEvent};
+export type TailEventType = TailEvent['type'];
 
 /** One line to show: an event, or one line of what several events of a message add up to. */
 export interface TailLine {

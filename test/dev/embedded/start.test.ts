@@ -1,5 +1,5 @@
 import {connect} from 'node:net';
-import {spawn} from 'node:child_process';
+import {spawnSync} from 'node:child_process';
 import {once} from 'node:events';
 import os from 'node:os';
 import {Redis} from 'ioredis';
@@ -55,17 +55,10 @@ describe('startEmbeddedStore', () => {
 
   test('answers others while the thread that started it computes', async () => {
     const {port} = await start();
-    const other = spawn(process.execPath, [
-      '-e',
-      `const s=require('net').connect(${port},'127.0.0.1',()=>s.write('PING\\r\\n'));s.once('data',d=>{process.stdout.write(d);process.exit()})`,
-    ]);
-    const said = new Promise<string>(resolve => other.stdout.once('data', data => resolve(String(data))));
-    const ended = once(other, 'exit');
-    // This thread sleeps; no event of its own is handled meanwhile. The other process has ended by the time it looks.
-    const gate = new Int32Array(new SharedArrayBuffer(4));
-    Atomics.wait(gate, 0, 0, 1500);
-    await ended;
-    expect(await said).toBe('+PONG\r\n');
+    // spawnSync blocks this thread until the other process has its answer.
+    const script = `const s=require('net').connect(${port},'127.0.0.1',()=>s.write('PING\\r\\n'));s.once('data',d=>{process.stdout.write(d);s.destroy()})`;
+    const {stdout} = spawnSync(process.execPath, ['-e', script], {encoding: 'utf8', timeout: 20_000});
+    expect(stdout).toBe('+PONG\r\n');
   });
 
   test.each([

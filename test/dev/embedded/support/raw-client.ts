@@ -21,8 +21,7 @@ export class RawClient {
 
   private constructor(private readonly socket: Socket) {
     socket.on('data', chunk => {
-      this.buffer =
-        this.buffer.length === 0 ? (chunk as Buffer) : Buffer.concat([this.buffer, chunk as Buffer]);
+      this.buffer = this.buffer.length === 0 ? chunk : Buffer.concat([this.buffer, chunk]);
       this.drain();
     });
     socket.on('error', () => undefined);
