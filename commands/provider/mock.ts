@@ -25,7 +25,7 @@ READY is believed by senders only when a worker really comes online: with --spaw
       helpValue: 'CMD',
     }),
     seed: Flags.integer({description: 'makes flaky and jitter repeatable'}),
-    once: Flags.boolean({description: 'end after the first wakeup'}),
+    once: Flags.boolean({description: 'end after the first wakeup; a worker it started ends too'}),
   };
   protected override readonly endsBySignal = true;
 

@@ -29,7 +29,7 @@ import {
   ensureGroup,
   moveToDeadLetters,
   readNew,
-  settle,
+  settleMany,
   type ControlEntry,
 } from '../store/control-streams.js';
 import {addDeadLetter} from '../store/dead-letters.js';
@@ -186,7 +186,7 @@ class Manager implements ManagerHandle {
       });
       this.options.onWakeup?.(request, decision, elapsedMs);
     }
-    await settle(this.store, MANAGER_GROUP, entry, true);
+    await settleMany(this.store, MANAGER_GROUP, entry.stream, [entry.id], true);
   }
 
   /** Ask the provider, whatever it does: throw, hang, or answer nonsense. */

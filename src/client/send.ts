@@ -13,7 +13,13 @@ import {
   type NewRecord,
 } from '../protocol/execution.js';
 import {createHeader} from '../protocol/header.js';
-import {readFallback, type AvailabilityStatus, type RoutePolicy} from '../protocol/routing.js';
+import {
+  DEFAULT_ROUTE_POLICY,
+  readFallback,
+  ROUTE_POLICIES,
+  type AvailabilityStatus,
+  type RoutePolicy,
+} from '../protocol/routing.js';
 import {encodeWakeupRequest, type WakeupDecision, type WakeupRequest} from '../protocol/wakeup.js';
 import {routingRecords} from '../store/control-plane.js';
 import {acceptCommand, type Acceptance} from '../store/executions.js';
@@ -33,7 +39,9 @@ export interface SendRequest {
   readonly parentMessageId?: string;
   readonly userCode?: string;
   readonly userName?: string;
+  /** `trace_parent_span_id` and `langfuse_parent_observation_id` go to the header: spec §8.1. */
   readonly metadata?: Readonly<Record<string, unknown>>;
+  /** `wait_for_reply` goes to the command itself: spec §8.1. */
   readonly extraPayload?: Readonly<Record<string, unknown>>;
   /** What to do when nobody is online. Default FAIL_FAST. */
   readonly policy?: RoutePolicy;
@@ -127,8 +135,20 @@ function compose(request: SendRequest, now: Clock): Draft {
       hint: 'Send some text, or a non-empty array of objects.',
     });
   }
+  const policy = request.policy ?? DEFAULT_ROUTE_POLICY;
+  // Callers in plain JavaScript may write any text; nothing may be asked or written before it is known (A2).
+  if (!ROUTE_POLICIES.includes(policy)) {
+    throw new ByError('INVALID_INPUT', `"${String(policy).slice(0, 80)}" is no route policy.`, {
+      hint: `Use one of ${ROUTE_POLICIES.join(', ')}.`,
+    });
+  }
   const executionId = newExecutionId();
-  const span = spanIdHex(`${messageId}:client.dispatch`);
+  const {
+    trace_parent_span_id: span = spanIdHex(`${messageId}:client.dispatch`),
+    langfuse_parent_observation_id: observation = span,
+    ...metadata
+  } = request.metadata ?? {};
+  const {wait_for_reply: waitForReply, ...extraPayload} = request.extraPayload ?? {};
   const command: AskCommand = {
     action: 'ASK_AGENT',
     header: createHeader({
@@ -139,17 +159,17 @@ function compose(request: SendRequest, now: Clock): Draft {
       parentMessageId: request.parentMessageId ?? '',
       userCode: request.userCode ?? '',
       userName: request.userName ?? '',
-      metadata: {...request.metadata, by_execution_id: executionId, by_sent_at: now()},
-      traceParentSpanId: span,
-      langfuseParentObservationId: span,
+      metadata: {...metadata, by_execution_id: executionId, by_sent_at: now()},
+      traceParentSpanId: String(span),
+      langfuseParentObservationId: String(observation),
     }),
     content,
-    waitForReply: false,
-    extraPayload: {...request.extraPayload},
+    waitForReply: waitForReply === true,
+    extraPayload,
   };
   return {
     request: {...request, sessionId, messageId, traceId},
-    policy: request.policy ?? 'FAIL_FAST',
+    policy,
     command,
     executionId,
     freshMessage: request.messageId === undefined,
@@ -247,7 +267,7 @@ async function sendToType(sender: Sender, draft: Draft): Promise<SendResult> {
       return refuse(sender, draft, 'AGENT_TYPE_UNAVAILABLE', '');
     }
     case 'deliver-to':
-      return deliverToFallback(sender, draft, step.agentType);
+      return deliverToFallback(sender, draft, step.agentType, 'type');
     case 'queue':
       return queue(sender, draft, document, step.wake);
     case 'wake-and-wait':
@@ -266,49 +286,48 @@ async function wakeAndDeliver(
   document: string,
   deliver: Deliver,
 ): Promise<SendResult> {
-  const {store} = sender;
   const {request} = draft;
   const agentType = draft.command.header.targetAgentType;
-  const startedAt = sender.now();
   const wakeup = wakeupRequest(draft, document);
-  request.onProgress?.({kind: 'wakeup-requested', executionId: draft.executionId});
-  const outcome = await awaitWakeup(store, wakeup, {
-    ...(request.signal ? {signal: request.signal} : {}),
-    onDecision: decision =>
-      request.onProgress?.({kind: 'wakeup-decision', decision, elapsedMs: sender.now() - startedAt}),
-  });
-  const elapsedMs = sender.now() - startedAt;
-  switch (outcome.kind) {
-    case 'online': {
-      const delivered = await deliver(false, 'WAIT_AND_DELIVER');
-      const stream = store.keys.ctrlStream(agentType);
-      const facts = {decision: outcome.decision, elapsedMs, workerIds: outcome.workerIds};
-      if (delivered.kind === 'accepted') {
+  const startedAt = performance.now();
+  const elapsed = () => Math.round(performance.now() - startedAt);
+  for (;;) {
+    request.onProgress?.({kind: 'wakeup-requested', executionId: draft.executionId});
+    const outcome = await awaitWakeup(
+      sender.store,
+      {...wakeup, timeoutMs: Math.max(0, wakeup.timeoutMs - elapsed())},
+      {
+        ...(request.signal ? {signal: request.signal} : {}),
+        onDecision: decision =>
+          request.onProgress?.({kind: 'wakeup-decision', decision, elapsedMs: elapsed()}),
+      },
+    );
+    switch (outcome.kind) {
+      case 'online': {
+        const delivered = await deliver(false, 'WAIT_AND_DELIVER');
+        if (delivered.kind === 'duplicate') return duplicate(draft, delivered.executionId, delivered.record);
+        // The worker that came has left again: somebody else may come while the caller still has time.
+        if (delivered.kind === 'undecided') continue;
+        const facts = {decision: outcome.decision, elapsedMs: elapsed(), workerIds: outcome.workerIds};
+        const stream = sender.store.keys.ctrlStream(agentType);
         return {...accepted(draft, 'WAIT_AND_DELIVER', stream, delivered.entryIds[0]), wakeup: facts};
       }
-      if (delivered.kind === 'duplicate') return duplicate(draft, delivered.executionId, delivered.record);
-      return refuse(
-        sender,
-        draft,
-        'AGENT_TYPE_UNAVAILABLE',
-        'the worker left again before the command was delivered',
-      );
-    }
-    case 'fallback':
-      if (!isValidId(outcome.agentType))
+      case 'fallback':
+        // The manager chose it, and may be starting it: no online check (§7.5).
+        if (isValidId(outcome.agentType)) return deliverToFallback(sender, draft, outcome.agentType, 'none');
         return refuse(sender, draft, 'AGENT_TYPE_UNAVAILABLE', 'fallback to an invalid agent type');
-      return deliverToFallback(sender, draft, outcome.agentType);
-    case 'rejected':
-      return refuse(sender, draft, 'AGENT_TYPE_UNAVAILABLE', outcome.reason, outcome.retryAfterMs);
-    case 'timeout':
-      return refuse(
-        sender,
-        draft,
-        'AGENT_TYPE_UNAVAILABLE',
-        outcome.claimedReady
-          ? `the provider said READY, but no worker came online within ${wakeup.timeoutMs} ms`
-          : `no worker came online within ${wakeup.timeoutMs} ms`,
-      );
+      case 'rejected':
+        return refuse(sender, draft, 'AGENT_TYPE_UNAVAILABLE', outcome.reason, outcome.retryAfterMs);
+      case 'timeout': {
+        const why = outcome.claimedReady ? 'the provider said READY, but no worker' : 'no worker';
+        return refuse(
+          sender,
+          draft,
+          'AGENT_TYPE_UNAVAILABLE',
+          `${why} came online within ${wakeup.timeoutMs} ms`,
+        );
+      }
+    }
   }
 }
 
@@ -366,7 +385,12 @@ async function queue(sender: Sender, draft: Draft, document: string, wake: boole
   throw new TypeError('an unchecked acceptance was not decided');
 }
 
-async function deliverToFallback(sender: Sender, draft: Draft, selected: string): Promise<SendResult> {
+async function deliverToFallback(
+  sender: Sender,
+  draft: Draft,
+  selected: string,
+  check: 'type' | 'none',
+): Promise<SendResult> {
   const {store} = sender;
   const stream = store.keys.ctrlStream(selected);
   const command: AskCommand = {
@@ -378,7 +402,7 @@ async function deliverToFallback(sender: Sender, draft: Draft, selected: string)
     acceptance(
       {...draft, command},
       sender.now(),
-      {check: {kind: 'type'}, writes: [{stream, document: encodeSendable(command)}]},
+      {check: {kind: check}, writes: [{stream, document: encodeSendable(command)}]},
       {streamName: stream, status: 'FALLBACK_TO_OTHER_AGENT_TYPE', selectedAgentType: selected},
     ),
     draft.request.signal,

@@ -110,17 +110,18 @@ function dataField(fields: unknown): Buffer | undefined {
 const text = (value: unknown): string =>
   Buffer.isBuffer(value) ? value.toString('utf8') : typeof value === 'string' ? value : '';
 
-/** Acknowledge an entry that needs nothing else. */
-export async function settle(
+/** Acknowledge entries that need nothing else. Safe to repeat. */
+export async function settleMany(
   store: Store,
   group: string,
-  entry: ControlEntry,
-  deleteEntry: boolean,
+  stream: string,
+  ids: readonly string[],
+  deleteEntries: boolean,
 ): Promise<void> {
   await store.commands.run(
     async redis => {
-      const pipeline = redis.pipeline().xack(entry.stream, group, entry.id);
-      if (deleteEntry) pipeline.xdel(entry.stream, entry.id);
+      const pipeline = redis.pipeline().xack(stream, group, ...ids);
+      if (deleteEntries) pipeline.xdel(stream, ...ids);
       await pipeline.exec();
     },
     {retryForMs: 30_000},

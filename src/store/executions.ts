@@ -217,6 +217,7 @@ const finishScript = defineScript({
     'replyDocument',
     'terminal',
     'deadLetter',
+    'registryTtlS',
   ],
   reply: raw => (raw === 'ok' || raw === 'terminal' ? raw : 'fenced'),
 });
@@ -229,8 +230,12 @@ export interface Finish {
   readonly patch: Readonly<Record<string, unknown>>;
   /** Encoded events that end the turn, in order. */
   readonly events: readonly string[];
-  readonly renewTtl: boolean;
-  readonly source: {
+  /** Renew the data stream's lifetime. */
+  readonly renewEvents: boolean;
+  /** Renew the registry's lifetime; the sender has set it when it began. */
+  readonly renewRegistry: boolean;
+  /** The entry to settle in the same step; absent to settle it afterwards. */
+  readonly settle?: {
     readonly stream: string;
     readonly group: string;
     readonly entryId: string;
@@ -250,18 +255,19 @@ export async function finishTurn(store: Store, finish: Finish): Promise<'ok' | '
       keys: {
         registry: keys.sessionRegistry(finish.sessionId),
         events: keys.sessionDataStream(finish.sessionId),
-        source: finish.source.stream,
-        reply: finish.reply?.stream ?? finish.source.stream,
+        source: finish.settle?.stream ?? keys.deadletter(),
+        reply: finish.reply?.stream ?? keys.deadletter(),
         deadletter: keys.deadletter(),
       },
       args: {
         executionId: finish.executionId,
         fence: finish.fence,
         patch: JSON.stringify(finish.patch),
-        ttlS: finish.renewTtl ? SESSION_TTL_S : 0,
-        group: finish.source.group,
-        entry: finish.source.entryId,
-        delete: finish.source.deleteEntry ? '1' : '0',
+        ttlS: finish.renewEvents ? SESSION_TTL_S : 0,
+        registryTtlS: finish.renewRegistry ? SESSION_TTL_S : 0,
+        group: finish.settle?.group ?? '',
+        entry: finish.settle?.entryId ?? '',
+        delete: finish.settle?.deleteEntry ? '1' : '0',
         replyDocument: finish.reply?.document ?? '',
         terminal: TERMINAL_JSON,
         deadLetter: finish.deadLetter ?? '',

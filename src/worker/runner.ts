@@ -11,14 +11,7 @@ import {isValidId, newHexUuid} from '../ids.js';
 import {createLogger, type Logger} from '../log.js';
 import {readCommandEntry, type CancelCommand, type Command} from '../protocol/commands.js';
 import {CONSUMER_GROUP} from '../protocol/keys.js';
-import {
-  ensureGroup,
-  groupsOf,
-  readNew,
-  readOwnPending,
-  settle,
-  type ControlEntry,
-} from '../store/control-streams.js';
+import {ensureGroup, groupsOf, readNew, readOwnPending, type ControlEntry} from '../store/control-streams.js';
 import {
   claimLease,
   dropStaleTypes,
@@ -35,6 +28,7 @@ import {toHandler, type Agent, type Handler} from './agent.js';
 import {quarantine} from './poison.js';
 import {RenewedSessions} from './renewed-sessions.js';
 import {RunningTasks} from './running.js';
+import {Settler} from './settler.js';
 import {Slots} from './slots.js';
 import {runTurn, type TurnCommand, type TurnEnvironment} from './turn.js';
 
@@ -165,6 +159,7 @@ class Worker implements WorkerHandle {
       log: this.log,
       running: this.tasks,
       renewed: new RenewedSessions(this.now),
+      settler: new Settler(store, this.group, stream => !this.sharedStreams.has(stream), this.log),
       deletesEntries: stream => !this.sharedStreams.has(stream),
       abandon: this.abandon.signal,
       cancelGraceMs: options.cancelGraceMs ?? 10_000,
@@ -364,7 +359,7 @@ class Worker implements WorkerHandle {
         this.log.warn('this worker has no plugins to reload');
         break;
     }
-    await settle(this.store, this.group, entry, this.env.deletesEntries(entry.stream));
+    this.env.settler.add(entry);
   }
 
   private async runCommand(
@@ -537,6 +532,7 @@ class Worker implements WorkerHandle {
       await Promise.race([this.allTurns(), sleep(1000, late.signal)]);
       late.abort();
     }
+    await this.orWarn('settling', () => this.env.settler.flush());
     clearInterval(renewal);
   }
 

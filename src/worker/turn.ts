@@ -17,7 +17,6 @@ import {finalAnswerText, normalizeResult, type TaskResult} from '../protocol/res
 import {isTerminal} from '../protocol/states.js';
 import {sleep} from '../clock.js';
 import type {ControlEntry} from '../store/control-streams.js';
-import {settle} from '../store/control-streams.js';
 import {claimExecution, executionHint, findByMessage, finishTurn, type Claim} from '../store/executions.js';
 import type {Store} from '../store/store.js';
 import type {Handler} from './agent.js';
@@ -25,6 +24,7 @@ import {AgentContext} from './context.js';
 import {EventWriter} from './event-writer.js';
 import type {RunningTasks} from './running.js';
 import type {RenewedSessions} from './renewed-sessions.js';
+import type {Settler} from './settler.js';
 
 export interface TurnEnvironment {
   readonly store: Store;
@@ -36,6 +36,7 @@ export interface TurnEnvironment {
   readonly log: Logger;
   readonly running: RunningTasks;
   readonly renewed: RenewedSessions;
+  readonly settler: Settler;
   /** Whether settled entries of this stream are deleted: not while another group reads it. */
   deletesEntries(stream: string): boolean;
   /** Aborted when the worker must end its work without finishing it. */
@@ -54,6 +55,8 @@ type Ending =
   /** The turn is not ours any more, or the worker stops: leave everything as it is, for whoever comes next. */
   | {readonly kind: 'abandoned'};
 
+/** The sender has set the registry's lifetime; only work that took long has to renew it. */
+const RENEW_REGISTRY_AFTER_MS = 3_600_000;
 /** How often a command that came too early looks again. */
 const BUSY_POLL_MS = 100;
 
@@ -69,7 +72,7 @@ export async function runTurn(
   const claim = await claimWhenFree(env, entry, command, header, agentType);
   if (claim === undefined) return;
   if (claim.verdict === 'terminal') {
-    await settle(env.store, env.group, entry, env.deletesEntries(entry.stream));
+    env.settler.add(entry);
     return;
   }
 
@@ -246,16 +249,23 @@ async function endTurn(env: TurnEnvironment, turn: Ended): Promise<string> {
     ...{sessionId: header.sessionId, executionId: claim.executionId, fence: claim.fence},
     patch,
     events,
-    renewTtl: env.renewed.due(header.sessionId),
-    source: {
-      stream: entry.stream,
-      group: env.group,
-      entryId: entry.id,
-      deleteEntry: env.deletesEntries(entry.stream),
-    },
+    renewEvents: env.renewed.due(header.sessionId),
+    renewRegistry: now - claim.record.createdAt > RENEW_REGISTRY_AFTER_MS,
+    // One that waits must not be delivered again: it would ask its question twice. One that has ended may.
+    ...(terminal
+      ? {}
+      : {
+          settle: {
+            stream: entry.stream,
+            group: env.group,
+            entryId: entry.id,
+            deleteEntry: env.deletesEntries(entry.stream),
+          },
+        }),
     ...(terminal && caller !== undefined ? await replyTo(env, caller, turn, result) : {}),
     ...(ending.kind === 'failed' ? {deadLetter: deadLetterOf(turn, ending.error, env, now)} : {}),
   });
+  if (outcome === 'terminal' || (outcome === 'ok' && terminal)) env.settler.add(entry);
   return outcome === 'ok' ? result.status : outcome.toUpperCase();
 }
 

@@ -197,13 +197,7 @@ describe.each(servers)('by on %s', (_, start) => {
     );
     const bin = resolve(import.meta.dirname, '../../bin/by.js');
     const provider = startBy(
-      [
-        'provider',
-        'mock',
-        '--once',
-        '--spawn',
-        `${process.execPath} ${bin} worker run ${join(dir, 'agent.mjs')}`,
-      ],
+      ['provider', 'mock', '--spawn', `${process.execPath} ${bin} worker run ${join(dir, 'agent.mjs')}`],
       {
         env: {BY_REDIS_URL: server.url},
       },

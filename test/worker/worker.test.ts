@@ -73,7 +73,7 @@ describeEachStore('a worker', at => {
     for (const one of sent) await watch(store, one);
     const redis = at.redis();
     const stream = store.keys.ctrlStream('echo');
-    expect(await redis.xlen(stream)).toBe(0);
+    await until(async () => (await redis.xlen(stream)) === 0);
     expect(await redis.xpending(stream, 'agent_engines')).toEqual([0, null, null, null]);
   });
 
@@ -223,7 +223,7 @@ describeEachStore('a worker', at => {
     await work(at, store, [echo]);
     expect((await watch(store, sent)).record.status).toBe('COMPLETED');
     await until(async () => (await redis.xlen(store.keys.deadletter())) === 3);
-    expect(await redis.xlen(stream)).toBe(0);
+    await until(async () => (await redis.xlen(stream)) === 0);
   });
 
   test('refuses a worker id that lives elsewhere', async () => {

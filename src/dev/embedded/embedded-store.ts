@@ -149,8 +149,12 @@ export class EmbeddedRedis implements Store, ScriptHost {
     try {
       reply = command.handler(client, args, this);
     } catch (error) {
-      if (!(error instanceof CommandError)) throw error;
-      reply = new ErrorReply(error.message);
+      // Anything else is a bug here, or a value beyond what JavaScript can hold. The others must not lose their store for it.
+      reply = new ErrorReply(
+        error instanceof CommandError
+          ? error.message
+          : `ERR the embedded store failed in '${command.name}': ${error instanceof Error ? error.message : String(error)}`,
+      );
     }
     // Only now: CONFIG RESETSTAT has thrown the old ones away.
     const stats = this.statsOf(command.name);

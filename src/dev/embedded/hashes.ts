@@ -10,7 +10,7 @@ import {scanCursor, scanMembers, scanOptions} from './scan.js';
 import {at, type Handler} from './store.js';
 
 const FIELD_OVERHEAD = 80;
-const COMPACT_FIELDS = 128;
+const COMPACT_FIELDS = 512;
 const COMPACT_VALUE = 64;
 
 export class HashValue implements Value {

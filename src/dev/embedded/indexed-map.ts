@@ -8,7 +8,7 @@ export interface Slot<V> {
 }
 
 /** Up to this size a deletion keeps the order of the rest, as Redis's compact encodings do. */
-const KEEPS_ORDER_UP_TO = 128;
+const KEEPS_ORDER_UP_TO = 512;
 
 /**
  * Positions are a dense array, so a random member is one read, and a scan needs no table of its own: it walks from the

@@ -7,7 +7,7 @@ import {CommandError, syntaxError} from './reply.js';
 import {at} from './store.js';
 
 /** Collections up to this size are returned at once, as Redis does with its compact encodings. */
-const AT_ONCE_UP_TO = 128;
+const AT_ONCE_UP_TO = 512;
 
 export interface ScanOptions {
   cursor: number;

@@ -120,9 +120,14 @@ class Listener {
         else this.store.execute(client, args);
       });
     } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error;
-      client.send(new ErrorReply(`ERR Protocol error: ${error.message}`));
       client.isClosing = true;
+      if (error instanceof ProtocolError) {
+        client.send(new ErrorReply(`ERR Protocol error: ${error.message}`));
+        return;
+      }
+      // A reply beyond what JavaScript can hold, or a bug here: it costs this connection, not the store.
+      process.emitWarning(error instanceof Error ? error : String(error));
+      socket.destroy();
     }
   }
 

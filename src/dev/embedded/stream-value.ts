@@ -196,7 +196,8 @@ export class StreamValue implements Value {
   /** Whether an entry between `start` and the end may have been deleted by XDEL. */
   hasTombstonesFrom(start: StreamId): boolean {
     if (this.length === 0 || compareIds(this.maxDeletedId, ZERO_ID) === 0) return false;
-    return compareIds(start, this.maxDeletedId) <= 0;
+    // Holes before the first entry do not count: everything up to there is gone anyway.
+    return compareIds(this.firstId, this.maxDeletedId) <= 0 && compareIds(start, this.maxDeletedId) <= 0;
   }
 
   /** How many entries were added up to this id, or undefined if that cannot be told. */

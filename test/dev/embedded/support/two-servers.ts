@@ -38,7 +38,7 @@ export class TwoServers {
       const expected = real[index]!;
       const got = embedded[index]!;
       if (!sameReply(command, expected, got))
-        throw new Error(difference(all.slice(2, index + 1), expected, got));
+        throw new Error(difference(all.slice(2, index + 1), expected, got, setUp.length));
     });
   }
 
@@ -60,11 +60,16 @@ export class TwoServers {
 
 const isCommand = (step: Command | readonly Command[]): step is Command => typeof step[0] === 'string';
 
-function difference(commands: readonly Command[], expected: Wire, got: Wire): string {
+/** A long set-up is not shown whole. */
+const SHOWN_SET_UP = 10;
+
+function difference(commands: readonly Command[], expected: Wire, got: Wire, setUp: number): string {
   const last = commands.at(-1)!;
   return [
     'the two servers differ after:',
-    ...commands.map(command => `  ${command.map(word => JSON.stringify(word)).join(' ')}`),
+    ...commands
+      .slice(Math.max(0, setUp - SHOWN_SET_UP))
+      .map(command => `  ${command.map(word => JSON.stringify(word)).join(' ')}`),
     `real:     ${JSON.stringify(normalise(last, expected))}`,
     `embedded: ${JSON.stringify(normalise(last, got))}`,
   ].join('\n');
