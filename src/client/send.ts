@@ -138,7 +138,7 @@ function compose(request: SendRequest, now: Clock): Draft {
   const policy = request.policy ?? DEFAULT_ROUTE_POLICY;
   // Callers in plain JavaScript may write any text; nothing may be asked or written before it is known (A2).
   if (!ROUTE_POLICIES.includes(policy)) {
-    throw new ByError('INVALID_INPUT', `"${String(policy).slice(0, 80)}" is no route policy.`, {
+    throw new ByError('INVALID_INPUT', `"${policy}" is no route policy.`, {
       hint: `Use one of ${ROUTE_POLICIES.join(', ')}.`,
     });
   }

@@ -19,7 +19,8 @@ import * as zsets from './zsets.js';
 
 /**
  * @param flags w: writes; r: only reads; m: refused when memory is full; s: not from scripts; b: may wait; F: fast;
- *   M: has effects though it writes nothing; p: pub/sub; t: runs at once inside MULTI; a: administration.
+ *   M: has effects though it writes nothing; p: pub/sub; c: also while subscribed; t: runs at once inside MULTI;
+ *   a: administration.
  * @param keys First key, last key (negative: counted from the end) and step; none if left out.
  */
 function command(

@@ -75,7 +75,6 @@ export class EmbeddedRedis implements Store, ScriptHost {
     const args = words as unknown as Args;
     client.lastUsedAt = this.shared.now;
     if (client.replyMode === 'skip-next') client.replyMode = 'skip';
-    this.totalCommands++;
     client.send(this.answer(client, args));
     if (client.replyMode === 'skip') client.replyMode = 'on';
     if (this.shared.ready.length > 0) this.blocking.serveReady();
@@ -159,6 +158,7 @@ export class EmbeddedRedis implements Store, ScriptHost {
     // Only now: CONFIG RESETSTAT has thrown the old ones away.
     const stats = this.statsOf(command.name);
     stats.calls++;
+    this.totalCommands++;
     stats.microseconds += (performance.now() - started) * 1000;
     if (reply instanceof ErrorReply) {
       stats.failed++;
@@ -217,7 +217,6 @@ export class EmbeddedRedis implements Store, ScriptHost {
       return refuse('ERR Write commands are not allowed from read-only scripts.');
     }
     if (this.isScriptOutOfMemory && command.flags.has('m')) return refuse(OUT_OF_MEMORY);
-    this.totalCommands++;
     return this.run(this.scriptClient, command, args);
   }
 

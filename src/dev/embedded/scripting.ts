@@ -37,7 +37,8 @@ interface Engine {
 }
 
 /**
- * Runs scripts. A fault in WebAssembly leaves an interpreter unusable, so a spare one stands by and takes over after any.
+ * Runs scripts. The engine compiles a script anew for each run (about 50 µs for 3 KB): it takes no bytecode, and a script can
+ * leave nothing behind in which a compiled one could be kept. A fault in WebAssembly leaves an interpreter unusable, so a spare one stands by and takes over after any.
  */
 export class LuaRunner {
   private spare: Engine | undefined;

@@ -1,11 +1,14 @@
 /** Running a row's steps on our code and a real server, and what they left there in the form of the rows. */
+import {randomBytes} from 'node:crypto';
 import type {Redis} from 'ioredis';
 import {describe, expect, test} from 'vitest';
 import {spanIdHex} from '../../../src/ids.js';
 import {silentLogger} from '../../../src/log.js';
-import type {AskCommand, ResumeCommand} from '../../../src/protocol/commands.js';
-import {claimLease, heartbeat} from '../../../src/store/presence.js';
-import type {Store} from '../../../src/store/store.js';
+import {encodeCommand, type AskCommand, type ResumeCommand} from '../../../src/protocol/commands.js';
+import {createHeader, type Header} from '../../../src/protocol/header.js';
+import type {KeySchema} from '../../../src/protocol/keys.js';
+import {claimLease, heartbeat, type Lifecycle} from '../../../src/store/presence.js';
+import {openStore, type Store} from '../../../src/store/store.js';
 import {GatewayWorker} from '../../../src/worker/agent.js';
 import type {AgentContext} from '../../../src/worker/context.js';
 import {startWorker, type WorkerHandle, type WorkerOptions} from '../../../src/worker/runner.js';
@@ -20,6 +23,9 @@ export interface RowTest {
   readonly differs?: string;
   readonly run: (at: TestStore, row: Row) => Promise<void>;
 }
+
+/** When the rows that were recorded with a standing clock took place. */
+export const NOON = 1_750_000_000_123;
 
 /** Run the rows of an area, and see that none is forgotten. */
 export function runRows(area: Area, tests: Readonly<Record<string, RowTest>>): void {
@@ -224,8 +230,47 @@ export async function bringOnline(
 ): Promise<void> {
   const lease = {workerId, token: `token-of-${workerId}`, ipAddress: '10.1.2.3'};
   await claimLease(store, lease);
-  await heartbeat(store, lease, {agentTypes, join: true, nowMs: 1_750_000_000_123});
+  await heartbeat(store, lease, {agentTypes, join: true, nowMs: NOON});
 }
+
+/** A store of its own name or key layout; closed after the test. */
+export function open(at: TestStore, options: {keySchema?: KeySchema; name?: string} = {}): Store {
+  const store = openStore({url: at.url(), prefix: `t:${randomBytes(6).toString('hex')}:`, ...options});
+  at.cleanup(() => store.close());
+  return store;
+}
+
+/** What a manager of any SDK does to a worker's lifecycle: spec §5.5. */
+export async function setLifecycle(
+  redis: Redis,
+  {keys}: Store,
+  worker: {workerId: string; agentType: string},
+  lifecycle: Lifecycle,
+): Promise<void> {
+  const {workerId, agentType} = worker;
+  await redis.hset(keys.workerAdmin(workerId), {lifecycle, reason: '', updated_at: String(NOON)});
+  await redis.sadd(keys.adminWorkers(), workerId);
+  if (lifecycle === 'active') await redis.sadd(keys.members(agentType), workerId);
+  else await redis.srem(keys.members(agentType), workerId);
+  const header = createHeader({messageId: 'msg-admin001', sessionId: 'admin', traceId: 't'});
+  const command = {
+    active: {action: 'RESUME_WORKER', header},
+    suspended: {action: 'SUSPEND_WORKER', header, reason: ''},
+    evicted: {action: 'EVICT_WORKER', header, reason: '', force: false},
+  } as const;
+  await redis.xadd(keys.workerCtrlStream(workerId), '*', 'data', encodeCommand(command[lifecycle]));
+}
+
+/** A RESUME as a client of any SDK writes it, or as an agent does if a source is given. */
+export const resumeOf = (header: Partial<Header>, content: string): string =>
+  encodeCommand({
+    action: 'RESUME',
+    header: createHeader({
+      ...{messageId: 'msg-1', sessionId: 'sess-1', traceId: 'trace-1', targetAgentType: 'writer'},
+      ...header,
+    }),
+    ...{status: '', content, replyData: null, extraPayload: {}},
+  });
 
 export type Handle = (command: AskCommand | ResumeCommand, ctx: AgentContext) => unknown;
 
