@@ -1,8 +1,9 @@
 /** How long the program takes to start, against node itself, and what `by --help` loads. */
 import {execFileSync, spawnSync} from 'node:child_process';
-import {existsSync, mkdtempSync, rmSync, writeFileSync} from 'node:fs';
+import {existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join, resolve} from 'node:path';
+import {fileURLToPath} from 'node:url';
 
 const root = resolve(import.meta.dirname, '..');
 const by = join(root, 'bin', 'by.js');
@@ -37,7 +38,14 @@ register('data:text/javascript,' + encodeURIComponent(
   );
   try {
     const {stderr} = spawnSync(process.execPath, ['--import', hook, by, '--help'], {encoding: 'utf8'});
-    return ['ink', 'react', 'ioredis'].filter(name => stderr.includes(`/node_modules/${name}/`));
+    const files = [...stderr.matchAll(/^loaded (file:\S+)/gm)].map(match => fileURLToPath(match[1] ?? ''));
+    const text = files.map(file => readFileSync(file, 'utf8')).join('\n');
+    // ioredis is joined into the build, so it is known by a name only it has.
+    return ['ink', 'react', 'ioredis'].filter(
+      name =>
+        files.some(file => file.includes(`/node_modules/${name}/`)) ||
+        (name === 'ioredis' && text.includes('MaxRetriesPerRequestError')),
+    );
   } finally {
     rmSync(dir, {recursive: true});
   }

@@ -21,7 +21,7 @@ async function main() {
   if (asksForVersion(argv)) return printVersion(argv.includes('--json'));
   if (!existsSync(new URL('dist/commands', root))) return notBuilt();
 
-  const [{run}, {settings}] = await Promise.all([import('@oclif/core/run'), import('@oclif/core/settings')]);
+  const {run, settings} = await import('../dist/src/cli/oclif.js');
   // Or NODE_ENV=test and NODE_ENV=development would make oclif look for TypeScript sources.
   settings.enableAutoTranspile = false;
   try {

@@ -63,6 +63,7 @@ async function build() {
     const stamp = await sourceHash();
     const staged = path.join(stage, 'dist');
     await run(at('node_modules/typescript/bin/tsc'), ['-p', at('tsconfig.build.json'), '--outDir', staged]);
+    await run(at('scripts/bundle.js'), [staged]);
     await copyLua(at('src'), path.join(staged, 'src'));
     // Puts the Lua interpreter into the dist folder it is given: not the one in use.
     await run(at('scripts/bundle-lua.js'), [staged]);

@@ -22,6 +22,8 @@ export function showWorkers(printer: Printer, workers: readonly WorkerSummary[],
     {header: 'HOST', value: worker => worker.ipAddress || '-'},
     {header: 'REASON', value: worker => worker.reason, shrink: true},
   ]);
+  // For programs the counts are in the document.
+  if (printer.mode !== 'text') return;
   if (workers.length === 0) printer.note('No worker is known here. Start one: by worker run FILE');
   else printer.note(paint.dim(counts(workers)));
 }

@@ -287,7 +287,7 @@ const cancelScript = defineScript({
 
 export type CancelVerdict = 'missing' | 'finished' | 'cancelled' | 'cancelling';
 
-/** Ask one execution to stop; ends it here if nobody began it and nobody waits for its reply. */
+/** Ask one execution to stop; ends it here if no turn of it runs and nobody waits for its reply. */
 export async function markCancelled(
   store: Store,
   record: ExecutionRecord,

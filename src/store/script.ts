@@ -1,6 +1,7 @@
 /** Lua scripts as typed functions. The order of keys and arguments stands here once; callers pass names. */
 import {createHash} from 'node:crypto';
 import {readFileSync} from 'node:fs';
+import {codeFile} from '../config/package-info.js';
 import {messageOf} from '../errors.js';
 import type {Connection, RunOptions} from './connection.js';
 
@@ -36,7 +37,7 @@ export function defineScript<const K extends string, const A extends string, R>(
   let loaded: {source: string; sha: string} | undefined;
   const load = () => {
     if (loaded) return loaded;
-    const source = readFileSync(new URL(`./lua/${definition.file}`, import.meta.url), 'utf8');
+    const source = readFileSync(codeFile(`src/store/lua/${definition.file}`), 'utf8');
     return (loaded = {source, sha: createHash('sha1').update(source).digest('hex')});
   };
 

@@ -149,6 +149,8 @@ async function claimWhenFree(
       sourceAgentType: header.sourceAgentType,
       targetAgentType: agentType,
       streamName: entry.stream,
+      // Nobody noted that it was queued: its life begins with this turn.
+      status: 'RUNNING',
       now: env.now(),
       extra: {redis_message_id: entry.id, cancel_requested: false, cancel_reason: ''},
     }),

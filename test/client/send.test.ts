@@ -96,6 +96,19 @@ describeEachStore('send', at => {
     expect(await at.redis().xlen(store.keys.ctrlStream('echo'))).toBe(1);
   });
 
+  test('that was refused may be sent again with the same message id', async () => {
+    const store = at.open();
+    const client = new GatewayClient(store);
+    const request = {agentType: 'echo', content: 'hi', sessionId: 's-1', messageId: 'm-1'};
+    await expect(client.send(request)).rejects.toMatchObject({code: 'AGENT_TYPE_UNAVAILABLE'});
+    await expect(client.send(request)).rejects.toMatchObject({code: 'AGENT_TYPE_UNAVAILABLE'});
+    await work(at, store);
+    const sent = await client.send(request);
+    expect(sent).toMatchObject({status: 'DELIVER_NOW', duplicate: false});
+    await completed(client, sent);
+    expect(await client.send(request)).toMatchObject({duplicate: true, executionId: sent.executionId});
+  });
+
   test('leaves nothing behind when the stream is of the wrong type', async () => {
     const store = at.open();
     const redis = at.redis();

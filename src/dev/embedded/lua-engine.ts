@@ -3,7 +3,8 @@
  * puts a copy of it beside this file (scripts/bundle-lua.js). From source it comes from node_modules.
  */
 import {existsSync} from 'node:fs';
-import {fileURLToPath} from 'node:url';
+import {fileURLToPath, pathToFileURL} from 'node:url';
+import {codeFile} from '../../config/package-info.js';
 
 /** The parts of lua-redis-wasm that are used here. */
 export interface LuaModule {
@@ -53,7 +54,7 @@ interface Package {
  */
 const MAX_FUEL = 500_000_000;
 
-const bundled = new URL('./lua/engine.mjs', import.meta.url);
+const bundled = pathToFileURL(codeFile('src/dev/embedded/lua/engine.mjs'));
 
 let loading: Promise<Package> | undefined;
 

@@ -5,6 +5,7 @@
 import {createRequire} from 'node:module';
 import {pathToFileURL} from 'node:url';
 import {Worker} from 'node:worker_threads';
+import {codeFile, isBuilt} from '../../config/package-info.js';
 import type {ThreadMessage, ThreadOptions} from './thread.js';
 
 /** A running store. Nothing it holds outlives it. */
@@ -72,17 +73,16 @@ export async function startEmbeddedStore(options: EmbeddedStoreOptions = {}): Pr
 }
 
 function startThread(workerData: ThreadOptions): Worker {
-  const isSource = import.meta.url.endsWith('.ts');
   const resourceLimits = {
     maxOldGenerationSizeMb: Math.ceil((HEAP_FACTOR * workerData.maxMemoryBytes) / MIB) + HEAP_BASE_MIB,
   };
-  if (!isSource) return new Worker(new URL('./thread.js', import.meta.url), {workerData, resourceLimits});
+  if (isBuilt()) return new Worker(codeFile('src/dev/embedded/thread.js'), {workerData, resourceLimits});
   // From source (tests, tsx) the thread has to learn TypeScript first: tsx's own `--import` does not reach into threads.
   const tsx = new URL(
     './dist/esm/api/index.mjs',
     pathToFileURL(createRequire(import.meta.url).resolve('tsx/package.json')),
   );
-  const thread = new URL('./thread.ts', import.meta.url);
+  const thread = pathToFileURL(codeFile('src/dev/embedded/thread.ts'));
   const script = `import(${JSON.stringify(tsx.href)}).then(({register}) => { register(); return import(${JSON.stringify(thread.href)}); })`;
   return new Worker(script, {eval: true, workerData, resourceLimits});
 }

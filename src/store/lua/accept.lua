@@ -17,7 +17,7 @@
 -- ARGV[10+] documents    one for each stream
 --
 -- Returns {'accepted', entry id of each stream...}
---         {'duplicate', execution id, its record}: this message was accepted before
+--         {'duplicate', execution id, its record}: this message was accepted before (a refusal does not count)
 --         {'undecided', circuit, quota, 'online' or 'offline'}: the caller decides, nothing was written
 --
 -- One script, because a record without its entry, or the entry without its record, is a lost or a doubled task
@@ -28,7 +28,11 @@ local check, gate = ARGV[5], ARGV[6] == '1'
 
 if ARGV[7] ~= '1' then
   local known = redis.call('HGET', registry, 'msg_map:' .. ARGV[2])
-  if known then return {'duplicate', known, redis.call('HGET', registry, 'exec:' .. known) or ''} end
+  local record = known and redis.call('HGET', registry, 'exec:' .. known)
+  -- A refused message was never accepted: sending it again is a new try.
+  local ok, doc = pcall(cjson.decode, record or '')
+  local refused = ok and type(doc) == 'table' and doc.route_status == 'REJECT'
+  if known and not refused then return {'duplicate', known, record or ''} end
 end
 
 local function alive(lease)

@@ -5,7 +5,7 @@
 -- ARGV[1]  execution_id
 -- ARGV[2]  reason
 -- ARGV[3]  now_ms
--- ARGV[4]  end_now   '1': if nobody began it, end it here (only when nobody waits for its reply)
+-- ARGV[4]  end_now   '1': if no turn of it runs, end it here (only when nobody waits for its reply)
 -- ARGV[5]  end_event JSON of the end-of-stream event, or ''
 -- ARGV[6]  ttl_s     lifetime of the data stream when the end event is written
 -- ARGV[7]  terminal  JSON array of the states that end an execution
@@ -13,7 +13,7 @@
 -- Returns {verdict, worker id}; verdict is
 --   'missing'     no such execution
 --   'finished'    it has ended; the wish is noted, so that a late reply of a child does not wake it
---   'cancelled'   nobody had begun it, and now nobody will
+--   'cancelled'   nobody had begun it, or it waited for a person or a reply; it has ended now
 --   'cancelling'  marked; the worker in the second place must be told
 --
 -- One script, because a worker may take the execution between a look and a mark.
@@ -37,8 +37,12 @@ for _, state in ipairs(cjson.decode(ARGV[7])) do
   end
 end
 
-local untouched = (tonumber(record.started_at) or 0) == 0 and (record.x_owner or '') == ''
-local ends = untouched and ARGV[4] == '1'
+local owner = record.x_owner or ''
+local untouched = (tonumber(record.started_at) or 0) == 0 and owner == ''
+-- A turn of ours that suspended has left its attempt and no owner: no worker would ever end it (spec §10, R18).
+local running = record.status == 'RUNNING' or record.status == 'CANCELLING'
+local waits = record.x_attempt ~= nil and owner == '' and not running
+local ends = (untouched or waits) and ARGV[4] == '1'
 record.status = ends and 'CANCELLED' or 'CANCELLING'
 if ends then record.finished_at = now end
 if type(record.timeline) ~= 'table' then record.timeline = {} end

@@ -179,6 +179,9 @@ async function compareTraces(redis: Redis, store: Store, row: Row, wanted: Doc):
   expect(routerDocuments(streams, record?.executionId ?? '')).toEqual(
     withoutSpans(Object.fromEntries(documents)),
   );
+  for (const request of (streams[WAKEUP] ?? []) as Doc[]) {
+    expect(request['timeout_ms']).toBeLessThanOrEqual(field(row.input, 'intent', 'timeout_ms') as number);
+  }
   const sentTo = Object.keys(streams).filter(name => name.includes(':ctrl:'));
   const stream = wanted['stream_name'] as string;
   expect(sentTo).toEqual(stream === '' || stream === PENDING ? [] : [stream]);

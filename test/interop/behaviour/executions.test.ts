@@ -163,7 +163,7 @@ runRows('executions', {
     },
   },
   'executions/exec.save_execution_without_prior_record': {
-    differs: 'it has started, so started_at is set; ids of ours',
+    differs: 'it has started, so started_at is set; an empty source is written',
     async run(at, row) {
       const store = at.open();
       const redis = at.redis();
@@ -185,7 +185,10 @@ runRows('executions', {
         {store, redis},
         {
           ...rest,
-          'exec:exec-aaaaaaaa': {...asDoc(wanted), redis_message_id: entry, started_at: NOON + 7000},
+          'exec:exec-aaaaaaaa': {
+            ...asDoc(wanted),
+            ...{redis_message_id: entry, started_at: NOON + 7000, source_agent_type: ''},
+          },
         },
       );
     },

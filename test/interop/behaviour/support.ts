@@ -304,7 +304,7 @@ export async function work(
 }
 
 /** Something a test opens and agent code waits for. */
-export function gate(): {readonly opened: Promise<void>; open(): void} {
+export function gate(): {readonly opened: Promise<void>; readonly open: () => void} {
   let open: () => void = () => undefined;
   const opened = new Promise<void>(resolve => (open = resolve));
   return {opened, open: () => open()};
