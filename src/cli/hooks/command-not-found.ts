@@ -12,19 +12,23 @@ const hook: Hook.CommandNotFound = async ({id, argv = [], config}) => {
     .filter(command => !command.hidden)
     .flatMap(command => [command.id, ...command.aliases])
     .map(name => name.replaceAll(':', ' '));
-  const near = suggest(typed, names);
+  // oclif takes what follows for part of the name: `by snd echo hi` is looked up whole, then ever shorter.
+  const words = typed.split(' ');
+  const near = words
+    .map((_, at) => suggest(words.slice(0, words.length - at).join(' '), names))
+    .find(found => found !== null);
   const error = new ByError('USAGE', message(typed, near), {
     hint: 'See by --help for the commands there are.',
-    next: [near === null ? 'by --help' : `by ${near}`],
+    next: [near === undefined ? 'by --help' : `by ${near} --help`],
   });
   // The id is part of what was typed: `by --json sned` has the flag in place of the command.
   printFailure(printerFor(peek([...id.split(':'), ...argv])), describe(error));
   throw new Errors.ExitError(error.exitCode);
 };
 
-function message(typed: string, near: string | null): string {
+function message(typed: string, near: string | undefined): string {
   if (typed.startsWith('-')) return `"${typed}" comes before the command; flags follow it.`;
-  return near === null
+  return near === undefined
     ? `"${typed}" is not a command.`
     : `"${typed}" is not a command; did you mean "${near}"?`;
 }
