@@ -115,6 +115,7 @@ export class Connection {
       };
       this.waiting.add(entry);
       this.watch();
+      joinWrites(client);
       issue(client).then(
         value => {
           this.waiting.delete(entry);
@@ -191,6 +192,17 @@ export class Connection {
     }, WATCHDOG_INTERVAL_MS);
     this.watchdog.unref();
   }
+}
+
+/**
+ * Everything issued before the event loop turns goes out in one write: a system call for each command costs more than
+ * the command. Nothing waits for it longer than the code that is running now.
+ */
+function joinWrites(client: Redis): void {
+  const {stream} = client;
+  if (stream.writableCorked > 0) return;
+  stream.cork();
+  process.nextTick(() => stream.uncork());
 }
 
 function clientOptions(name: string | undefined, connectTimeout: number): RedisOptions {
