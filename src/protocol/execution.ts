@@ -218,7 +218,9 @@ export function recordToWire(record: ExecutionRecord): Record<string, unknown> {
     if (value !== undefined) doc[name] = value;
   }
   // A known field that was null came in with the rest; a value it has by now wins.
-  for (const name of Object.keys(record.extra)) doc[name] ??= record.extra[name];
+  for (const name of Object.keys(record.extra)) {
+    if (!Object.hasOwn(doc, name)) doc[name] = record.extra[name];
+  }
   return doc;
 }
 

@@ -55,6 +55,11 @@ describe('execution records', () => {
     expect(JSON.parse(encodeRecord(read!))).toEqual(doc);
   });
 
+  test('a field survives whatever its name means to JavaScript', () => {
+    const text = '{"toString":null,"valueOf":1}';
+    expect(JSON.parse(encodeRecord(decodeRecord(text)!))).toMatchObject({toString: null, valueOf: 1});
+  });
+
   test('a field that was null stays null, until it gets a value', () => {
     const read = recordFromWire({...recordToWire(record), error_code: null});
     expect(recordToWire(read)).toHaveProperty('error_code', null);
