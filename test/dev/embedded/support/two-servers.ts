@@ -10,6 +10,12 @@ export type Command = readonly string[];
 /** How many random sequences all families run together. */
 export const TOTAL_RUNS = Number(process.env.BY_DIFFERENTIAL_RUNS ?? 5000);
 
+/**
+ * The gate runs the same sequences every time, so that it never depends on luck; a longer run, asked for by
+ * BY_DIFFERENTIAL_RUNS, looks where nobody has looked yet.
+ */
+const SEED = process.env.BY_DIFFERENTIAL_RUNS === undefined ? {seed: 20_261_121} : {};
+
 export class TwoServers {
   private constructor(
     readonly real: RealRedis,
@@ -53,7 +59,7 @@ export class TwoServers {
       .map(found => found.flatMap(one => (isCommand(one) ? [one] : one)));
     await fc.assert(
       fc.asyncProperty(steps, commands => this.compare(commands, setUp)),
-      {numRuns: Math.ceil((TOTAL_RUNS * share) / 100)},
+      {numRuns: Math.ceil((TOTAL_RUNS * share) / 100), ...SEED},
     );
   }
 }
