@@ -152,12 +152,18 @@ export default class Init extends LocalCommand {
   }
 
   #showNext({target, agentType}: ProjectPlan, installed: boolean, pm: PackageManager): void {
+    const by = `${pm === 'npm' ? 'npx' : `${pm} exec`} by`;
     const steps = [
       ...(target.shown === '.' ? [] : [`cd ${target.shown}`]),
       ...(installed ? [] : [`${pm} install`]),
-      `${pm === 'npm' ? 'npx' : `${pm} exec`} by dev`,
+      `${by} dev`,
     ];
-    this.log('Next:  ', steps.join(' && '), `            then: by send ${agentType} "hi" --follow`);
+    this.log('Next:  ', steps.join(' && '));
+    this.log(
+      'Then:  ',
+      `${by} send ${agentType} "hi" --follow`,
+      '    in another terminal, in the same folder',
+    );
   }
 }
 
