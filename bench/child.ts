@@ -1,11 +1,8 @@
-/** One measurement: a subject, a workload, a server. Prints one JSON line. */
-import {bullmq} from './subjects/bullmq.js';
-import {ours} from './subjects/ours.js';
-import {raw} from './subjects/raw.js';
-import type {Subject, Workload} from './subject.js';
+/** One measurement in a fresh process: `child.ts JOB ARGUMENTS`, the arguments as a JSON array. Prints one JSON line. */
+import {jobs} from './jobs.js';
 
-const [name = '', workload = '', url = '', count = '0'] = process.argv.slice(2);
-const subject: Subject | undefined = {ours, raw, bullmq}[name];
-const value = await subject?.[workload as Workload]?.(url, Number(count));
-if (value === undefined) throw new Error(`"${name}" has no workload "${workload}"`);
+const [name = '', args = '[]'] = process.argv.slice(2);
+const job = (jobs as Readonly<Record<string, (...args: unknown[]) => Promise<unknown>>>)[name];
+if (job === undefined) throw new Error(`there is no job "${name}"`);
+const value = await job(...(JSON.parse(args) as unknown[]));
 process.stdout.write(`${JSON.stringify({value})}\n`, () => process.exit(0));

@@ -1,90 +1,86 @@
 /** BullMQ with its defaults; a chunk is a progress update, which is what its readers can follow. */
 import {Queue, QueueEvents, Worker} from 'bullmq';
-import {inFlight, perSecond, type Subject} from '../subject.js';
+import {inFlight, perSecond, type OpenSubject, type Subject} from '../subject.js';
 
-const connectionOf = (url: string) => {
+const NAME = 'q';
+
+function connectionOf(url: string) {
   const {hostname, port} = new URL(url);
   return {host: hostname, port: Number(port), maxRetriesPerRequest: null};
-};
+}
+
+async function openQueue(url: string): Promise<Queue> {
+  const queue = new Queue(NAME, {connection: connectionOf(url)});
+  await queue.waitUntilReady();
+  return queue;
+}
+
+/** A queue and a worker whose jobs report so much progress. */
+async function start(url: string, chunks = 1) {
+  const queue = await openQueue(url);
+  let completed = 0;
+  let waiting: {count: number; resolve: () => void} | undefined;
+  const worker = new Worker(
+    NAME,
+    async job => {
+      for (let i = 0; i < chunks; i++) await job.updateProgress({chunk: 'token '});
+    },
+    {connection: connectionOf(url), concurrency: 50},
+  );
+  worker.on('completed', () => {
+    completed++;
+    if (waiting !== undefined && completed >= waiting.count) waiting.resolve();
+  });
+  await worker.waitUntilReady();
+  return {
+    queue,
+    allEnded: (count: number) =>
+      new Promise<void>(resolve => {
+        waiting = {count, resolve};
+        if (completed >= count) resolve();
+      }),
+    stop: async () => {
+      await worker.close();
+      await queue.close();
+    },
+  };
+}
+
+async function sends(url: string, count: number, width: number): Promise<number> {
+  const queue = await openQueue(url);
+  const rate = await perSecond(count, () => inFlight(count, width, () => queue.add('t', {content: 'x'})));
+  await queue.close();
+  return rate;
+}
 
 export const bullmq: Subject = {
-  async sendAwaited(url, count) {
-    const queue = new Queue('q', {connection: connectionOf(url)});
-    await queue.waitUntilReady();
-    const rate = await perSecond(count, async () => {
-      for (let i = 0; i < count; i++) await queue.add('t', {content: 'x'});
-    });
-    await queue.close();
-    return rate;
-  },
-
-  async sendInFlight(url, count) {
-    const queue = new Queue('q', {connection: connectionOf(url)});
-    await queue.waitUntilReady();
-    const rate = await perSecond(count, () => inFlight(count, 100, () => queue.add('t', {content: 'x'})));
-    await queue.close();
-    return rate;
-  },
+  sendAwaited: (url, count) => sends(url, count, 1),
+  sendInFlight: (url, count) => sends(url, count, 100),
 
   async endToEnd(url, count) {
-    const connection = connectionOf(url);
-    const queue = new Queue('q', {connection});
-    let done = 0;
-    let finish: () => void = () => undefined;
-    const all = new Promise<void>(resolve => (finish = resolve));
-    const worker = new Worker(
-      'q',
-      async job => {
-        await job.updateProgress({chunk: 'x'});
-        return 'done';
-      },
-      {connection, concurrency: 50},
-    );
-    worker.on('completed', () => {
-      if (++done === count) finish();
-    });
-    await Promise.all([queue.waitUntilReady(), worker.waitUntilReady()]);
+    const {queue, allEnded, stop} = await start(url);
     const rate = await perSecond(count, async () => {
       await inFlight(count, 100, () => queue.add('t', {content: 'x'}));
-      await all;
+      await allEnded(count);
     });
-    await worker.close();
-    await queue.close();
+    await stop();
     return rate;
   },
 
   async stream(url, chunks) {
-    const connection = connectionOf(url);
-    const queue = new Queue('q', {connection});
-    let finish: () => void = () => undefined;
-    const all = new Promise<void>(resolve => (finish = resolve));
-    const worker = new Worker(
-      'q',
-      async job => {
-        for (let i = 0; i < chunks; i++) await job.updateProgress({chunk: 'token '});
-      },
-      {connection},
-    );
-    worker.on('completed', () => finish());
-    await worker.waitUntilReady();
+    const {queue, allEnded, stop} = await start(url, chunks);
     const rate = await perSecond(chunks, async () => {
       await queue.add('t', {content: 'x'});
-      await all;
+      await allEnded(1);
     });
-    await worker.close();
-    await queue.close();
+    await stop();
     return rate;
   },
 
   async latency(url, count) {
-    const connection = connectionOf(url);
-    const queue = new Queue('q', {connection});
-    const events = new QueueEvents('q', {connection});
-    const worker = new Worker('q', async job => job.updateProgress({chunk: 'x'}), {
-      connection,
-      concurrency: 50,
-    });
-    await Promise.all([queue.waitUntilReady(), events.waitUntilReady(), worker.waitUntilReady()]);
+    const {queue, allEnded, stop} = await start(url);
+    const events = new QueueEvents(NAME, {connection: connectionOf(url)});
+    await events.waitUntilReady();
     const times: number[] = [];
     for (let i = 0; i < count; i++) {
       const seen = new Promise(resolve => events.once('progress', resolve));
@@ -92,10 +88,22 @@ export const bullmq: Subject = {
       await queue.add('t', {content: 'x'});
       await seen;
       times.push(performance.now() - startedAt);
+      await allEnded(i + 1);
     }
-    await worker.close();
     await events.close();
-    await queue.close();
+    await stop();
     return times;
+  },
+
+  async open(url): Promise<OpenSubject> {
+    const {queue, allEnded, stop} = await start(url);
+    let sent = 0;
+    return {
+      async task() {
+        await queue.add('t', {content: 'x'});
+        await allEnded(++sent);
+      },
+      close: stop,
+    };
   },
 };

@@ -1,98 +1,136 @@
-/** by-toolkit with its defaults. */
+/** by-toolkit with its defaults: the online check is made, the record is kept, the attempt is fenced. */
 import {Redis} from 'ioredis';
-import {createClient, defineAgent, openStore, silentLogger, startWorker} from '../../src/index.js';
-import {inFlight, perSecond, type Subject} from '../subject.js';
+import {
+  createClient,
+  createLogger,
+  defineAgent,
+  GatewayClient,
+  openStore,
+  silentLogger,
+  startWorker,
+  type Logger,
+} from '../../src/index.js';
+import {sessionExecutions} from '../../src/store/executions.js';
+import {putOnline} from '../online.js';
+import {inFlight, perSecond, until, type OpenSubject, type Subject} from '../subject.js';
 
-const until = async (condition: () => boolean) => {
-  while (!condition()) await new Promise(resolve => setTimeout(resolve, 1));
-};
+const TYPE = 'a';
+const SESSIONS = 1000;
+const sessionOf = (i: number) => `s-${i % SESSIONS}`;
+
+/** A client and a worker whose only agent says one chunk and ends. */
+async function start(url: string, log: Logger) {
+  const store = openStore({url});
+  let ended = 0;
+  const agent = defineAgent({
+    type: TYPE,
+    async run(ctx) {
+      await ctx.emitChunk('token ');
+      ended++;
+    },
+  });
+  const worker = await startWorker({url}, {agents: [agent], concurrency: 50, log});
+  return {
+    store,
+    client: new GatewayClient(store),
+    /** A slot is given back once the end of its task is written. */
+    allEnded: (count: number) => until(() => ended >= count && worker.running === 0),
+    stop: async () => {
+      await worker.stop();
+      store.close();
+    },
+  };
+}
+
+async function sends(url: string, count: number, width: number): Promise<number> {
+  await putOnline(url, TYPE, 1);
+  const client = createClient({url});
+  await client.send({agentType: TYPE, content: 'warm'});
+  const rate = await perSecond(count, () =>
+    inFlight(count, width, i => client.send({agentType: TYPE, content: 'x', sessionId: sessionOf(i)})),
+  );
+  client.close();
+  return rate;
+}
+
+async function endToEnd(url: string, count: number, log: Logger): Promise<number> {
+  const {store, client, allEnded, stop} = await start(url, log);
+  const rate = await perSecond(count, async () => {
+    await inFlight(count, 100, i => client.send({agentType: TYPE, content: 'x', sessionId: sessionOf(i)}));
+    await allEnded(count);
+  });
+  let completed = 0;
+  for (let i = 0; i < Math.min(count, SESSIONS); i++) {
+    const records = await sessionExecutions(store, sessionOf(i));
+    completed += records.filter(record => record.status === 'COMPLETED').length;
+  }
+  if (completed !== count) throw new Error(`${completed} of ${count} executions are COMPLETED`);
+  await stop();
+  return rate;
+}
 
 export const ours: Subject = {
-  async sendAwaited(url, count) {
-    const client = createClient({url});
-    await client.send({agentType: 'a', content: 'warm', policy: 'SEND_ANYWAY'});
-    const rate = await perSecond(count, async () => {
-      for (let i = 0; i < count; i++)
-        await client.send({agentType: 'a', content: 'x', sessionId: `s-${i % 100}`, policy: 'SEND_ANYWAY'});
-    });
-    client.close();
-    return rate;
-  },
-
-  async sendInFlight(url, count) {
-    const client = createClient({url});
-    await client.send({agentType: 'a', content: 'warm', policy: 'SEND_ANYWAY'});
-    const rate = await perSecond(count, () =>
-      inFlight(count, 100, i =>
-        client.send({agentType: 'a', content: 'x', sessionId: `s-${i % 100}`, policy: 'SEND_ANYWAY'}),
-      ),
-    );
-    client.close();
-    return rate;
-  },
-
-  async endToEnd(url, count) {
-    let done = 0;
-    const agent = defineAgent({
-      type: 'a',
-      async run(ctx) {
-        await ctx.emitChunk('x');
-        done++;
-        return {content: 'done'};
-      },
-    });
-    const worker = await startWorker({url}, {agents: [agent], concurrency: 50, log: silentLogger});
-    const client = createClient({url});
-    const rate = await perSecond(count, async () => {
-      await inFlight(count, 100, i => client.send({agentType: 'a', content: 'x', sessionId: `s-${i % 100}`}));
-      await until(() => done === count && worker.running === 0);
-    });
-    await worker.stop();
-    client.close();
-    return rate;
-  },
+  sendAwaited: (url, count) => sends(url, count, 1),
+  sendInFlight: (url, count) => sends(url, count, 100),
+  endToEnd: (url, count) => endToEnd(url, count, silentLogger),
 
   async stream(url, chunks) {
+    let ended = false;
     const agent = defineAgent({
-      type: 'a',
+      type: TYPE,
       async run(ctx) {
         for (let i = 0; i < chunks; i++) await ctx.emitChunk('token ');
+        ended = true;
       },
     });
     const worker = await startWorker({url}, {agents: [agent], log: silentLogger});
-    const client = createClient({url});
+    const store = openStore({url});
+    const client = new GatewayClient(store);
     const rate = await perSecond(chunks, async () => {
-      const sent = await client.send({agentType: 'a', content: 'x'});
-      for (;;) {
-        const record = await client.find(sent.sessionId, sent.messageId);
-        if (record?.status === 'COMPLETED') return;
-        await new Promise(resolve => setTimeout(resolve, 2));
-      }
+      await client.send({agentType: TYPE, content: 'x', sessionId: 's'});
+      await until(() => ended && worker.running === 0);
     });
+    const stored = await store.commands.run(redis => redis.xlen(store.keys.sessionDataStream('s')));
+    if (stored !== chunks + 1) throw new Error(`${stored} events are stored, not ${chunks} and an end`);
     await worker.stop();
-    client.close();
+    store.close();
     return rate;
   },
 
   async latency(url, count) {
-    const agent = defineAgent({type: 'a', run: ctx => ctx.emitChunk('x')});
-    const worker = await startWorker({url}, {agents: [agent], log: silentLogger});
-    const client = createClient({url});
-    const store = openStore({url});
+    const {store, client, allEnded, stop} = await start(url, silentLogger);
     const reader = new Redis(url);
     const times: number[] = [];
     for (let i = 0; i < count; i++) {
       const sessionId = `s-${i}`;
       const seen = reader.xread('BLOCK', 0, 'STREAMS', store.keys.sessionDataStream(sessionId), '0');
       const startedAt = performance.now();
-      await client.send({agentType: 'a', content: 'x', sessionId});
+      await client.send({agentType: TYPE, content: 'x', sessionId});
       await seen;
       times.push(performance.now() - startedAt);
+      await allEnded(i + 1);
     }
     reader.disconnect();
-    store.close();
-    await worker.stop();
-    client.close();
+    await stop();
     return times;
   },
+
+  async open(url): Promise<OpenSubject> {
+    const {client, allEnded, stop} = await start(url, silentLogger);
+    let sent = 0;
+    return {
+      async task() {
+        // A session of its own: the dearest case, because its keys get their lifetime.
+        await client.send({agentType: TYPE, content: 'x'});
+        await allEnded(++sent);
+      },
+      close: stop,
+    };
+  },
+};
+
+/** The same with the log lines a worker writes unless told otherwise: two for each task. */
+export const oursLogging: Subject = {
+  ...ours,
+  endToEnd: (url, count) => endToEnd(url, count, createLogger()),
 };

@@ -1,0 +1,24 @@
+/** What runs in a process of its own: the measurements themselves. */
+import type {Rated, Subject, SubjectName} from './subject.js';
+
+const subjects: Readonly<Record<SubjectName, () => Promise<Subject>>> = {
+  raw: async () => (await import('./subjects/raw.js')).raw,
+  bullmq: async () => (await import('./subjects/bullmq.js')).bullmq,
+  ours: async () => (await import('./subjects/ours.js')).ours,
+  'ours, logging': async () => (await import('./subjects/ours.js')).oursLogging,
+};
+
+export const jobs = {
+  rate: async (subject: SubjectName, workload: Rated, url: string, count: number) =>
+    (await subjects[subject]())[workload](url, count),
+  latency: async (subject: SubjectName, url: string, count: number) =>
+    (await subjects[subject]()).latency(url, count),
+  taskCost: async (subject: SubjectName, url: string, count: number) =>
+    (await import('./workloads/task-cost.js')).taskCost(await subjects[subject](), url, count),
+  sendCost: async (url: string, workers: number, count: number) =>
+    (await import('./workloads/send-cost.js')).sendCost(url, workers, count),
+  tail: async (perSecond: number, seconds: number) =>
+    (await import('./workloads/tail-flood.js')).tailUnderFlood(perSecond, seconds),
+} satisfies Record<string, (...args: never[]) => Promise<unknown>>;
+
+export type Jobs = typeof jobs;
