@@ -38,7 +38,7 @@ export async function awaitWakeup(
   {signal, onDecision}: AwaitWakeupOptions = {},
 ): Promise<WakeupOutcome> {
   const deadline = Date.now() + request.timeoutMs;
-  const connection = store.blocking('wakeup');
+  const connection = store.blocking('wakeup', store.keys.wakeupResult(request.executionId));
   const stop = () => connection.close();
   signal?.addEventListener('abort', stop, {once: true});
   try {

@@ -25,14 +25,8 @@ import {
   releasePending,
   takePending,
 } from '../store/control-plane.js';
-import {
-  ensureGroup,
-  moveToDeadLetters,
-  readNew,
-  settleMany,
-  type ControlEntry,
-} from '../store/control-streams.js';
-import {addDeadLetter} from '../store/dead-letters.js';
+import {ensureGroup, readNew, settleMany, type ControlEntry} from '../store/control-streams.js';
+import {addDeadLetter, moveToDeadLetters} from '../store/dead-letters.js';
 import {onlineMembers} from '../store/presence.js';
 import type {Store} from '../store/store.js';
 import type {Provider, ProviderDecision} from './provider.js';
@@ -115,7 +109,7 @@ class Manager implements ManagerHandle {
     stream: string,
     handle: (entry: ControlEntry) => Promise<void>,
   ): Promise<void> {
-    const connection = this.store.blocking(name);
+    const connection = this.store.blocking(name, stream);
     const stop = () => void connection.unblock(this.store.commands).catch(() => connection.close());
     this.stopping.signal.addEventListener('abort', stop, {once: true});
     let failures = 0;

@@ -184,11 +184,11 @@ export async function carryOutReplay(
   return {
     id: plan.id,
     result: outcome.kind,
-    streamId: outcome.kind === 'replayed' ? outcome.streamId : '',
     sessionId: header.sessionId,
-    messageId,
-    executionId,
     replayCount: plan.count,
+    streamId: outcome.kind === 'replayed' ? outcome.streamId : '',
+    messageId: outcome.kind === 'replayed' ? outcome.messageId : messageId,
+    executionId: outcome.kind === 'replayed' ? outcome.executionId : executionId,
   };
 }
 

@@ -33,5 +33,6 @@ export async function connectionSettings(
 
 export async function connect(choice: ConnectionChoice): Promise<Connected> {
   const settings = await connectionSettings(choice);
-  return {store: openStore({url: settings.url, keySchema: settings.keySchema, name: 'by-cli'}), settings};
+  const {url, keySchema, clusterNodes} = settings;
+  return {store: openStore({url, keySchema, clusterNodes, name: 'by-cli'}), settings};
 }

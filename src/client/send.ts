@@ -22,7 +22,7 @@ import {
 } from '../protocol/routing.js';
 import {encodeWakeupRequest, type WakeupDecision, type WakeupRequest} from '../protocol/wakeup.js';
 import {routingRecords} from '../store/control-plane.js';
-import {acceptCommand, type Acceptance} from '../store/executions.js';
+import {acceptCommand, type Acceptance} from '../store/acceptance.js';
 import {onlineMembers} from '../store/presence.js';
 import type {Store} from '../store/store.js';
 

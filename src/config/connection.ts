@@ -6,6 +6,8 @@ export interface ConnectionSettings {
   /** May hold a password: never print it. */
   readonly url: string;
   readonly keySchema: KeySchema;
+  /** Nodes of a Cluster as `host:port`; none if the URL alone says where Redis is. */
+  readonly clusterNodes: readonly string[];
   /** Where the URL came from, for people. */
   readonly source: string;
 }
@@ -24,12 +26,11 @@ export interface ConnectionSources {
 }
 
 /**
- * Choose the connection: flag, BY_REDIS_URL, the SDKs' variables, the project's config, a running `by dev`, localhost.
+ * Choose the connection: flag, BY_REDIS_URL, the SDKs' variables (a URL, nodes of a Cluster, a host), the project's config, a running `by dev`, localhost.
  * @throws {ByError} INVALID_CONFIG for what is no Redis URL, KEY_SCHEMA for an unknown schema.
  */
 export function resolveConnection(sources: ConnectionSources): ConnectionSettings {
   const {env} = sources;
-  const cluster = env['REDIS_CLUSTER_HOST'] || env['REDIS_CLUSTER_NODES'];
   const candidates: readonly (readonly [string | undefined, string])[] = [
     [sources.flagUrl, '--redis-url'],
     [env['BY_REDIS_URL'], 'BY_REDIS_URL'],
@@ -37,21 +38,41 @@ export function resolveConnection(sources: ConnectionSources): ConnectionSetting
     [env['REDIS_URL'], 'REDIS_URL'],
   ];
   const chosen = candidates.find(([url]) => url !== undefined && url !== '');
-  if (!chosen && (cluster || env['REDIS_MODE'] === 'cluster')) {
-    throw new ByError(
-      'KEY_SCHEMA',
-      'The environment names a Redis Cluster, which this version does not speak to.',
-      {
-        hint: 'Name a single server with --redis-url or BY_REDIS_URL.',
-      },
-    );
-  }
-  const [url, source] = chosen ?? hostVariables(env) ?? laterSources(sources);
+  const clusterNodes = chosen ? [] : clusterVariables(env);
+  const [url, source] =
+    chosen ?? clusterUrl(env, clusterNodes) ?? hostVariables(env) ?? laterSources(sources);
   return {
     url: checkUrl(withPassword(url ?? '', sources.password), source),
-    keySchema: sources.flagKeySchema ?? schemaFromEnv(env) ?? sources.configKeySchema ?? 'v1',
+    keySchema:
+      sources.flagKeySchema ??
+      schemaFromEnv(env) ??
+      sources.configKeySchema ??
+      (clusterNodes.length > 0 ? 'v2' : 'v1'),
+    clusterNodes,
     source,
   };
+}
+
+/** The SDKs' lists of nodes: spec §0.3. An explicit REDIS_MODE=standalone means that they are not in use. */
+function clusterVariables(env: ConnectionSources['env']): string[] {
+  if (env['REDIS_MODE'] === 'standalone') return [];
+  const nodes = env['REDIS_CLUSTER_HOST'] || env['REDIS_CLUSTER_NODES'] || '';
+  return nodes
+    .split(',')
+    .map(node => node.trim())
+    .filter(node => node !== '')
+    .map(node => (/:\d+$/.test(node) ? node : `${node}:6379`));
+}
+
+function clusterUrl(
+  env: ConnectionSources['env'],
+  [first]: readonly string[],
+): readonly [string, string] | undefined {
+  if (first === undefined) return undefined;
+  if (!URL.canParse(`redis://${first}`)) return [first, 'REDIS_CLUSTER_HOST'];
+  const url = new URL(`redis://${first}`);
+  addCredentials(url, env);
+  return [url.href, 'REDIS_CLUSTER_HOST'];
 }
 
 function schemaFromEnv(env: ConnectionSources['env']): KeySchema | undefined {
@@ -72,9 +93,13 @@ function hostVariables(env: ConnectionSources['env']): readonly [string, string]
   url.hostname = host;
   url.port = env['REDIS_PORT'] || '6379';
   url.pathname = `/${env['REDIS_DATABASE'] || env['REDIS_DB'] || '0'}`;
+  addCredentials(url, env);
+  return [url.href, 'REDIS_HOST'];
+}
+
+function addCredentials(url: URL, env: ConnectionSources['env']): void {
   if (env['REDIS_USERNAME']) url.username = env['REDIS_USERNAME'];
   if (env['REDIS_PASSWORD']) url.password = encodeURIComponent(env['REDIS_PASSWORD']);
-  return [url.href, 'REDIS_HOST'];
 }
 
 function withPassword(url: string, password: string | undefined): string {

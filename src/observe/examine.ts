@@ -3,7 +3,7 @@ import {CONSUMER_GROUP} from '../protocol/keys.js';
 import {listAgentTypes, listWorkers} from '../registry/listing.js';
 import {groupsOf} from '../store/control-streams.js';
 import {listDeadLetters} from '../store/dead-letters.js';
-import {checkServer, keysOfBothSchemas, serverTimeMs, type Store} from '../store/store.js';
+import {checkServer, keysOfBothSchemas, serverTimeMs, type ServerFacts, type Store} from '../store/store.js';
 
 export interface Check {
   readonly name: string;
@@ -23,11 +23,7 @@ export async function examine(store: Store): Promise<Check[]> {
     checks.push({name, level, text, ...(fix === undefined ? {} : {fix})});
 
   const server = await checkServer(store);
-  add(
-    'server',
-    'ok',
-    `${store.address}  ${server.embedded ? 'embedded store (Redis protocol 7.0)' : `version ${server.version}`}`,
-  );
+  add('server', 'ok', `${store.address}  ${describeServer(server)}`);
   if (server.embedded)
     add(
       'durability',
@@ -112,4 +108,9 @@ export async function examine(store: Store): Promise<Check[]> {
     );
   else add('dead letters', 'ok', 'none');
   return checks;
+}
+
+function describeServer({embedded, version, clusterNodes}: ServerFacts): string {
+  if (embedded) return 'embedded store (Redis protocol 7.0)';
+  return clusterNodes === 0 ? `version ${version}` : `version ${version}, a Cluster of ${clusterNodes} nodes`;
 }

@@ -17,6 +17,9 @@ export interface KeyOptions {
   readonly prefix?: string;
 }
 
+/** Lifetime of a session's registry and data stream, in seconds: spec §1.1 and §1.3. */
+export const SESSION_TTL_S = 604_800;
+
 /** Consumer group of every control stream: spec §6.2. */
 export const CONSUMER_GROUP = 'agent_engines';
 
@@ -79,6 +82,10 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
       return key.slice(head.length, key.length - tail.length);
     };
   };
+  /** The name of another key inside a key of ours, so that both share a Cluster slot. */
+  const sameSlot = (key: string) => (v2 && !key.slice(prefix.length).includes('{') ? `{${key}}` : key);
+  const wakeupDedupe = (type: string, userCode: string, region: string) =>
+    `${base}control_plane:wakeup:dedupe:${dedupeParts(type, userCode, region)}`;
   const dedupeParts = (type: string, userCode: string, region: string) =>
     `${type}:${orPlaceholder(userCode)}:${orPlaceholder(region)}`;
 
@@ -114,8 +121,7 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
     userQuota: (userCode: string) => `${base}control_plane:quota:user:${userCode}`,
     /** Reserved: nothing reads or writes it. */
     availability: (type: string) => `${base}control_plane:availability:agent_type:${type}`,
-    wakeupDedupe: (type: string, userCode: string, region: string) =>
-      `${base}control_plane:wakeup:dedupe:${dedupeParts(type, userCode, region)}`,
+    wakeupDedupe,
     /** The same in both schemas. */
     metricsLock: () => `${prefix}by_framework:obs:collector_lock`,
 
@@ -169,9 +175,16 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
     pendingPayloads: (type: string) => `${base}control_plane:by:pending:${tag(type)}:payloads`,
     /** Agent types that have pending deliveries. */
     pendingTypes: () => `${base}control_plane:by:pending_types`,
-    /** Executions that wait for the wakeup another one asked for. */
+    /** Executions that wait for the wakeup another one asked for; in the slot of {@link wakeupDedupe}. */
     wakeupWaiters: (type: string, userCode: string, region: string) =>
-      `${base}control_plane:by:wakeup_waiters:${dedupeParts(type, userCode, region)}`,
+      `${base}control_plane:by:wakeup_waiters:${sameSlot(wakeupDedupe(type, userCode, region))}`,
+    /** Stream of documents on their way from a session to streams in other Cluster slots; in the session's slot. */
+    sessionOutbox: (sessionId: string) => `${base}control_plane:by:outbox:${tag(sessionId)}`,
+    /** Stream of sessions whose outbox may hold something nobody carries on with. */
+    openOutboxes: () => `${base}control_plane:by:open_outboxes`,
+    /** Says that a document was appended to a stream; in the slot of the stream. */
+    appendedOnce: (stream: string, token: string) =>
+      `${base}control_plane:by:once:${sameSlot(stream)}:${token}`,
     /** Says that a dead letter was replayed: cli.md §8.6, TTL 7 days. */
     deadletterReplay: (entryId: string) => `${base}control_plane:mgmt:deadletter:replay:${entryId}`,
     deadletterAudit: () => `${base}control_plane:mgmt:deadletter:audit`,

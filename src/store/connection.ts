@@ -4,10 +4,12 @@
  * new object, never repaired by the client library; commands are repeated only when the caller says that a repeat
  * is harmless, because a lost reply does not tell whether the command ran.
  */
-import {Redis, type RedisOptions} from 'ioredis';
+import {Cluster, type Redis} from 'ioredis';
 import {backoffMs} from '../backoff.js';
 import {sleep} from '../clock.js';
 import {ByError, messageOf} from '../errors.js';
+import {openClient, type NodeAddress, type RedisClient} from './client.js';
+import {hostOf, isMisdirected, toByError} from './redis-errors.js';
 
 export interface ConnectionOptions {
   /** `redis://` or `rediss://`, with the database as its path. May hold a password: never print it. */
@@ -18,6 +20,18 @@ export interface ConnectionOptions {
   readonly commandTimeoutMs?: number;
   /** Milliseconds until a connection must stand. Default 3,000. */
   readonly connectTimeoutMs?: number;
+  /** Nodes of the Cluster to ask for its map, as `host:port`. Default: the one in the URL. */
+  readonly clusterNodes?: readonly NodeAddress[];
+  /**
+   * Why this deployment can not live in a Cluster, if it can not: connecting to one is KEY_SCHEMA with this hint.
+   * A Cluster refuses scripts on keys without common hash tags.
+   */
+  readonly refusesCluster?: string;
+  /**
+   * Talk to one node of a Cluster alone; asked again for every new connection, because keys move. Blocking reads
+   * need it: on a connection to the whole Cluster they would hold up each other. Undefined on a single server.
+   */
+  readonly locate?: () => Promise<NodeAddress | undefined>;
 }
 
 export interface RunOptions {
@@ -40,21 +54,34 @@ interface Waiting {
 /** How often deadlines are looked at: one timer a connection instead of one a command. */
 const WATCHDOG_INTERVAL_MS = 100;
 
+/** What the connection talks through now, and how many commands wait for it. */
+interface Standing {
+  readonly redis: RedisClient;
+  readonly clientId: number | undefined;
+  /** Where it leads: the configured URL, or that of the located node. */
+  readonly url: string;
+  underWay: number;
+  /** Nothing new goes through it; it closes once nothing waits for it any more. */
+  isRetired: boolean;
+}
+
 export class Connection {
-  private client: Redis | undefined;
-  private opening: Promise<Redis> | undefined;
+  private standing: Standing | undefined;
+  private opening: Promise<Standing> | undefined;
   private readonly waiting = new Set<Waiting>();
   private watchdog: NodeJS.Timeout | undefined;
   private closed = false;
-  /** Whether a connection ever stood. One that never did is a wrong address, not a passing failure. */
-  private hasStood = false;
-  private clientId: number | undefined;
+  /** What the server was found to be. One that never stood is a wrong address, not a passing failure. */
+  private found: 'server' | 'cluster' | undefined;
+  /** Nodes of the Cluster as last seen: the configured ones may be gone by the time we connect again. */
+  private nodes: readonly NodeAddress[];
   private readonly commandTimeoutMs: number;
   private readonly connectTimeoutMs: number;
 
   constructor(private readonly options: ConnectionOptions) {
     this.commandTimeoutMs = options.commandTimeoutMs ?? 5000;
     this.connectTimeoutMs = options.connectTimeoutMs ?? 3000;
+    this.nodes = options.clusterNodes ?? [];
   }
 
   /**
@@ -62,17 +89,17 @@ export class Connection {
    * @throws {ByError} REDIS_UNREACHABLE, REDIS_TIMEOUT, REDIS_AUTH, REDIS_REFUSED (not accepted, try again),
    *   REDIS_WRONG_TYPE. Other replies with an error surface as the client's ReplyError.
    */
-  async run<T>(issue: (redis: Redis) => Promise<T>, options: RunOptions = {}): Promise<T> {
+  async run<T>(issue: (redis: RedisClient) => Promise<T>, options: RunOptions = {}): Promise<T> {
     const giveUpAt = Date.now() + (options.retryForMs ?? 0);
     for (let attempt = 1; ; attempt++) {
       try {
         return await this.attempt(issue, options.timeoutMs ?? this.commandTimeoutMs);
       } catch (error) {
-        const known = toByError(error, this.options.url);
+        const known = toByError(error, addressOf(this.options));
         const mayRepeat =
           known instanceof ByError &&
           known.retryable &&
-          this.hasStood &&
+          this.found !== undefined &&
           Date.now() < giveUpAt &&
           !this.closed &&
           !options.signal?.aborted;
@@ -82,54 +109,97 @@ export class Connection {
     }
   }
 
+  /** Whether this is a Cluster. Connects if the connection has never stood. */
+  async isCluster(): Promise<boolean> {
+    if (this.found === undefined) await this.run(() => Promise.resolve());
+    return this.found === 'cluster';
+  }
+
+  /** The node that holds a key now; undefined on a single server. */
+  async nodeOf(key: string): Promise<NodeAddress | undefined> {
+    if (!(await this.isCluster())) return undefined;
+    return this.run(
+      async redis => {
+        if (!(redis instanceof Cluster)) return undefined;
+        const slot = await redis.cluster('KEYSLOT', key);
+        const range = (await redis.cluster('SLOTS')).find(([from, to]) => from <= slot && slot <= to);
+        if (range === undefined) return undefined;
+        const [host, port] = range[2] ?? [];
+        if (port === undefined) return undefined;
+        // A node that does not know its own name leaves it out: it is the one we asked.
+        return `${host || new URL(this.options.url).hostname}:${port}`;
+      },
+      {retryForMs: 5000},
+    );
+  }
+
   /**
    * Make a blocked read on this connection return at once, empty, without losing an entry to a reply nobody reads.
    * @param other a connection that is not blocked.
    */
   async unblock(other: Connection): Promise<void> {
-    const id = this.clientId;
-    if (id !== undefined) await other.run(redis => redis.client('UNBLOCK', id));
+    const {clientId: id, url} = this.standing ?? {};
+    if (id === undefined || url === undefined) return;
+    // A client id means something only to the node that gave it.
+    const sameNode =
+      url === this.options.url ? other : new Connection({url, locate: () => Promise.resolve(hostOf(url))});
+    try {
+      await sameNode.run(redis => redis.client('UNBLOCK', id));
+    } finally {
+      if (sameNode !== other) sameNode.close();
+    }
   }
 
   /** Close for good. Commands under way fail; closing twice is harmless. */
   close(): void {
     this.closed = true;
-    this.replace(this.client);
+    this.standing?.redis.disconnect();
+    this.standing = undefined;
     if (this.watchdog) clearInterval(this.watchdog);
   }
 
-  private async attempt<T>(issue: (redis: Redis) => Promise<T>, timeoutMs: number): Promise<T> {
-    const client = this.client?.status === 'ready' ? this.client : await this.open();
+  private async attempt<T>(issue: (redis: RedisClient) => Promise<T>, timeoutMs: number): Promise<T> {
+    const standing = this.standing?.redis.status === 'ready' ? this.standing : await this.open();
+    const {redis} = standing;
     return new Promise<T>((resolve, reject) => {
       const entry: Waiting = {
         deadline: performance.now() + timeoutMs,
         miss: () => {
-          this.waiting.delete(entry);
+          done();
           reject(
             new ByError('REDIS_TIMEOUT', `Redis did not answer within ${timeoutMs} ms.`, {
-              hint: `Check the server at ${hostOf(this.options.url)}; it may be blocked by a slow command or the network may be cut.`,
+              hint: `Check the server at ${hostOf(standing.url)}; it may be blocked by a slow command or the network may be cut.`,
             }),
           );
-          this.replace(client);
+          // A server that does not answer one command answers none; other nodes of a Cluster may well.
+          if (redis instanceof Cluster) this.retire(standing);
+          else this.replace(standing);
         },
       };
+      const done = () => {
+        if (!this.waiting.delete(entry)) return;
+        standing.underWay--;
+        if (standing.isRetired && standing.underWay === 0) redis.disconnect();
+      };
+      standing.underWay++;
       this.waiting.add(entry);
       this.watch();
-      joinWrites(client);
-      issue(client).then(
+      if (!(redis instanceof Cluster)) joinWrites(redis);
+      issue(redis).then(
         value => {
-          this.waiting.delete(entry);
+          done();
           resolve(value);
         },
         (error: unknown) => {
-          this.waiting.delete(entry);
+          done();
+          if (isMisdirected(error) || (redis instanceof Cluster && isLost(error))) this.retire(standing);
           reject(error instanceof Error ? error : new Error(messageOf(error)));
         },
       );
     });
   }
 
-  private open(): Promise<Redis> {
+  private open(): Promise<Standing> {
     if (this.closed)
       return Promise.reject(
         new ByError('REDIS_UNREACHABLE', 'This connection is closed.', {hint: 'Open a new one.'}),
@@ -138,46 +208,56 @@ export class Connection {
     return this.opening;
   }
 
-  private async connect(): Promise<Redis> {
-    this.replace(this.client);
-    const client = new Redis(this.options.url, clientOptions(this.options.name, this.connectTimeoutMs));
-    // The first cause is the useful one; later events only say that the connection closed.
-    let cause: unknown;
-    client.on('error', (error: unknown) => (cause ??= error));
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(
-        () => reject(new Error(`no connection within ${this.connectTimeoutMs} ms`)),
-        this.connectTimeoutMs,
-      );
+  private async connect(): Promise<Standing> {
+    if (this.standing) this.replace(this.standing);
+    const node = await this.options.locate?.();
+    const url = node === undefined ? this.options.url : urlOf(node, this.options.url);
+    const client = await openClient({
+      url,
+      nodes: this.nodes,
+      isKnownCluster: this.found === 'cluster' || this.nodes.length > 0,
+      isPinned: this.options.locate !== undefined,
+      name: this.options.name,
+      connectTimeoutMs: this.connectTimeoutMs,
     });
-    try {
-      await Promise.race([client.connect(), late]);
-      this.clientId = await Promise.race([client.client('ID'), late]);
-    } catch (error) {
-      client.disconnect();
-      throw cause ?? error;
-    } finally {
-      clearTimeout(timer);
-    }
+    const standing: Standing = {
+      redis: client.redis,
+      clientId: client.clientId,
+      url,
+      underWay: 0,
+      isRetired: false,
+    };
+    const refusal = client.redis instanceof Cluster ? this.options.refusesCluster : undefined;
     // close() may have been called while we waited; a connection nobody owns must not stay open.
-    if (this.isClosed()) {
-      client.disconnect();
-      throw new ByError('REDIS_UNREACHABLE', 'This connection is closed.', {hint: 'Open a new one.'});
+    if (this.isClosed() || refusal !== undefined) {
+      client.redis.disconnect();
+      throw refusal === undefined
+        ? new ByError('REDIS_UNREACHABLE', 'This connection is closed.', {hint: 'Open a new one.'})
+        : new ByError('KEY_SCHEMA', `Redis at ${hostOf(url)} is a Cluster.`, {hint: refusal});
     }
-    this.client = client;
-    this.hasStood = true;
-    return client;
+    if (client.redis instanceof Cluster) {
+      this.found = 'cluster';
+      this.nodes = client.redis.nodes('all').map(({options}) => `${options.host}:${options.port}`);
+    } else this.found = 'server';
+    this.standing = standing;
+    return standing;
   }
 
   private isClosed(): boolean {
     return this.closed;
   }
 
-  private replace(client: Redis | undefined): void {
-    if (client === undefined) return;
-    if (this.client === client) this.client = undefined;
-    client.disconnect();
+  /** Nothing new goes through it, and what is under way fails. */
+  private replace(standing: Standing): void {
+    if (this.standing === standing) this.standing = undefined;
+    standing.redis.disconnect();
+  }
+
+  /** Nothing new goes through it; what is under way may end. */
+  private retire(standing: Standing): void {
+    if (this.standing === standing) this.standing = undefined;
+    standing.isRetired = true;
+    if (standing.underWay === 0) standing.redis.disconnect();
   }
 
   private watch(): void {
@@ -205,85 +285,17 @@ function joinWrites(client: Redis): void {
   process.nextTick(() => stream.uncork());
 }
 
-function clientOptions(name: string | undefined, connectTimeout: number): RedisOptions {
-  return {
-    lazyConnect: true,
-    connectTimeout,
-    // Replacing the connection is our job: see the top of the file.
-    retryStrategy: () => null,
-    maxRetriesPerRequest: 0,
-    autoResendUnfulfilledCommands: false,
-    enableOfflineQueue: false,
-    enableAutoPipelining: false,
-    ...(name === undefined ? {} : {connectionName: name}),
-  };
+/** Where this leads, for people. */
+export function addressOf({url, clusterNodes = []}: Pick<ConnectionOptions, 'url' | 'clusterNodes'>): string {
+  return clusterNodes.length > 0 ? clusterNodes.join(', ') : hostOf(url);
 }
 
-/** The part of a Redis URL that may be shown: never the user or the password. */
-export function hostOf(url: string): string {
-  try {
-    const {hostname, port} = new URL(url);
-    return `${hostname || 'localhost'}:${port || '6379'}`;
-  } catch {
-    return 'the configured address';
-  }
-}
+const isLost = (error: unknown): boolean =>
+  /Connection is closed|max retries per request/.test(messageOf(error));
 
-const REFUSED = new Set([
-  'OOM',
-  'MISCONF',
-  'NOREPLICAS',
-  'READONLY',
-  'LOADING',
-  'BUSY',
-  'CLUSTERDOWN',
-  'MASTERDOWN',
-  'TRYAGAIN',
-]);
-const UNREACHABLE =
-  /ECONNREFUSED|ECONNRESET|ENOTFOUND|EHOSTUNREACH|ENETUNREACH|EPIPE|ETIMEDOUT|EAI_AGAIN|Connection is closed|Connection in closed|no connection within|Stream isn't writeable|Command aborted|max retries per request/i;
-
-/** Redis's and the socket's errors in our codes; what we do not know passes unchanged. */
-export function toByError(error: unknown, url: string): unknown {
-  if (error instanceof ByError) return error;
-  const message = messageOf(error);
-  const code = /^(?:-?)([A-Z]+)\b/.exec(message)?.[1] ?? '';
-  if (code === 'WRONGPASS' || code === 'NOAUTH' || /invalid password/i.test(message)) {
-    return new ByError('REDIS_AUTH', `Redis at ${hostOf(url)} refused the credentials.`, {
-      hint: 'Give the password through BY_REDIS_URL or --redis-password-stdin.',
-      cause: error,
-    });
-  }
-  if (code === 'NOPERM') {
-    return new ByError('REDIS_AUTH', `This Redis user may not do that: ${message.slice(0, 200)}`, {
-      hint: 'Give the user the rights of its role, or use another user.',
-      cause: error,
-    });
-  }
-  if (/unknown command.*HELLO/i.test(message)) {
-    return new ByError('REDIS_TOO_OLD', `Redis at ${hostOf(url)} is too old: it does not know HELLO.`, {
-      hint: 'Upgrade the server to 7.0 or later, or name another one with --redis-url.',
-      cause: error,
-    });
-  }
-  if (code === 'WRONGTYPE') {
-    return new ByError('REDIS_WRONG_TYPE', 'A key of the protocol holds another kind of value.', {
-      hint: 'Something else writes to this database: use another one, or delete the key that is in the way.',
-      cause: error,
-    });
-  }
-  if (REFUSED.has(code)) {
-    return new ByError('REDIS_REFUSED', `Redis does not accept writes now: ${message.slice(0, 200)}`, {
-      hint: 'Nothing was accepted. Free memory or repair the server, then try again.',
-      cause: error,
-    });
-  }
-  if (UNREACHABLE.test(message) || UNREACHABLE.test(String((error as {code?: unknown} | null)?.code))) {
-    return new ByError('REDIS_UNREACHABLE', `No Redis at ${hostOf(url)}.`, {
-      hint: 'Start one with `by dev`, or name yours with --redis-url or BY_REDIS_URL.',
-      cause: error,
-      next: ['by dev'],
-    });
-  }
-  return error;
+/** A node's URL, with the credentials and the TLS of the configured one. */
+function urlOf(node: NodeAddress, configured: string): string {
+  const url = new URL(configured);
+  url.host = node;
+  return url.href;
 }

@@ -1,4 +1,5 @@
 /** The control plane's keys: wakeups and their decisions, pending deliveries, circuits, quotas, fallbacks. */
+import {isValidId} from '../ids.js';
 import {
   decodeWakeupDecision,
   encodeWakeupDecision,
@@ -10,8 +11,9 @@ import {parseUntrusted} from '../protocol/limits.js';
 import {TERMINAL_STATES} from '../protocol/states.js';
 import type {Connection} from './connection.js';
 import {streamReply, type ControlEntry} from './control-streams.js';
+import {appendOnce} from './outbox.js';
 import {defineScript, flag, integer} from './script.js';
-import type {Store} from './store.js';
+import {getAll, type Store} from './store.js';
 
 /** Consumer group in which managers share the streams that routers write to. */
 export const MANAGER_GROUP = 'by_managers';
@@ -106,13 +108,14 @@ const decideScript = defineScript({
  * @param final false for progress (STARTING): the wakeup goes on.
  * @returns how many were told.
  */
-export function decideWakeup(
+export async function decideWakeup(
   store: Store,
   request: WakeupRequest,
   decision: WakeupDecision,
   final: boolean,
 ): Promise<number> {
   const {keys} = store;
+  if (await store.commands.isCluster()) return decideInSteps(store, request, decision, final);
   const {targetAgentType, userCode, region} = request;
   const [prefix = '', suffix = ''] = keys.wakeupResult('\0').split('\0');
   return decideScript(
@@ -135,6 +138,50 @@ export function decideWakeup(
   );
 }
 
+const closeScript = defineScript({
+  file: 'close-wakeup.lua',
+  keys: ['dedupe', 'waiters'],
+  args: ['executionId'],
+  reply: flag,
+});
+
+/** In a Cluster: tell each waiter, then close the wakeup if nobody joined meanwhile. Hearing it twice is harmless. */
+async function decideInSteps(
+  store: Store,
+  request: WakeupRequest,
+  decision: WakeupDecision,
+  final: boolean,
+): Promise<number> {
+  const {keys} = store;
+  const {targetAgentType, userCode, region} = request;
+  const dedupe = keys.wakeupDedupe(targetAgentType, userCode, region);
+  const waiters = keys.wakeupWaiters(targetAgentType, userCode, region);
+  const told = new Set<string>();
+  for (;;) {
+    const waiting = await store.commands.run(redis => redis.hkeys(waiters), {retryForMs: 10_000});
+    const untold = [...new Set([...waiting, request.executionId])].filter(id => !told.has(id));
+    await store.commands.run(
+      redis =>
+        Promise.all(
+          untold.filter(isValidId).flatMap(executionId => {
+            const stream = keys.wakeupResult(executionId);
+            const document = encodeWakeupDecision({...decision, executionId});
+            return [redis.xadd(stream, '*', 'data', document), redis.expire(stream, RESULT_TTL_S)];
+          }),
+        ),
+      {retryForMs: 10_000},
+    );
+    for (const id of untold) told.add(id);
+    if (!final) return told.size;
+    const isClosed = await closeScript(
+      store.commands,
+      {keys: {dedupe, waiters}, args: {executionId: request.executionId}, moreArgs: [...told]},
+      {retryForMs: 10_000},
+    );
+    if (isClosed) return told.size;
+  }
+}
+
 const takePendingScript = defineScript({
   file: 'take-pending.lua',
   keys: ['pending', 'queue', 'payloads', 'types'],
@@ -143,7 +190,7 @@ const takePendingScript = defineScript({
 });
 
 /** Take a pending delivery from the shared stream into its agent type's queue; lower score goes first. */
-export function takePending(
+export async function takePending(
   store: Store,
   delivery: {
     readonly entryId: string;
@@ -153,6 +200,7 @@ export function takePending(
   },
 ): Promise<boolean> {
   const {keys} = store;
+  if (await store.commands.isCluster()) return takeInSteps(store, delivery);
   return takePendingScript(
     store.commands,
     {
@@ -172,6 +220,31 @@ export function takePending(
     },
     {retryForMs: 10_000},
   );
+}
+
+/**
+ * In a Cluster: queued first, acknowledged last. A manager that dies in between leaves an entry that another takes
+ * again; what was released by then is not written a second time.
+ */
+async function takeInSteps(
+  store: Store,
+  {entryId, document, score, agentType}: Parameters<typeof takePending>[1],
+): Promise<boolean> {
+  const {keys} = store;
+  const retry = {retryForMs: 10_000};
+  await store.commands.run(redis => redis.sadd(keys.pendingTypes(), agentType), retry);
+  await store.commands.run(
+    redis =>
+      Promise.all([
+        redis.hset(keys.pendingPayloads(agentType), entryId, document),
+        redis.zadd(keys.pendingQueue(agentType), 'NX', String(score), entryId),
+      ]),
+    retry,
+  );
+  const pending = keys.deliveryPending();
+  const acked = await store.commands.run(redis => redis.xack(pending, MANAGER_GROUP, entryId), retry);
+  await store.commands.run(redis => redis.xdel(pending, entryId), retry);
+  return acked === 1;
 }
 
 /** Agent types for which something waits. */
@@ -197,6 +270,17 @@ export async function nextPending(
   );
 }
 
+export interface PendingRelease {
+  readonly agentType: string;
+  readonly entryId: string;
+  /** Stream and document to write; absent to drop the delivery. */
+  readonly write?: {readonly stream: string; readonly document: string};
+  readonly sessionId: string;
+  readonly executionId: string;
+  /** Record fields in wire names. */
+  readonly patch?: Readonly<Record<string, unknown>>;
+}
+
 const releaseScript = defineScript({
   file: 'release-pending.lua',
   keys: ['queue', 'payloads', 'types', 'target', 'registry'],
@@ -205,20 +289,12 @@ const releaseScript = defineScript({
 });
 
 /** Release one delivery, exactly once whoever else tries. */
-export function releasePending(
+export async function releasePending(
   store: Store,
-  release: {
-    readonly agentType: string;
-    readonly entryId: string;
-    /** Stream and document to write; absent to drop the delivery. */
-    readonly write?: {readonly stream: string; readonly document: string};
-    readonly sessionId: string;
-    readonly executionId: string;
-    /** Record fields in wire names. */
-    readonly patch?: Readonly<Record<string, unknown>>;
-  },
+  release: PendingRelease,
 ): Promise<'released' | 'gone' | 'ended'> {
   const {keys} = store;
+  if (await store.commands.isCluster()) return releaseInSteps(store, release);
   return releaseScript(
     store.commands,
     {
@@ -242,6 +318,45 @@ export function releasePending(
   );
 }
 
+const patchScript = defineScript({
+  file: 'patch-record.lua',
+  keys: ['registry'],
+  args: ['executionId', 'terminal', 'patch'],
+  reply: raw => raw === 'ended',
+});
+
+/** In a Cluster: record, target, queue. Managers may do this beside each other: each part counts once. */
+async function releaseInSteps(
+  store: Store,
+  {agentType, entryId, write, sessionId, executionId, patch}: PendingRelease,
+): Promise<'released' | 'gone' | 'ended'> {
+  const {keys} = store;
+  const retry = {retryForMs: 10_000};
+  const queue = keys.pendingQueue(agentType);
+  const score = await store.commands.run(redis => redis.zscore(queue, entryId), retry);
+  if (score === null) return 'gone';
+  const hasEnded = await patchScript(
+    store.commands,
+    {
+      keys: {registry: keys.sessionRegistry(sessionId)},
+      args: {
+        executionId,
+        terminal: JSON.stringify([...TERMINAL_STATES]),
+        patch: patch ? JSON.stringify(patch) : '',
+      },
+    },
+    retry,
+  );
+  const isNew =
+    hasEnded || write === undefined || (await appendOnce(store, write, `pending:${entryId}`)).isNew;
+  await store.commands.run(
+    redis => Promise.all([redis.zrem(queue, entryId), redis.hdel(keys.pendingPayloads(agentType), entryId)]),
+    retry,
+  );
+  if (hasEnded) return 'ended';
+  return isNew ? 'released' : 'gone';
+}
+
 /** The operator's records about an agent type and a user, as they are stored. */
 export async function routingRecords(
   store: Store,
@@ -258,12 +373,7 @@ export async function routingRecords(
     keys.fallback(agentType),
     ...(userCode === '' ? [] : [keys.userQuota(userCode)]),
   ];
-  const [circuit = null, fallback = null, quota = null] = await store.commands.run(
-    redis => redis.mget(...wanted),
-    {
-      retryForMs: 5000,
-    },
-  );
+  const [circuit = null, fallback = null, quota = null] = await getAll(store, wanted);
   return {circuit, quota, fallback};
 }
 

@@ -1,7 +1,6 @@
 /** Control streams: where commands wait for workers. Read with a consumer group, settled by ack and delete. */
 import {messageOf} from '../errors.js';
 import type {Connection} from './connection.js';
-import {defineScript} from './script.js';
 import type {Store} from './store.js';
 
 export interface ControlEntry {
@@ -119,11 +118,11 @@ export async function settleMany(
   deleteEntries: boolean,
 ): Promise<void> {
   await store.commands.run(
-    async redis => {
-      const pipeline = redis.pipeline().xack(stream, group, ...ids);
-      if (deleteEntries) pipeline.xdel(stream, ...ids);
-      await pipeline.exec();
-    },
+    redis =>
+      Promise.all([
+        redis.xack(stream, group, ...ids),
+        deleteEntries ? redis.xdel(stream, ...ids) : undefined,
+      ]),
     {retryForMs: 30_000},
   );
 }
@@ -167,30 +166,6 @@ export function infoFields(row: unknown): Map<string, string> {
   else if (typeof row === 'object' && row !== null)
     for (const [name, value] of Object.entries(row)) add(name, value);
   return fields;
-}
-
-const deadLetterScript = defineScript({
-  file: 'dead-letter.lua',
-  keys: ['deadletter', 'source'],
-  args: ['record', 'group', 'entry'],
-  reply: raw => (typeof raw === 'string' ? raw : ''),
-});
-
-/** @returns the dead letter's id, or '' if somebody else settled the entry first. */
-export function moveToDeadLetters(
-  store: Store,
-  group: string,
-  entry: ControlEntry,
-  record: string,
-): Promise<string> {
-  return deadLetterScript(
-    store.commands,
-    {
-      keys: {deadletter: store.keys.deadletter(), source: entry.stream},
-      args: {record, group, entry: entry.id},
-    },
-    {retryForMs: 30_000},
-  );
 }
 
 /** Entries this consumer was given and did not settle, oldest first; at most 1,000. */

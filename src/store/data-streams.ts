@@ -4,7 +4,7 @@ import {sleep} from '../clock.js';
 import {ByError} from '../errors.js';
 import {readEventEntry, type DataEvent} from '../protocol/events.js';
 import {infoFields, streamReply} from './control-streams.js';
-import {SESSION_TTL_S} from './executions.js';
+import {SESSION_TTL_S} from '../protocol/keys.js';
 import {defineScript, flag} from './script.js';
 import type {Store} from './store.js';
 
@@ -64,7 +64,7 @@ export async function* followSession(
   options: FollowOptions = {},
 ): AsyncGenerator<SessionItem> {
   const stream = store.keys.sessionDataStream(sessionId);
-  const connection = store.blocking('follow');
+  const connection = store.blocking('follow', stream);
   const stop = () => connection.close();
   options.signal?.addEventListener('abort', stop, {once: true});
   try {

@@ -1,8 +1,13 @@
 /** Dead letters: commands that will not be tried again by themselves, kept whole until somebody replays them. */
 import {readDeadLetter, type ReadDeadLetter} from '../protocol/deadletter.js';
-import {SESSION_TTL_S} from './executions.js';
+import {isValidId} from '../ids.js';
+import {execField, msgMapField} from '../protocol/execution.js';
+import {SESSION_TTL_S} from '../protocol/keys.js';
+import {isObject} from '../protocol/limits.js';
+import {settleMany, type ControlEntry} from './control-streams.js';
+import {appendOnce} from './outbox.js';
 import {defineScript, texts} from './script.js';
-import type {Store} from './store.js';
+import {getAll, type Store} from './store.js';
 
 /** How long an entry's replay is remembered, in seconds: cli.md §8.6. */
 const REPLAY_MARKER_TTL_S = 604_800;
@@ -21,6 +26,50 @@ export async function addDeadLetter(store: Store, document: string): Promise<str
     retryForMs: 5000,
   });
   return id ?? '';
+}
+
+const deadLetterScript = defineScript({
+  file: 'dead-letter.lua',
+  keys: ['deadletter', 'source'],
+  args: ['record', 'group', 'entry'],
+  reply: raw => (typeof raw === 'string' ? raw : ''),
+});
+
+/** @returns the dead letter's id, or '' if somebody else settled the entry first. */
+export async function moveToDeadLetters(
+  store: Store,
+  group: string,
+  entry: ControlEntry,
+  record: string,
+): Promise<string> {
+  if (await store.commands.isCluster()) return moveInSteps(store, group, entry, record);
+  return deadLetterScript(
+    store.commands,
+    {
+      keys: {deadletter: store.keys.deadletter(), source: entry.stream},
+      args: {record, group, entry: entry.id},
+    },
+    {retryForMs: 30_000},
+  );
+}
+
+async function moveInSteps(
+  store: Store,
+  group: string,
+  {stream, id}: ControlEntry,
+  record: string,
+): Promise<string> {
+  const pending = await store.commands.run(redis => redis.xpending(stream, group, id, id, 1), {
+    retryForMs: 30_000,
+  });
+  if (pending.length === 0) return '';
+  const letter = await appendOnce(
+    store,
+    {stream: store.keys.deadletter(), document: record},
+    `${stream}/${id}`,
+  );
+  await settleMany(store, group, stream, [id], true);
+  return letter.entryId;
 }
 
 /** Newest first. @param count most entries to return. */
@@ -78,27 +127,37 @@ const replayScript = defineScript({
 });
 
 export type ReplayOutcome =
-  | {readonly kind: 'replayed'; readonly streamId: string}
+  /** Under the ids of the replay that was begun first, if that one was cut off. */
+  | {
+      readonly kind: 'replayed';
+      readonly streamId: string;
+      readonly executionId: string;
+      readonly messageId: string;
+    }
   /** It was replayed before; `marker` says by whom. */
   | {readonly kind: 'already'; readonly marker: string}
   | {readonly kind: 'missing'};
 
+export interface Replay {
+  readonly entryId: string;
+  readonly targetAgentType: string;
+  /** JSON of the command. */
+  readonly command: string;
+  readonly sessionId: string;
+  readonly executionId: string;
+  readonly messageId: string;
+  /** JSON of the new execution's record. */
+  readonly record: string;
+  /** JSON that says by whom it was replayed. */
+  readonly marker: string;
+  readonly audit: string;
+  /** The dead letter stays; its marker still forbids a second replay. */
+  readonly keep: boolean;
+}
+
 /** Put a dead letter's command back to work, exactly once. */
-export async function replayDeadLetter(
-  store: Store,
-  replay: {
-    readonly entryId: string;
-    readonly targetAgentType: string;
-    readonly command: string;
-    readonly sessionId: string;
-    readonly executionId: string;
-    readonly messageId: string;
-    readonly record: string;
-    readonly marker: string;
-    readonly audit: string;
-    readonly keep: boolean;
-  },
-): Promise<ReplayOutcome> {
+export async function replayDeadLetter(store: Store, replay: Replay): Promise<ReplayOutcome> {
+  if (await store.commands.isCluster()) return replayInSteps(store, replay);
   const {keys} = store;
   const [verdict, detail = ''] = await replayScript(
     store.commands,
@@ -126,19 +185,79 @@ export async function replayDeadLetter(
     },
     {retryForMs: 5000},
   );
-  if (verdict === 'replayed') return {kind: 'replayed', streamId: detail};
+  if (verdict === 'replayed') {
+    const {executionId, messageId} = replay;
+    return {kind: 'replayed', streamId: detail, executionId, messageId};
+  }
   if (verdict === 'already') return {kind: 'already', marker: detail};
   return {kind: 'missing'};
 }
 
+/**
+ * In a Cluster: the marker holds the whole plan until it is carried out, so that whoever comes after a crash carries
+ * on with that plan and not with one of its own.
+ */
+async function replayInSteps(store: Store, wanted: Replay): Promise<ReplayOutcome> {
+  const {keys} = store;
+  const retry = {retryForMs: 5000};
+  const marker = keys.deadletterReplay(wanted.entryId);
+  const read = () => store.commands.run(redis => redis.get(marker), retry);
+  const deadletter = keys.deadletter();
+  let found = await read();
+  if (found === null) {
+    const {entryId} = wanted;
+    const rows = await store.commands.run(redis => redis.xrange(deadletter, entryId, entryId), retry);
+    if (rows.length === 0) return {kind: 'missing'};
+    const claim = JSON.stringify({claimed: wanted});
+    await store.commands.run(redis => redis.set(marker, claim, 'EX', REPLAY_MARKER_TTL_S, 'NX'), retry);
+    found = await read();
+  }
+  const plan = claimedPlan(found, wanted.entryId);
+  if (plan === undefined) return {kind: 'already', marker: found ?? ''};
+
+  const registry = keys.sessionRegistry(plan.sessionId);
+  await store.commands.run(
+    redis =>
+      Promise.all([
+        redis.hset(
+          registry,
+          ...[execField(plan.executionId), plan.record, msgMapField(plan.messageId), plan.executionId],
+        ),
+        redis.expire(registry, SESSION_TTL_S),
+      ]),
+    retry,
+  );
+  const target = {stream: keys.ctrlStream(plan.targetAgentType), document: plan.command};
+  const {entryId: streamId} = await appendOnce(store, target, `replay:${plan.entryId}`);
+  await appendOnce(store, {stream: keys.deadletterAudit(), document: plan.audit}, `replay:${plan.entryId}`);
+  await store.commands.run(redis => redis.xtrim(keys.deadletterAudit(), 'MAXLEN', '~', AUDIT_CAP), retry);
+  if (!plan.keep) await store.commands.run(redis => redis.xdel(deadletter, plan.entryId), retry);
+  await store.commands.run(redis => redis.set(marker, plan.marker, 'EX', REPLAY_MARKER_TTL_S), retry);
+  return {kind: 'replayed', streamId, executionId: plan.executionId, messageId: plan.messageId};
+}
+
+/** The plan in a marker whose replay was begun and not finished. */
+function claimedPlan(marker: string | null, entryId: string): Replay | undefined {
+  let doc: unknown;
+  try {
+    doc = JSON.parse(marker ?? '');
+  } catch {
+    return undefined;
+  }
+  const plan = isObject(doc) ? doc['claimed'] : undefined;
+  if (!isObject(plan) || plan['entryId'] !== entryId) return undefined;
+  const ids = ['sessionId', 'executionId', 'messageId', 'targetAgentType'].map(name => plan[name]);
+  const texts = ['command', 'record', 'marker', 'audit'].map(name => plan[name]);
+  const isWhole =
+    ids.every(id => typeof id === 'string' && isValidId(id)) && texts.every(text => typeof text === 'string');
+  return isWhole ? (plan as unknown as Replay) : undefined;
+}
+
 /** Which of these entries were replayed: entry id to its marker. */
 export async function replayMarkers(store: Store, ids: readonly string[]): Promise<Map<string, string>> {
-  if (ids.length === 0) return new Map();
-  const values = await store.commands.run(
-    redis => redis.mget(...ids.map(id => store.keys.deadletterReplay(id))),
-    {
-      retryForMs: 5000,
-    },
+  const values = await getAll(
+    store,
+    ids.map(id => store.keys.deadletterReplay(id)),
   );
   return new Map(ids.flatMap((id, i) => (typeof values[i] === 'string' ? [[id, values[i]]] : [])));
 }

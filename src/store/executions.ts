@@ -1,130 +1,16 @@
-/** Execution records: accepted by senders, claimed and finished by workers, cancelled by anybody who may. */
+/** Execution records: claimed and finished by workers, cancelled by anybody who may. Accepting is in acceptance.ts. */
 import {newEventId} from '../ids.js';
 import type {Command} from '../protocol/commands.js';
 import {endOfStreamEvent, encodeEvent} from '../protocol/events.js';
 import {decodeRecord, execField, fenceOf, msgMapField, type ExecutionRecord} from '../protocol/execution.js';
+import {SESSION_TTL_S} from '../protocol/keys.js';
 import {TERMINAL_STATES} from '../protocol/states.js';
+import {settleMany} from './control-streams.js';
+import {encodeOutboxItem, flushOutbox} from './outbox.js';
 import {defineScript, texts} from './script.js';
 import type {Store} from './store.js';
 
-/** Lifetime of a session's registry and data stream, in seconds: spec §1.1 and §1.3. */
-export const SESSION_TTL_S = 604_800;
-
 const TERMINAL_JSON = JSON.stringify([...TERMINAL_STATES]);
-
-const acceptScript = defineScript({
-  file: 'accept.lua',
-  keys: ['registry', 'circuit', 'quota', 'presence'],
-  args: [
-    'executionId',
-    'messageId',
-    'record',
-    'ttlS',
-    'check',
-    'gate',
-    'fresh',
-    'leasePrefix',
-    'leaseSuffix',
-  ],
-  reply: texts,
-});
-
-export interface Acceptance {
-  readonly sessionId: string;
-  readonly executionId: string;
-  readonly messageId: string;
-  /** JSON of the execution record. */
-  readonly record: string;
-  readonly agentType: string;
-  readonly userCode: string;
-  /** Who must be online for the command to be accepted. */
-  readonly check:
-    {readonly kind: 'none'} | {readonly kind: 'type'} | {readonly kind: 'worker'; readonly workerId: string};
-  /** Whether a circuit breaker or a quota may stop the command. */
-  readonly gate: boolean;
-  /** The message id was made for this call, so it can not have been accepted before. */
-  readonly fresh: boolean;
-  /** Where the documents go, in order. */
-  readonly writes: readonly {readonly stream: string; readonly document: string}[];
-}
-
-export type AcceptOutcome =
-  | {readonly kind: 'accepted'; readonly entryIds: readonly string[]}
-  | {readonly kind: 'duplicate'; readonly executionId: string; readonly record: ExecutionRecord | undefined}
-  /** Nothing was written: the caller looks at the facts and decides. */
-  | {
-      readonly kind: 'undecided';
-      readonly circuit: string | null;
-      readonly quota: string | null;
-      readonly online: boolean;
-    };
-
-/** One round trip: routes, writes record and entry, or writes nothing. Safe to repeat by its message id (G1). */
-export async function acceptCommand(
-  store: Store,
-  acceptance: Acceptance,
-  signal?: AbortSignal,
-): Promise<AcceptOutcome> {
-  const {keys} = store;
-  const {check} = acceptance;
-  const [leasePrefix = '', leaseSuffix = ''] = keys.workerLease('\0').split('\0');
-  let repeat = !acceptance.fresh;
-  const attempt = (timeout: {retryForMs: number}) =>
-    acceptScript(
-      store.commands,
-      {
-        keys: {
-          registry: keys.sessionRegistry(acceptance.sessionId),
-          circuit: keys.circuit(acceptance.agentType),
-          // Without a user there is no quota to read; a key that is read anyway costs nothing.
-          quota:
-            acceptance.userCode === ''
-              ? keys.circuit(acceptance.agentType)
-              : keys.userQuota(acceptance.userCode),
-          presence:
-            check.kind === 'worker' ? keys.workerLease(check.workerId) : keys.members(acceptance.agentType),
-        },
-        args: {
-          executionId: acceptance.executionId,
-          messageId: acceptance.messageId,
-          record: acceptance.record,
-          ttlS: SESSION_TTL_S,
-          check: check.kind,
-          gate: acceptance.gate ? '1' : '0',
-          fresh: repeat ? '0' : '1',
-          leasePrefix,
-          leaseSuffix,
-        },
-        moreKeys: acceptance.writes.map(write => write.stream),
-        moreArgs: acceptance.writes.map(write => write.document),
-      },
-      {...timeout, ...(signal ? {signal} : {})},
-    );
-  let reply: string[];
-  try {
-    reply = await attempt({retryForMs: 0});
-  } catch (error) {
-    if (!isRetryable(error) || signal?.aborted) throw error;
-    // The reply may be what was lost: from here on the message may be known to the server.
-    repeat = true;
-    reply = await attempt({retryForMs: 5000});
-  }
-  const [verdict = '', ...rest] = reply;
-  if (verdict === 'accepted') return {kind: 'accepted', entryIds: rest};
-  if (verdict === 'duplicate') {
-    return {kind: 'duplicate', executionId: rest[0] ?? '', record: decodeRecord(rest[1] ?? '')};
-  }
-  return {
-    kind: 'undecided',
-    circuit: rest[0] || null,
-    quota: (acceptance.userCode !== '' && rest[1]) || null,
-    online: rest[2] === 'online',
-  };
-}
-
-function isRetryable(error: unknown): boolean {
-  return typeof error === 'object' && error !== null && 'retryable' in error && error.retryable === true;
-}
 
 const claimScript = defineScript({
   file: 'claim.lua',
@@ -195,6 +81,9 @@ export async function claimExecution(store: Store, request: ClaimRequest): Promi
   const record = decodeRecord(text);
   if (!record || !isClaimVerdict(verdict))
     throw new TypeError(`claim answered "${verdict}" without a readable record`);
+  // A worker that died after the end of its turn may have left the reply behind.
+  if (verdict === 'terminal' && (await store.commands.isCluster()))
+    await flushOutbox(store, request.sessionId);
   const attempt = Number(record.extra['x_attempt'] ?? 0);
   return {verdict, executionId, record, fence: fenceOf(attempt, request.owner), attempt};
 }
@@ -246,18 +135,32 @@ export interface Finish {
   readonly deadLetter?: string;
 }
 
-/** End a turn in one step. 'fenced': another attempt owns the execution, and nothing was written. */
+/**
+ * End a turn in one step; in a Cluster in those of outbox.ts. 'fenced': another attempt owns the execution, and nothing
+ * was written.
+ */
 export async function finishTurn(store: Store, finish: Finish): Promise<'ok' | 'fenced' | 'terminal'> {
   const {keys} = store;
-  return finishScript(
+  const isCluster = await store.commands.isCluster();
+  const outbox = keys.sessionOutbox(finish.sessionId);
+  const {reply, settle} = finish;
+  const letter = finish.deadLetter && {stream: keys.deadletter(), document: finish.deadLetter};
+  const [replyKey, replyDocument] = isCluster
+    ? [outbox, reply && encodeOutboxItem(reply)]
+    : [reply?.stream ?? keys.deadletter(), reply?.document];
+  const [letterKey, letterDocument] = isCluster
+    ? [outbox, letter && encodeOutboxItem(letter)]
+    : [keys.deadletter(), letter && letter.document];
+  const settleHere = isCluster ? undefined : settle;
+  const outcome = await finishScript(
     store.commands,
     {
       keys: {
         registry: keys.sessionRegistry(finish.sessionId),
         events: keys.sessionDataStream(finish.sessionId),
-        source: finish.settle?.stream ?? keys.deadletter(),
-        reply: finish.reply?.stream ?? keys.deadletter(),
-        deadletter: keys.deadletter(),
+        source: settleHere?.stream ?? letterKey,
+        reply: replyKey,
+        deadletter: letterKey,
       },
       args: {
         executionId: finish.executionId,
@@ -265,17 +168,22 @@ export async function finishTurn(store: Store, finish: Finish): Promise<'ok' | '
         patch: JSON.stringify(finish.patch),
         ttlS: finish.renewEvents ? SESSION_TTL_S : 0,
         registryTtlS: finish.renewRegistry ? SESSION_TTL_S : 0,
-        group: finish.settle?.group ?? '',
-        entry: finish.settle?.entryId ?? '',
-        delete: finish.settle?.deleteEntry ? '1' : '0',
-        replyDocument: finish.reply?.document ?? '',
+        group: settleHere?.group ?? '',
+        entry: settleHere?.entryId ?? '',
+        delete: settleHere?.deleteEntry ? '1' : '0',
+        replyDocument: replyDocument ?? '',
         terminal: TERMINAL_JSON,
-        deadLetter: finish.deadLetter ?? '',
+        deadLetter: letterDocument ?? '',
       },
       moreArgs: finish.events,
     },
     {retryForMs: 30_000},
   );
+  if (isCluster && outcome !== 'fenced') {
+    if (reply || letter) await flushOutbox(store, finish.sessionId);
+    if (settle) await settleMany(store, settle.group, settle.stream, [settle.entryId], settle.deleteEntry);
+  }
+  return outcome;
 }
 
 const cancelScript = defineScript({

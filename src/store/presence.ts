@@ -1,7 +1,7 @@
 /** Who is there: leases, membership and admin state of workers, as spec §5 lays them out. */
 import {decodePresence, encodePresence} from '../protocol/presence.js';
 import {defineScript, flag, texts} from './script.js';
-import type {Store} from './store.js';
+import {getAll, type Store} from './store.js';
 
 /** Lifetime of a lease, renewed by every heartbeat: spec §5.2. */
 export const LEASE_TTL_S = 30;
@@ -31,7 +31,7 @@ export async function claimLease(store: Store, lease: Lease): Promise<boolean> {
 
 const heartbeatScript = defineScript({
   file: 'heartbeat.lua',
-  keys: ['lease', 'known', 'admin', 'declared'],
+  keys: ['lease', 'admin', 'declared'],
   args: ['workerId', 'token', 'presence', 'ttlS', 'join'],
   reply: texts,
 });
@@ -60,12 +60,13 @@ export async function heartbeat(
   },
 ): Promise<HeartbeatAnswer> {
   const {keys} = store;
+  const {agentTypes, join} = request;
+  const isCluster = await store.commands.isCluster();
   const [verdict, lifecycle = 'active', reason = '', ...deniedTypes] = await heartbeatScript(
     store.commands,
     {
       keys: {
         lease: keys.workerLease(lease.workerId),
-        known: keys.knownWorkers(),
         admin: keys.workerAdmin(lease.workerId),
         declared: keys.declaredTypes(lease.workerId),
       },
@@ -74,20 +75,47 @@ export async function heartbeat(
         token: lease.token,
         presence: encodePresence({token: lease.token, lastSeen: request.nowMs, ipAddress: lease.ipAddress}),
         ttlS: LEASE_TTL_S,
-        join: request.join ? '1' : '0',
+        join: join ? '1' : '0',
       },
-      moreKeys: request.agentTypes.flatMap(type => [keys.members(type), keys.denied(type)]),
-      moreArgs: request.agentTypes,
+      moreKeys: isCluster
+        ? []
+        : [keys.knownWorkers(), ...agentTypes.flatMap(type => [keys.members(type), keys.denied(type)])],
+      moreArgs: agentTypes,
     },
     request.timeoutMs === undefined ? {} : {timeoutMs: request.timeoutMs},
   );
   if (verdict === 'lost') return {kind: 'lost'};
+  const isActive = lifecycle !== 'suspended' && lifecycle !== 'evicted';
   return {
     kind: 'kept',
-    lifecycle: lifecycle === 'suspended' || lifecycle === 'evicted' ? lifecycle : 'active',
+    lifecycle: isActive ? 'active' : lifecycle,
     reason,
-    deniedTypes,
+    deniedTypes:
+      isCluster && isActive ? await keepMembership(store, lease.workerId, agentTypes, join) : deniedTypes,
   };
+}
+
+/** In a Cluster: what the script does outside the worker's slot. The lease was ours a moment ago. */
+async function keepMembership(
+  store: Store,
+  workerId: string,
+  agentTypes: readonly string[],
+  join: boolean,
+): Promise<string[]> {
+  const {keys} = store;
+  return store.commands.run(async redis => {
+    const [denials] = await Promise.all([
+      Promise.all(agentTypes.map(type => redis.sismember(keys.denied(type), workerId))),
+      redis.sadd(keys.knownWorkers(), workerId),
+    ]);
+    const isDenied = (i: number) => denials[i] === 1;
+    const joined = agentTypes.filter((_, i) => join && !isDenied(i));
+    await Promise.all([
+      ...joined.map(type => redis.sadd(keys.members(type), workerId)),
+      ...(join ? [] : agentTypes.map(type => redis.srem(keys.members(type), workerId))),
+    ]);
+    return agentTypes.filter((_, i) => isDenied(i));
+  });
 }
 
 /** Forget agent types this worker declared in an earlier life and no longer serves. */
@@ -102,10 +130,8 @@ export async function dropStaleTypes(
       const declared = await redis.smembers(keys.declaredTypes(workerId));
       const stale = declared.filter(type => !agentTypes.includes(type));
       if (stale.length === 0) return;
-      const pipeline = redis.pipeline();
-      for (const type of stale) pipeline.srem(keys.members(type), workerId);
-      pipeline.srem(keys.declaredTypes(workerId), ...stale);
-      await pipeline.exec();
+      await Promise.all(stale.map(type => redis.srem(keys.members(type), workerId)));
+      await redis.srem(keys.declaredTypes(workerId), ...stale);
     },
     {retryForMs: 5000},
   );
@@ -122,12 +148,12 @@ const releaseScript = defineScript({
 export async function leave(store: Store, lease: Lease, agentTypes: readonly string[]): Promise<void> {
   const {keys} = store;
   await store.commands.run(
-    async redis => {
-      const pipeline = redis.pipeline();
-      for (const type of agentTypes) pipeline.srem(keys.members(type), lease.workerId);
-      pipeline.del(keys.declaredTypes(lease.workerId)).srem(keys.knownWorkers(), lease.workerId);
-      await pipeline.exec();
-    },
+    redis =>
+      Promise.all([
+        ...agentTypes.map(type => redis.srem(keys.members(type), lease.workerId)),
+        redis.del(keys.declaredTypes(lease.workerId)),
+        redis.srem(keys.knownWorkers(), lease.workerId),
+      ]),
     {retryForMs: 2000},
   );
   await releaseScript(
@@ -152,11 +178,30 @@ export async function onlineMembers(store: Store, agentType: string): Promise<On
   return {online: workerIds.length > 0, workerIds: workerIds.sort()};
 }
 
-async function leasesOf(store: Store, workerIds: readonly string[]): Promise<(string | null)[]> {
-  if (workerIds.length === 0) return [];
-  return store.commands.run(redis => redis.mget(...workerIds.map(id => store.keys.workerLease(id))), {
+/** Members looked at before all of them are: enough, unless most of them died. As accept.lua does. */
+const SAMPLE = 4;
+
+/** Whether any member of an agent type is alive: the same effort for few members and for many. */
+export async function anyOnline(store: Store, agentType: string): Promise<boolean> {
+  const sample = await store.commands.run(redis => redis.srandmember(store.keys.members(agentType), SAMPLE), {
     retryForMs: 5000,
   });
+  const leases = await leasesOf(store, sample);
+  if (leases.some(lease => decodePresence(lease).online)) return true;
+  return sample.length === SAMPLE && (await onlineMembers(store, agentType)).online;
+}
+
+/** Whether this worker is alive. */
+export async function isOnline(store: Store, workerId: string): Promise<boolean> {
+  const [lease = null] = await leasesOf(store, [workerId]);
+  return decodePresence(lease).online;
+}
+
+function leasesOf(store: Store, workerIds: readonly string[]): Promise<(string | null)[]> {
+  return getAll(
+    store,
+    workerIds.map(id => store.keys.workerLease(id)),
+  );
 }
 
 export interface WorkerFacts {
@@ -177,32 +222,32 @@ export interface WorkerFacts {
 export async function workerFacts(store: Store, workerIds: readonly string[]): Promise<WorkerFacts[]> {
   if (workerIds.length === 0) return [];
   const {keys} = store;
-  const PER_WORKER = 4;
   const replies = await store.commands.run(
-    redis => {
-      const pipeline = redis.pipeline();
-      for (const id of workerIds) {
-        pipeline.get(keys.workerLease(id)).pttl(keys.workerLease(id));
-        pipeline.smembers(keys.declaredTypes(id)).hmget(keys.workerAdmin(id), 'lifecycle', 'reason');
-      }
-      return pipeline.exec();
-    },
+    redis =>
+      Promise.all(
+        workerIds.map(id =>
+          Promise.all([
+            redis.get(keys.workerLease(id)),
+            redis.pttl(keys.workerLease(id)),
+            redis.smembers(keys.declaredTypes(id)),
+            redis.hmget(keys.workerAdmin(id), 'lifecycle', 'reason'),
+          ]),
+        ),
+      ),
     {retryForMs: 5000},
   );
-  const value = (worker: number, part: number): unknown => replies?.[worker * PER_WORKER + part]?.[1];
   return workerIds.map((workerId, i) => {
-    const lease = value(i, 0);
-    const presence = decodePresence(typeof lease === 'string' ? lease : null);
-    const [lifecycle, reason] = (value(i, 3) ?? []) as (string | null)[];
+    const [lease = null, leaseMs = 0, agentTypes = [], [lifecycle, reason] = []] = replies[i] ?? [];
+    const presence = decodePresence(lease);
     return {
       workerId,
-      agentTypes: ((value(i, 2) ?? []) as string[]).slice().sort(),
+      agentTypes: agentTypes.slice().sort(),
       online: presence.online,
       lastSeen: presence.lastSeen,
       ipAddress: presence.ipAddress,
       lifecycle: lifecycle === 'suspended' || lifecycle === 'evicted' ? lifecycle : 'active',
       reason: reason ?? '',
-      leaseMs: Math.max(0, Number(value(i, 1) ?? 0)),
+      leaseMs: Math.max(0, leaseMs),
     };
   });
 }

@@ -1,13 +1,19 @@
 /** What a program holds while it talks to one deployment: its connections and its key names. */
 import {createKeys, type Keys, type KeySchema} from '../protocol/keys.js';
 import {ByError} from '../errors.js';
-import {Connection, hostOf} from './connection.js';
+import {Cluster, type Redis} from 'ioredis';
+import {addressOf, Connection, type ConnectionOptions} from './connection.js';
 
 export interface StoreOptions {
   /** `redis://` or `rediss://`. May hold a password: never print it. */
   readonly url: string;
-  /** Key layout. Default `v1`. */
+  /** Key layout. Default `v2` when `clusterNodes` are named, else `v1`. A Cluster needs `v2`. */
   readonly keySchema?: KeySchema;
+  /**
+   * Nodes of a Cluster as `host:port`, of which one must answer. Not needed: a URL that leads to a node of a Cluster
+   * is enough, while that node lives.
+   */
+  readonly clusterNodes?: readonly string[];
   /** Put in front of every key; tests share one server with it. Default none. */
   readonly prefix?: string;
   /** Shown by CLIENT LIST. */
@@ -20,28 +26,38 @@ export interface Store {
   readonly keys: Keys;
   /** For commands that answer at once. */
   readonly commands: Connection;
-  /** A connection of its own for blocking reads; the caller closes it. */
-  blocking(name: string): Connection;
-  /** `host:port`, for people. */
+  /** A connection of its own for blocking reads of one key (in a Cluster, to its node); the caller closes it. */
+  blocking(name: string, key: string): Connection;
+  /** `host:port`, of a Cluster several; for people. */
   readonly address: string;
   close(): void;
 }
 
 /** Connects with the first command, so opening never fails and costs nothing. */
 export function openStore(options: StoreOptions): Store {
-  const {url, commandTimeoutMs} = options;
-  const timeouts = commandTimeoutMs === undefined ? {} : {commandTimeoutMs};
+  const {url, commandTimeoutMs, clusterNodes = []} = options;
+  const schema = options.keySchema ?? (clusterNodes.length > 0 ? 'v2' : 'v1');
   const open = new Set<Connection>();
-  const connect = (name: string) => {
-    const connection = new Connection({url, name: `${options.name ?? 'by'}:${name}`, ...timeouts});
+  const connect = (name: string, locate?: ConnectionOptions['locate']) => {
+    const connection = new Connection({
+      url,
+      clusterNodes,
+      name: `${options.name ?? 'by'}:${name}`,
+      ...(schema === 'v2'
+        ? {}
+        : {refusesCluster: 'Use key schema v2 with it: --key-schema v2 or REDIS_KEY_SCHEMA_VERSION=v2.'}),
+      ...(commandTimeoutMs === undefined ? {} : {commandTimeoutMs}),
+      ...(locate ? {locate} : {}),
+    });
     open.add(connection);
     return connection;
   };
+  const commands = connect('commands');
   return {
-    keys: createKeys({schema: options.keySchema ?? 'v1', prefix: options.prefix ?? ''}),
-    commands: connect('commands'),
-    blocking: connect,
-    address: hostOf(url),
+    keys: createKeys({schema, prefix: options.prefix ?? ''}),
+    commands,
+    blocking: (name, key) => connect(name, () => commands.nodeOf(key)),
+    address: addressOf({url, clusterNodes}),
     close: () => {
       for (const connection of open) connection.close();
       open.clear();
@@ -56,14 +72,15 @@ export interface ServerFacts {
   readonly version: string;
   /** `by dev`'s own store: for development and tests. */
   readonly embedded: boolean;
-  readonly mode: string;
+  /** Servers that hold a part of the keys; 0 if this is one server that holds all. */
+  readonly clusterNodes: number;
   readonly maxmemoryPolicy: string;
   readonly aofEnabled: boolean;
 }
 
 /**
  * Ask the server what it is.
- * @throws {ByError} REDIS_TOO_OLD for a server before 7.0, KEY_SCHEMA for a Cluster node.
+ * @throws {ByError} REDIS_TOO_OLD for a server before 7.0, KEY_SCHEMA for a Cluster under key schema v1.
  */
 export async function checkServer(store: Store): Promise<ServerFacts> {
   const info = await store.commands.run(redis => redis.info(), {retryForMs: 0});
@@ -79,20 +96,12 @@ export async function checkServer(store: Store): Promise<ServerFacts> {
       },
     );
   }
-  const mode = field('redis_mode') || field('server_mode');
-  if (mode === 'cluster') {
-    throw new ByError(
-      'KEY_SCHEMA',
-      `Redis at ${store.address} is a Cluster node, which this version does not speak to.`,
-      {
-        hint: 'Use a single server (or Sentinel master) with --redis-url.',
-      },
-    );
-  }
   return {
     version,
     embedded: field('by_embedded') === '1',
-    mode,
+    clusterNodes: await store.commands.run(redis =>
+      Promise.resolve(redis instanceof Cluster ? redis.nodes('master').length : 0),
+    ),
     maxmemoryPolicy: field('maxmemory_policy'),
     aofEnabled: field('aof_enabled') === '1',
   };
@@ -104,22 +113,42 @@ export async function serverTimeMs(store: Store): Promise<number> {
   return Number(seconds) * 1000 + Number(micros) / 1000;
 }
 
+/** The values of several strings, in order. One command on a single server, one for each key in a Cluster. */
+export async function getAll(store: Store, keys: readonly string[]): Promise<(string | null)[]> {
+  if (keys.length === 0) return [];
+  return store.commands.run(
+    redis => (redis instanceof Cluster ? Promise.all(keys.map(key => redis.get(key))) : redis.mget(...keys)),
+    {retryForMs: 5000},
+  );
+}
+
+/**
+ * Keys that match a glob pattern, each once, for operators' commands: the server walks all its keys.
+ * @param limit most keys to look at on each server, roughly. Default all.
+ */
+export async function scanKeys(store: Store, pattern: string, limit = Infinity): Promise<string[]> {
+  const found = new Set<string>();
+  const servers = await store.commands.run((redis): Promise<Redis[]> =>
+    Promise.resolve(redis instanceof Cluster ? redis.nodes('master') : [redis]),
+  );
+  for (const server of servers) {
+    let cursor = '0';
+    let looked = 0;
+    do {
+      const from = cursor;
+      const [next, keys] = await store.commands.run(() => server.scan(from, 'MATCH', pattern, 'COUNT', 1000));
+      for (const key of keys) found.add(key);
+      cursor = next;
+      looked += 1000;
+    } while (cursor !== '0' && looked < limit);
+  }
+  return [...found];
+}
+
 /** Whether keys of either schema are among the first few thousand. A hint for people, not a proof. */
 export async function keysOfBothSchemas(store: Store): Promise<{readonly v1: boolean; readonly v2: boolean}> {
   const prefix = 'byai_gateway:';
-  let cursor = '0';
-  let v1 = false;
-  let v2 = false;
-  for (let page = 0; page < 5; page++) {
-    const [next, found] = await store.commands.run(redis =>
-      redis.scan(cursor, 'MATCH', `${prefix}*`, 'COUNT', 1000),
-    );
-    for (const key of found) {
-      if (key.startsWith(`${prefix}v2:`)) v2 = true;
-      else v1 = true;
-    }
-    cursor = next;
-    if (cursor === '0') break;
-  }
-  return {v1, v2};
+  const keys = await scanKeys(store, `${prefix}*`, 5000);
+  const isV2 = (key: string) => key.startsWith(`${prefix}v2:`);
+  return {v1: !keys.every(isV2), v2: keys.some(isV2)};
 }

@@ -1,7 +1,8 @@
 /** Entries that can not be run: kept whole among the dead letters, out of everybody's way (G6). */
 import {createHash} from 'node:crypto';
 import {encodeDeadLetter, newDeadLetter, preserveBytes} from '../protocol/deadletter.js';
-import {moveToDeadLetters, type ControlEntry} from '../store/control-streams.js';
+import type {ControlEntry} from '../store/control-streams.js';
+import {moveToDeadLetters} from '../store/dead-letters.js';
 import type {Store} from '../store/store.js';
 
 /** Raw bytes kept of an entry; a hash and the length tell about the rest. */

@@ -15,8 +15,8 @@ export interface RunWorkerOptions extends WorkerOptions {
  */
 export async function runWorker(options: RunWorkerOptions): Promise<WorkerEnd> {
   const {redisUrl, keySchema, ...worker} = options;
-  const {url, keySchema: schema} = connectionFromEnv({flagUrl: redisUrl, flagKeySchema: keySchema});
-  const handle = await startWorker({url, keySchema: schema, name: 'by-worker'}, worker);
+  const settings = connectionFromEnv({flagUrl: redisUrl, flagKeySchema: keySchema});
+  const handle = await startWorker({...settings, name: 'by-worker'}, worker);
   let signals = 0;
   const onSignal = () => void handle.stop(++signals > 1 ? {drainMs: 0} : {});
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal);

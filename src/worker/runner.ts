@@ -21,6 +21,7 @@ import {
   leave,
   type Lease,
 } from '../store/presence.js';
+import {sweepOutboxes} from '../store/outbox.js';
 import {checkServer, openStore, type Store, type StoreOptions} from '../store/store.js';
 import type {Connection} from '../store/connection.js';
 import {markCancelled, findExecution} from '../store/executions.js';
@@ -65,6 +66,8 @@ export interface WorkerHandle {
 }
 
 const READ_BLOCK_MS = 2000;
+/** With more readers than slots they take turns, and no turn may last. */
+const SCARCE_BLOCK_MS = 200;
 /** How often other groups on our streams are looked for. */
 const GROUP_CHECK_MS = 60_000;
 
@@ -104,8 +107,8 @@ class Worker implements WorkerHandle {
   private readonly abandon = new AbortController();
   /** Aborted when nothing new is read any more. */
   private readonly closing = new AbortController();
-  private readonly reader: Connection;
-  private readonly controlReader: Connection;
+  /** Connections that are blocked while they wait for entries. */
+  private readonly readers: Connection[] = [];
   private readonly turns = new Set<Promise<void>>();
   /** Entries being handled, as `{stream}/{id}`. */
   private readonly inHand = new Set<string>();
@@ -147,8 +150,6 @@ class Worker implements WorkerHandle {
     this.now = options.now ?? systemClock;
     this.log = (options.log ?? createLogger()).child({worker_id: this.workerId});
     this.group = options.group ?? CONSUMER_GROUP;
-    this.reader = store.blocking('work');
-    this.controlReader = store.blocking('control');
     this.done = new Promise(resolve => (this.resolveDone = resolve));
     this.env = {
       store,
@@ -195,7 +196,7 @@ class Worker implements WorkerHandle {
     // What an earlier life of this worker id was given and did not finish comes first.
     for (const type of this.agentTypes) this.mayHaveMissed.add(this.store.keys.ctrlStream(type));
     this.mayHaveMissed.add(controlStream);
-    this.loops.push(this.heartbeatLoop(), this.controlLoop(controlStream), this.workLoop());
+    this.loops.push(this.heartbeatLoop(), this.controlLoop(controlStream), ...(await this.workLoops()));
     this.log.info('online', {agent_types: this.agentTypes.join(','), slots: this.slots.total});
   }
 
@@ -271,31 +272,55 @@ class Worker implements WorkerHandle {
     }
   }
 
-  private async workLoop(): Promise<void> {
+  /** One blocked read for all agent types; in a Cluster, where they live on different nodes, one for each. */
+  private async workLoops(): Promise<Promise<void>[]> {
+    const isCluster = await this.store.commands.isCluster();
+    const groups = isCluster ? this.agentTypes.map(type => [type]) : [this.agentTypes];
+    return groups.map(types => this.workLoop(types, groups.length));
+  }
+
+  private openReader(name: string, stream: string): Connection {
+    const reader = this.store.blocking(name, stream);
+    this.readers.push(reader);
+    return reader;
+  }
+
+  /** @param loops how many of these share the slots: none may sit on those another could use. */
+  private async workLoop(agentTypes: readonly string[], loops: number): Promise<void> {
+    const reader = this.openReader('work', this.store.keys.ctrlStream(agentTypes[0] ?? ''));
+    const {total} = this.slots;
+    const most = loops === 1 ? total : Math.max(1, Math.floor(total / (4 * loops)));
+    const blockMs = total < loops ? SCARCE_BLOCK_MS : READ_BLOCK_MS;
     let failures = 0;
     while (!this.closing.signal.aborted) {
       await this.slots.available();
-      const types = this.readableTypes();
+      const types = this.readableTypes(agentTypes);
       if (types.length === 0) {
         await sleep(200, this.closing.signal);
         continue;
       }
-      const {chosen, count} = shareSlots(types, this.slots.free, this.rotation++);
+      const {chosen, count} = shareSlots(types, Math.min(most, this.slots.free), this.rotation++);
       if (chosen.length === 0) continue;
       try {
         for (const type of types) await this.readMissed(this.store.keys.ctrlStream(type), type);
-        const entries = await readNew(this.store, this.reader, {
-          streams: chosen.map(type => this.store.keys.ctrlStream(type)),
-          group: this.group,
-          consumer: this.workerId,
-          count,
-          blockMs: READ_BLOCK_MS,
-        });
+        await this.slots.hold(
+          count * chosen.length,
+          () =>
+            readNew(this.store, reader, {
+              streams: chosen.map(type => this.store.keys.ctrlStream(type)),
+              group: this.group,
+              consumer: this.workerId,
+              count,
+              blockMs,
+            }),
+          entries => {
+            for (const entry of entries) {
+              const type = chosen.find(candidate => this.store.keys.ctrlStream(candidate) === entry.stream);
+              if (type !== undefined) this.dispatch(entry, type);
+            }
+          },
+        );
         failures = 0;
-        for (const entry of entries) {
-          const type = chosen.find(candidate => this.store.keys.ctrlStream(candidate) === entry.stream);
-          if (type !== undefined) this.dispatch(entry, type);
-        }
       } catch (error) {
         if (this.closing.signal.aborted as boolean) return;
         failures++;
@@ -306,9 +331,9 @@ class Worker implements WorkerHandle {
     }
   }
 
-  private readableTypes(): string[] {
+  private readableTypes(agentTypes: readonly string[]): string[] {
     if (this.lifecycle !== 'active') return [];
-    return this.agentTypes.filter(type => !this.deniedTypes.includes(type));
+    return agentTypes.filter(type => !this.deniedTypes.includes(type));
   }
 
   /** Start one entry in a slot. What agent code does never ends the loop. */
@@ -411,11 +436,12 @@ class Worker implements WorkerHandle {
 
   /** The worker's own stream is read whatever the slots do; only work found there takes one. */
   private async controlLoop(stream: string): Promise<void> {
+    const reader = this.openReader('control', stream);
     let failures = 0;
     while (!this.closing.signal.aborted) {
       try {
         await this.readMissed(stream, undefined);
-        const entries = await readNew(this.store, this.controlReader, {
+        const entries = await readNew(this.store, reader, {
           streams: [stream],
           group: this.group,
           consumer: this.workerId,
@@ -441,6 +467,7 @@ class Worker implements WorkerHandle {
       if (this.closing.signal.aborted) return;
       try {
         await this.beat();
+        if (await this.store.commands.isCluster()) await sweepOutboxes(this.store);
         if (Date.now() - groupsCheckedAt > GROUP_CHECK_MS) {
           groupsCheckedAt = Date.now();
           await this.lookForOtherGroups();
@@ -502,7 +529,7 @@ class Worker implements WorkerHandle {
           timeoutMs: 1000,
         }),
       );
-      for (const connection of [this.reader, this.controlReader]) {
+      for (const connection of this.readers) {
         await this.orWarn('ending a blocked read', () => connection.unblock(this.store.commands));
       }
     }
@@ -551,8 +578,7 @@ class Worker implements WorkerHandle {
   }
 
   private closeConnections(): void {
-    this.reader.close();
-    this.controlReader.close();
+    for (const reader of this.readers) reader.close();
     if (this.ownsStore) this.store.close();
   }
 }

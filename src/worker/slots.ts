@@ -1,12 +1,14 @@
 /** How many executions may run at once. Reading asks for free slots first, so nothing is taken that can not start. */
 export class Slots {
   private used = 0;
+  /** Kept for entries that are being read. */
+  private held = 0;
   private waiters: (() => void)[] = [];
 
   constructor(readonly total: number) {}
 
   get free(): number {
-    return this.total - this.used;
+    return this.total - this.used - this.held;
   }
 
   get busy(): number {
@@ -20,6 +22,22 @@ export class Slots {
 
   give(): void {
     this.used--;
+    this.wake();
+  }
+
+  /**
+   * Keep so many slots from other readers while `read` runs. What it read is handed to `begin` before any other reader
+   * can take the slots.
+   */
+  async hold<T>(count: number, read: () => Promise<T>, begin: (result: T) => void): Promise<void> {
+    this.held += count;
+    let result: T;
+    try {
+      result = await read();
+    } finally {
+      this.held -= count;
+    }
+    begin(result);
     this.wake();
   }
 

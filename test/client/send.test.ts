@@ -67,7 +67,7 @@ describeEachStore('send', at => {
     expect(await client.send({agentType: 'echo', content: 'hi'})).toMatchObject({status: 'DELIVER_NOW'});
   });
 
-  test('is one round trip', async () => {
+  test.skipIf(at.kind === 'cluster')('is one round trip', async () => {
     const store = at.open();
     await work(at, store);
     let trips = 0;

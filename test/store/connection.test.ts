@@ -2,7 +2,7 @@ import {expect, test} from 'vitest';
 import {Connection} from '../../src/store/connection.js';
 import {defineScript, integer} from '../../src/store/script.js';
 import {startFaultProxy} from '../support/fault-proxy.js';
-import {describeEachStore, type TestStore} from '../support/stores.js';
+import {describeEachServer, type TestStore} from '../support/stores.js';
 
 async function through(at: TestStore, options = {}) {
   const proxy = await startFaultProxy(at.url());
@@ -12,7 +12,7 @@ async function through(at: TestStore, options = {}) {
   return {proxy, connection};
 }
 
-describeEachStore('a connection', at => {
+describeEachServer('a connection', at => {
   test('gives up on a command that is not answered, and takes a new connection for the next', async () => {
     const {proxy, connection} = await through(at, {commandTimeoutMs: 150});
     expect(await connection.run(redis => redis.ping())).toBe('PONG');

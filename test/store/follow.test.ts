@@ -7,7 +7,7 @@ import {openStore} from '../../src/store/store.js';
 import {defineAgent} from '../../src/worker/agent.js';
 import {startWorker} from '../../src/worker/runner.js';
 import {startFaultProxy} from '../support/fault-proxy.js';
-import {describeEachStore, until} from '../support/stores.js';
+import {describeEachServer, describeEachStore, until} from '../support/stores.js';
 
 const event = (text: string) =>
   JSON.stringify({
@@ -17,7 +17,7 @@ const event = (text: string) =>
     data: {choices: [{delta: {content: text}}]},
   });
 
-describeEachStore('following a session', at => {
+describeEachServer('following a session over a bad line', at => {
   test('gives every event once and in order, though the connection is cut again and again', async () => {
     const store = at.open();
     const proxy = await startFaultProxy(at.url());
@@ -46,32 +46,6 @@ describeEachStore('following a session', at => {
     stop.abort();
     await reading;
     expect(seen).toEqual(Array.from({length: 201}, (_, i) => String(i)));
-  });
-
-  test('says so when retention removed what comes next', async () => {
-    const store = at.open();
-    const redis = at.redis();
-    const stream = store.keys.sessionDataStream('s');
-    const first = await redis.xadd(stream, '*', 'data', event('a'));
-    await redis.xadd(stream, '*', 'data', event('b'));
-    await redis.xadd(stream, '*', 'data', event('c'));
-    await redis.xtrim(stream, 'MAXLEN', 1);
-    const items: SessionItem[] = [];
-    for await (const item of followSession(store, 's', {after: first!, untilCaughtUp: true}))
-      items.push(item);
-    expect(items.map(item => item.kind)).toEqual(['gap', 'event']);
-  });
-
-  test('shows an entry that is no event, and goes on', async () => {
-    const store = at.open();
-    const redis = at.redis();
-    const stream = store.keys.sessionDataStream('s');
-    await redis.xadd(stream, '*', 'data', '{"half":');
-    await redis.xadd(stream, '*', 'nothing', 'here');
-    await redis.xadd(stream, '*', 'data', event('fine'));
-    const items: SessionItem[] = [];
-    for await (const item of followSession(store, 's', {untilCaughtUp: true})) items.push(item);
-    expect(items.map(item => item.kind)).toEqual(['unreadable', 'unreadable', 'event']);
   });
 
   test('a send whose reply is lost gives the same execution, and one task', async () => {
@@ -115,5 +89,33 @@ describeEachStore('following a session', at => {
       if (item.kind === 'event') items.push(eventKind(item.event));
     }
     expect(items).toEqual(['final', 'end']);
+  });
+});
+
+describeEachStore('following a session', at => {
+  test('says so when retention removed what comes next', async () => {
+    const store = at.open();
+    const redis = at.redis();
+    const stream = store.keys.sessionDataStream('s');
+    const first = await redis.xadd(stream, '*', 'data', event('a'));
+    await redis.xadd(stream, '*', 'data', event('b'));
+    await redis.xadd(stream, '*', 'data', event('c'));
+    await redis.xtrim(stream, 'MAXLEN', 1);
+    const items: SessionItem[] = [];
+    for await (const item of followSession(store, 's', {after: first!, untilCaughtUp: true}))
+      items.push(item);
+    expect(items.map(item => item.kind)).toEqual(['gap', 'event']);
+  });
+
+  test('shows an entry that is no event, and goes on', async () => {
+    const store = at.open();
+    const redis = at.redis();
+    const stream = store.keys.sessionDataStream('s');
+    await redis.xadd(stream, '*', 'data', '{"half":');
+    await redis.xadd(stream, '*', 'nothing', 'here');
+    await redis.xadd(stream, '*', 'data', event('fine'));
+    const items: SessionItem[] = [];
+    for await (const item of followSession(store, 's', {untilCaughtUp: true})) items.push(item);
+    expect(items.map(item => item.kind)).toEqual(['unreadable', 'unreadable', 'event']);
   });
 });

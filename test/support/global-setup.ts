@@ -4,18 +4,46 @@
  */
 import {execFileSync} from 'node:child_process';
 import type {TestProject} from 'vitest/node';
-import {startRedisServer} from './redis-server.js';
+import {startRedisCluster} from './redis-cluster.js';
+import {freePort, startRedisServer} from './redis-server.js';
 
 declare module 'vitest' {
   export interface ProvidedContext {
     redisUrl: string;
+    /** One node of a Cluster of three. */
+    clusterUrl: string;
   }
 }
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const server = await findServer();
+  const [server, cluster] = await Promise.all([findServer(), findCluster()]);
   project.provide('redisUrl', server.url);
-  return () => server.stop();
+  project.provide('clusterUrl', cluster.url);
+  return async () => {
+    await Promise.all([server.stop(), cluster.stop()]);
+  };
+}
+
+async function findCluster(): Promise<{url: string; stop: () => Promise<void>}> {
+  const given = process.env['BY_TEST_CLUSTER_URL'];
+  if (given) return {url: given, stop: () => Promise.resolve()};
+  if (has('redis-server')) return startRedisCluster();
+  // Nodes tell each other and their clients where they are, so they must see the addresses their clients see.
+  return startRedisCluster(async extra => {
+    const {GenericContainer} = await import('testcontainers');
+    const port = await freePort();
+    const container = await new GenericContainer('redis:7.0')
+      .withNetworkMode('host')
+      .withCommand(['redis-server', '--bind', '127.0.0.1', '--port', String(port), ...extra])
+      .start();
+    return {
+      url: `redis://127.0.0.1:${port}/0`,
+      port,
+      stop: async () => {
+        await container.stop();
+      },
+    };
+  });
 }
 
 async function findServer(): Promise<{url: string; stop: () => Promise<void>}> {

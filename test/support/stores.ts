@@ -1,6 +1,9 @@
-/** One suite on every store: a real server and the embedded one, each test under a prefix of its own. */
+/**
+ * One suite on every store: a real server, the embedded one, and a Cluster of three nodes under key schema v2. Each
+ * test has a prefix of its own.
+ */
 import {randomBytes} from 'node:crypto';
-import {Redis} from 'ioredis';
+import {Cluster, Redis} from 'ioredis';
 import {afterAll, afterEach, beforeAll, describe, inject} from 'vitest';
 import type {EmbeddedStore} from '../../src/dev/embedded/start.js';
 import {openStore, type Store} from '../../src/store/store.js';
@@ -10,14 +13,20 @@ export interface TestStore {
   open(): Store;
   /** The server's address. */
   url(): string;
-  /** A plain client, to look behind the scenes; closed after the test. */
+  /** A plain client, to look behind the scenes; closed after the test. Of a Cluster, it serves all keys. */
   redis(): Redis;
-  readonly kind: 'redis' | 'embedded';
+  readonly kind: 'redis' | 'embedded' | 'cluster';
   /** Undone after the test, last first. */
   cleanup(act: () => unknown): void;
 }
 
 export function describeEachStore(name: string, suite: (store: TestStore) => void): void {
+  describeEachServer(name, suite);
+  describeCluster(name, suite);
+}
+
+/** On the stores that are one server: for faults between a client and its server, and what only one script can do. */
+export function describeEachServer(name: string, suite: (store: TestStore) => void): void {
   describe(`${name} (redis-server)`, () => suite(harness('redis', () => inject('redisUrl'))));
   describe(`${name} (embedded)`, () => {
     let embedded: EmbeddedStore | undefined;
@@ -28,6 +37,10 @@ export function describeEachStore(name: string, suite: (store: TestStore) => voi
     afterAll(async () => embedded?.close());
     suite(harness('embedded', () => embedded?.url ?? ''));
   });
+}
+
+export function describeCluster(name: string, suite: (store: TestStore) => void): void {
+  describe(`${name} (cluster)`, () => suite(harness('cluster', () => inject('clusterUrl'))));
 }
 
 /** The same for suites about a real server's own behaviour. */
@@ -46,18 +59,26 @@ function harness(kind: TestStore['kind'], url: () => string): TestStore {
     kind,
     url,
     open() {
-      const store = openStore({url: url(), prefix: `t:${randomBytes(6).toString('hex')}:`, name: 'test'});
+      const store = openStore({
+        url: url(),
+        prefix: `t:${randomBytes(6).toString('hex')}:`,
+        name: 'test',
+        keySchema: kind === 'cluster' ? 'v2' : 'v1',
+      });
       cleanups.push(() => store.close());
       return store;
     },
     redis() {
-      const redis = new Redis(url());
+      const redis = kind === 'cluster' ? asRedis(new Cluster([url()])) : new Redis(url());
       cleanups.push(() => redis.disconnect());
       return redis;
     },
     cleanup: act => void cleanups.push(act),
   };
 }
+
+/** The commands are the same; what differs, the tests do not use. */
+const asRedis = (cluster: Cluster): Redis => cluster as unknown as Redis;
 
 /** Waits until a condition holds, however long the machine takes; the test's own timeout is the end. */
 export async function until<T>(

@@ -21,8 +21,8 @@
 --         {'undecided', circuit, quota, 'online' or 'offline'}: the caller decides, nothing was written
 --
 -- One script, because a record without its entry, or the entry without its record, is a lost or a doubled task
--- when the sender dies between the two. Lease keys are made from a set's members, so they can not be declared:
--- this script is for one server; a Cluster takes the steps one by one.
+-- when the sender dies between the two. Lease keys are made from a set's members, so they can not be declared;
+-- in a Cluster the caller decides before, and gives the outbox of the session as the only stream (outbox.ts).
 local registry, circuit_key, quota_key, presence = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local check, gate = ARGV[5], ARGV[6] == '1'
 

@@ -1,9 +1,9 @@
 -- Prolong a worker's lease and keep its membership as it should be, if the worker id is still ours.
 --
 -- KEYS[1]  lease      string with TTL: the presence document
--- KEYS[2]  known      set of all worker ids
--- KEYS[3]  admin      hash: lifecycle, reason
--- KEYS[4]  declared   set of the agent types this worker declared
+-- KEYS[2]  admin      hash: lifecycle, reason
+-- KEYS[3]  declared   set of the agent types this worker declared
+-- KEYS[4]  known      set of all worker ids; absent in a Cluster, as what follows: the caller does the rest
 -- KEYS[5+] for each agent type: its members set, then its denied set
 -- ARGV[1]  worker_id
 -- ARGV[2]  token      proof that the lease is ours
@@ -20,22 +20,24 @@ if lease then
   if not ok or type(doc) ~= 'table' or doc.token ~= ARGV[2] then return {'lost'} end
 end
 redis.call('SET', KEYS[1], ARGV[3], 'EX', ARGV[4])
-redis.call('SADD', KEYS[2], ARGV[1])
+if KEYS[4] then redis.call('SADD', KEYS[4], ARGV[1]) end
 
-local admin = redis.call('HMGET', KEYS[3], 'lifecycle', 'reason')
+local admin = redis.call('HMGET', KEYS[2], 'lifecycle', 'reason')
 local lifecycle = admin[1] or 'active'
 local answer = {'ok', lifecycle, admin[2] or ''}
 if lifecycle ~= 'active' then return answer end
 
 -- A type this worker no longer serves must not keep it as a member; its key is made by the caller next time.
 for i = 6, #ARGV do
+  redis.call('SADD', KEYS[3], ARGV[i])
   local members, denied = KEYS[5 + (i - 6) * 2], KEYS[6 + (i - 6) * 2]
-  redis.call('SADD', KEYS[4], ARGV[i])
-  if redis.call('SISMEMBER', denied, ARGV[1]) == 1 then
-    answer[#answer + 1] = ARGV[i]
-  elseif ARGV[5] == '1' then
-    redis.call('SADD', members, ARGV[1])
+  if members then
+    if redis.call('SISMEMBER', denied, ARGV[1]) == 1 then
+      answer[#answer + 1] = ARGV[i]
+    elseif ARGV[5] == '1' then
+      redis.call('SADD', members, ARGV[1])
+    end
+    if ARGV[5] ~= '1' then redis.call('SREM', members, ARGV[1]) end
   end
-  if ARGV[5] ~= '1' then redis.call('SREM', members, ARGV[1]) end
 end
 return answer

@@ -1,0 +1,240 @@
+/** Accepting a command: routed, recorded and put on its streams, or nothing of it (G1). */
+import {ByError} from '../errors.js';
+import {decodeRecord, execField, msgMapField, type ExecutionRecord} from '../protocol/execution.js';
+import {SESSION_TTL_S} from '../protocol/keys.js';
+import {encodeOutboxItem, flushOutbox, forgetOutbox, noteOutbox} from './outbox.js';
+import {anyOnline, isOnline} from './presence.js';
+import {routingRecords} from './control-plane.js';
+import {findByMessage} from './executions.js';
+import {defineScript, texts} from './script.js';
+import type {Store} from './store.js';
+
+const acceptScript = defineScript({
+  file: 'accept.lua',
+  keys: ['registry', 'circuit', 'quota', 'presence'],
+  args: [
+    'executionId',
+    'messageId',
+    'record',
+    'ttlS',
+    'check',
+    'gate',
+    'fresh',
+    'leasePrefix',
+    'leaseSuffix',
+  ],
+  reply: texts,
+});
+
+export interface Acceptance {
+  readonly sessionId: string;
+  readonly executionId: string;
+  readonly messageId: string;
+  /** JSON of the execution record. */
+  readonly record: string;
+  readonly agentType: string;
+  readonly userCode: string;
+  /** Who must be online for the command to be accepted. */
+  readonly check:
+    {readonly kind: 'none'} | {readonly kind: 'type'} | {readonly kind: 'worker'; readonly workerId: string};
+  /** Whether a circuit breaker or a quota may stop the command. */
+  readonly gate: boolean;
+  /** The message id was made for this call, so it can not have been accepted before. */
+  readonly fresh: boolean;
+  /** Where the documents go, in order. */
+  readonly writes: readonly {readonly stream: string; readonly document: string}[];
+}
+
+export type AcceptOutcome =
+  | {readonly kind: 'accepted'; readonly entryIds: readonly string[]}
+  | {readonly kind: 'duplicate'; readonly executionId: string; readonly record: ExecutionRecord | undefined}
+  /** Nothing was written: the caller looks at the facts and decides. */
+  | {
+      readonly kind: 'undecided';
+      readonly circuit: string | null;
+      readonly quota: string | null;
+      readonly online: boolean;
+    };
+
+/**
+ * Routes, writes record and entry, or writes nothing; safe to repeat by its message id (G1). One round trip on a single
+ * server; in a Cluster the steps of outbox.ts.
+ */
+export async function acceptCommand(
+  store: Store,
+  acceptance: Acceptance,
+  signal?: AbortSignal,
+): Promise<AcceptOutcome> {
+  const isCluster = await store.commands.isCluster();
+  return isCluster ? acceptInSteps(store, acceptance, signal) : acceptAtOnce(store, acceptance, signal);
+}
+
+async function acceptAtOnce(
+  store: Store,
+  acceptance: Acceptance,
+  signal?: AbortSignal,
+): Promise<AcceptOutcome> {
+  const {keys} = store;
+  const {check} = acceptance;
+  const [leasePrefix = '', leaseSuffix = ''] = keys.workerLease('\0').split('\0');
+  let repeat = !acceptance.fresh;
+  const attempt = (timeout: {retryForMs: number}) =>
+    acceptScript(
+      store.commands,
+      {
+        keys: {
+          registry: keys.sessionRegistry(acceptance.sessionId),
+          circuit: keys.circuit(acceptance.agentType),
+          // Without a user there is no quota to read; a key that is read anyway costs nothing.
+          quota:
+            acceptance.userCode === ''
+              ? keys.circuit(acceptance.agentType)
+              : keys.userQuota(acceptance.userCode),
+          presence:
+            check.kind === 'worker' ? keys.workerLease(check.workerId) : keys.members(acceptance.agentType),
+        },
+        args: {
+          executionId: acceptance.executionId,
+          messageId: acceptance.messageId,
+          record: acceptance.record,
+          ttlS: SESSION_TTL_S,
+          check: check.kind,
+          gate: acceptance.gate ? '1' : '0',
+          fresh: repeat ? '0' : '1',
+          leasePrefix,
+          leaseSuffix,
+        },
+        moreKeys: acceptance.writes.map(write => write.stream),
+        moreArgs: acceptance.writes.map(write => write.document),
+      },
+      {...timeout, ...(signal ? {signal} : {})},
+    );
+  let reply: string[];
+  try {
+    reply = await attempt({retryForMs: 0});
+  } catch (error) {
+    if (!isRetryable(error) || signal?.aborted) throw error;
+    // The reply may be what was lost: from here on the message may be known to the server.
+    repeat = true;
+    reply = await attempt({retryForMs: 5000});
+  }
+  return readReply(reply, acceptance);
+}
+
+function readReply([verdict = '', ...rest]: readonly string[], {userCode}: Acceptance): AcceptOutcome {
+  if (verdict === 'accepted') return {kind: 'accepted', entryIds: rest};
+  if (verdict === 'duplicate')
+    return {kind: 'duplicate', executionId: rest[0] ?? '', record: decodeRecord(rest[1] ?? '')};
+  return {
+    kind: 'undecided',
+    circuit: rest[0] || null,
+    quota: (userCode !== '' && rest[1]) || null,
+    online: rest[2] === 'online',
+  };
+}
+
+async function acceptInSteps(
+  store: Store,
+  acceptance: Acceptance,
+  signal: AbortSignal | undefined,
+): Promise<AcceptOutcome> {
+  const {sessionId, writes} = acceptance;
+  const registry = store.keys.sessionRegistry(sessionId);
+  const retry = {retryForMs: 5000, ...(signal ? {signal} : {})};
+  if (!acceptance.fresh) {
+    const known = await findAccepted(store, acceptance);
+    if (known !== undefined) {
+      await flushOutbox(store, sessionId);
+      return known;
+    }
+  }
+  const facts = await routingFacts(store, acceptance);
+  if (facts !== undefined) return facts;
+
+  const note = writes.length === 0 ? undefined : await noteOutbox(store, sessionId);
+  const outbox = store.keys.sessionOutbox(sessionId);
+  const reply = await acceptScript(
+    store.commands,
+    {
+      // Circuit, quota and presence are decided: the script touches nothing outside the session's slot.
+      keys: {registry, circuit: registry, quota: registry, presence: registry},
+      args: {
+        executionId: acceptance.executionId,
+        messageId: acceptance.messageId,
+        record: acceptance.record,
+        ttlS: SESSION_TTL_S,
+        check: 'none',
+        gate: '0',
+        // Never skipped here: when the reply is lost, only this tells that the first try was made.
+        fresh: '0',
+        leasePrefix: '',
+        leaseSuffix: '',
+      },
+      moreKeys: writes.map(() => outbox),
+      moreArgs: writes.map(encodeOutboxItem),
+    },
+    retry,
+  );
+  const outcome = readReply(reply, acceptance);
+  const delivered = await deliver(store, acceptance, outcome);
+  if (note !== undefined) await forgetOutbox(store, note).catch(() => undefined);
+  if (outcome.kind === 'accepted')
+    return {kind: 'accepted', entryIds: outcome.entryIds.flatMap(id => delivered.get(id) ?? [])};
+  // The reply of a try that was made had been lost.
+  const isOurs = outcome.kind === 'duplicate' && outcome.executionId === acceptance.executionId;
+  return isOurs ? {kind: 'accepted', entryIds: [...delivered.values()]} : outcome;
+}
+
+/** Empty the outbox; if a stream will never take its document, nothing of the command stays behind. */
+async function deliver(
+  store: Store,
+  {sessionId, executionId, messageId}: Acceptance,
+  outcome: AcceptOutcome,
+): Promise<Map<string, string>> {
+  try {
+    return await flushOutbox(store, sessionId);
+  } catch (error) {
+    if (!(error instanceof ByError) || error.code !== 'REDIS_WRONG_TYPE' || outcome.kind !== 'accepted')
+      throw error;
+    const {keys} = store;
+    await store.commands.run(redis =>
+      Promise.all([
+        redis.hdel(keys.sessionRegistry(sessionId), execField(executionId), msgMapField(messageId)),
+        redis.xdel(keys.sessionOutbox(sessionId), ...outcome.entryIds),
+      ]),
+    );
+    throw error;
+  }
+}
+
+/** The execution an earlier send of the same message was given; a refused one does not count. */
+async function findAccepted(
+  store: Store,
+  {sessionId, messageId}: Acceptance,
+): Promise<AcceptOutcome | undefined> {
+  const record = await findByMessage(store, sessionId, messageId);
+  if (record === undefined || record.routeStatus === 'REJECT') return undefined;
+  return {kind: 'duplicate', executionId: record.executionId, record};
+}
+
+/** @returns what stands in the way of accepting, or undefined. */
+async function routingFacts(
+  store: Store,
+  {agentType, userCode, check, gate}: Acceptance,
+): Promise<AcceptOutcome | undefined> {
+  const none = Promise.resolve({circuit: null, quota: null});
+  const [{circuit, quota}, online] = await Promise.all([
+    gate ? routingRecords(store, agentType, userCode) : none,
+    check.kind === 'none'
+      ? true
+      : check.kind === 'worker'
+        ? isOnline(store, check.workerId)
+        : anyOnline(store, agentType),
+  ]);
+  if (circuit === null && quota === null && online) return undefined;
+  return {kind: 'undecided', circuit, quota, online};
+}
+
+function isRetryable(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && 'retryable' in error && error.retryable === true;
+}

@@ -1,0 +1,217 @@
+/**
+ * What is left when the process that takes a step dies between two of its commands, at each such point; and that
+ * whoever comes next brings it to the same end. On one server most steps are one command; in a Cluster they are many.
+ */
+import {expect, test} from 'vitest';
+import {GatewayClient} from '../../src/client/client.js';
+import {encodeRecord, newExecutionRecord} from '../../src/protocol/execution.js';
+import type {WakeupRequest} from '../../src/protocol/wakeup.js';
+import {
+  decideWakeup,
+  joinWakeup,
+  MANAGER_GROUP,
+  releasePending,
+  takePending,
+} from '../../src/store/control-plane.js';
+import {ensureGroup, readNew, settleMany, type ControlEntry} from '../../src/store/control-streams.js';
+import {addDeadLetter, moveToDeadLetters, replayDeadLetter} from '../../src/store/dead-letters.js';
+import {claimExecution, findByMessage, findExecution, finishTurn} from '../../src/store/executions.js';
+import {sweepOutboxes} from '../../src/store/outbox.js';
+import type {Store} from '../../src/store/store.js';
+import {atEveryCrash} from '../support/crash.js';
+import {describeEachStore, type TestStore} from '../support/stores.js';
+
+const lengths = (at: TestStore, ...streams: string[]) =>
+  Promise.all(streams.map(stream => at.redis().xlen(stream)));
+
+async function take(store: Store, stream: string, group: string): Promise<ControlEntry> {
+  await ensureGroup(store, stream, group);
+  const reader = store.blocking('test', stream);
+  const [entry] = await readNew(store, reader, {
+    streams: [stream],
+    group,
+    consumer: 'c',
+    count: 1,
+    blockMs: 1000,
+  });
+  reader.close();
+  if (entry === undefined) throw new Error('there was nothing to take');
+  return entry;
+}
+
+function record(executionId: string, messageId: string): string {
+  return encodeRecord(
+    newExecutionRecord({
+      ...{executionId, messageId, sessionId: 's', traceId: 't', parentMessageId: ''},
+      ...{sourceAgentType: 'client', targetAgentType: 'echo', streamName: 'x', now: 1},
+    }),
+  );
+}
+
+describeEachStore('a process that dies between any two of its commands', at => {
+  test('while it sends: leaves nothing, or an accepted task, and its retry is the same task', async () => {
+    const request = {
+      ...{agentType: 'echo', content: 'hi', sessionId: 's', messageId: 'm'},
+      policy: 'SEND_ANYWAY',
+    } as const;
+    await atEveryCrash(
+      () => at.open(),
+      () => Promise.resolve(),
+      store => new GatewayClient(store).send(request),
+      async store => {
+        const {keys} = store;
+        await sweepOutboxes(store, 0);
+        const found = await findByMessage(store, 's', 'm');
+        expect(await lengths(at, keys.ctrlStream('echo'))).toEqual([found === undefined ? 0 : 1]);
+        const sent = await new GatewayClient(store).send(request);
+        if (found !== undefined)
+          expect(sent).toMatchObject({duplicate: true, executionId: found.executionId});
+        expect(
+          await lengths(at, keys.ctrlStream('echo'), keys.sessionOutbox('s'), keys.openOutboxes()),
+        ).toEqual([1, 0, 0]);
+      },
+    );
+  });
+
+  test('while it ends a turn: one end, one reply and one dead letter, whoever is given the entry next', async () => {
+    const claim = (store: Store, entry: ControlEntry, owner: string) =>
+      claimExecution(store, {
+        ...{sessionId: 's', messageId: 'm', hint: '', newExecutionId: 'x', newRecord: record('x', 'm')},
+        ...{owner, workerId: 'w', entry: `${entry.stream}/${entry.id}`, nowMs: 2, reopen: false},
+      });
+    const finish = (store: Store, fence: string) =>
+      finishTurn(store, {
+        ...{sessionId: 's', executionId: 'x', fence, renewEvents: true, renewRegistry: false},
+        patch: {status: 'FAILED', updated_at: 3},
+        events: ['{"event_type":"end"}'],
+        reply: {stream: store.keys.ctrlStream('caller'), document: '{"reply":1}'},
+        deadLetter: '{"letter":1}',
+      });
+    await atEveryCrash(
+      () => at.open(),
+      async store => {
+        const stream = store.keys.ctrlStream('echo');
+        await at.redis().xadd(stream, '*', 'data', '{}');
+        const entry = await take(store, stream, 'g');
+        return {entry, fence: (await claim(store, entry, 'w#1')).fence};
+      },
+      async (store, {entry, fence}) => {
+        await finish(store, fence);
+        await settleMany(store, 'g', entry.stream, [entry.id], true);
+      },
+      async (store, {entry}) => {
+        const {keys} = store;
+        const next = await claim(store, entry, 'w#2');
+        if (next.verdict !== 'terminal') await finish(store, next.fence);
+        await settleMany(store, 'g', entry.stream, [entry.id], true);
+        expect(
+          await lengths(
+            at,
+            keys.sessionDataStream('s'),
+            keys.ctrlStream('caller'),
+            keys.deadletter(),
+            entry.stream,
+          ),
+        ).toEqual([1, 1, 1, 0]);
+        expect(await findExecution(store, 's', 'x')).toMatchObject({status: 'FAILED'});
+      },
+    );
+  });
+
+  test('while it replays a dead letter: one task, and the letter goes', async () => {
+    const replay = (store: Store, entryId: string, turn: number) =>
+      replayDeadLetter(store, {
+        ...{entryId, targetAgentType: 'echo', command: `{"turn":${turn}}`, sessionId: 's'},
+        ...{executionId: `x-${turn}`, messageId: 'm', record: record(`x-${turn}`, 'm')},
+        ...{marker: `{"turn":${turn}}`, audit: `{"turn":${turn}}`, keep: false},
+      });
+    await atEveryCrash(
+      () => at.open(),
+      store => addDeadLetter(store, '{"letter":1}'),
+      (store, entryId) => replay(store, entryId, 1),
+      async (store, entryId) => {
+        const {keys} = store;
+        await replay(store, entryId, 2);
+        expect(await lengths(at, keys.ctrlStream('echo'), keys.deadletter(), keys.deadletterAudit())).toEqual(
+          [1, 0, 1],
+        );
+        const [[, fields] = ['', []]] = await at.redis().xrange(keys.ctrlStream('echo'), '-', '+');
+        const {turn} = JSON.parse(fields[1] ?? '') as {turn: number};
+        expect(await findByMessage(store, 's', 'm')).toMatchObject({executionId: `x-${turn}`});
+        expect(await replay(store, entryId, 3)).toMatchObject({kind: 'already'});
+      },
+    );
+  });
+
+  test('while it takes a pending delivery and releases it: delivered once', async () => {
+    const carryOn = async (store: Store, entry: ControlEntry) => {
+      await takePending(store, {entryId: entry.id, document: '{}', score: 1, agentType: 'echo'});
+      const target = {stream: store.keys.ctrlStream('echo'), document: '{"command":1}'};
+      await releasePending(store, {
+        ...{agentType: 'echo', entryId: entry.id, write: target, sessionId: 's', executionId: 'x'},
+        patch: {stream_name: target.stream},
+      });
+    };
+    await atEveryCrash(
+      () => at.open(),
+      async store => {
+        await at.redis().xadd(store.keys.deliveryPending(), '*', 'data', '{}');
+        return take(store, store.keys.deliveryPending(), MANAGER_GROUP);
+      },
+      carryOn,
+      async (store, entry) => {
+        const {keys} = store;
+        await carryOn(store, entry);
+        const redis = at.redis();
+        expect(await lengths(at, keys.ctrlStream('echo'), keys.deliveryPending())).toEqual([1, 0]);
+        expect(await redis.zcard(keys.pendingQueue('echo'))).toBe(0);
+        expect(await redis.hlen(keys.pendingPayloads('echo'))).toBe(0);
+      },
+    );
+  });
+
+  test('while it moves an entry to the dead letters: one letter, and the entry goes', async () => {
+    await atEveryCrash(
+      () => at.open(),
+      async store => {
+        await at.redis().xadd(store.keys.ctrlStream('echo'), '*', 'data', 'not JSON');
+        return take(store, store.keys.ctrlStream('echo'), 'g');
+      },
+      (store, entry) => moveToDeadLetters(store, 'g', entry, '{"letter":1}'),
+      async (store, entry) => {
+        await moveToDeadLetters(store, 'g', entry, '{"letter":1}');
+        expect(await lengths(at, store.keys.deadletter(), entry.stream)).toEqual([1, 0]);
+        const [pending] = (await at.redis().xpending(entry.stream, 'g')) as [number];
+        expect(pending).toBe(0);
+      },
+    );
+  });
+
+  test('while it answers a wakeup: every waiter hears it, and the next wakeup is free', async () => {
+    const request = (executionId: string): WakeupRequest => ({
+      ...{executionId, targetAgentType: 'echo', userCode: '', region: '', sessionId: 's', messageId: 'm'},
+      ...{traceId: 't', source: 'client', policy: 'WAKE_AND_WAIT', timeoutMs: 1000, priority: 0},
+      ...{metadata: {}, commandPayload: {}},
+    });
+    const ready = {
+      ...{executionId: 'x-1', targetAgentType: 'echo', status: 'READY', selectedAgentType: ''},
+      ...{workerIds: [], region: '', retryAfterMs: null, reason: ''},
+    };
+    const decide = (store: Store) => decideWakeup(store, request('x-1'), ready, true);
+    await atEveryCrash(
+      () => at.open(),
+      async store => {
+        expect(await joinWakeup(store, request('x-1'), 1)).toBe('lead');
+        expect(await joinWakeup(store, request('x-2'), 2)).toBe('join');
+      },
+      decide,
+      async store => {
+        const {keys} = store;
+        await decide(store);
+        for (const count of await lengths(at, keys.wakeupResult('x-1'), keys.wakeupResult('x-2')))
+          expect(count).toBeGreaterThan(0);
+        expect(await joinWakeup(store, request('x-3'), 3)).toBe('lead');
+      },
+    );
+  });
+});

@@ -1,0 +1,61 @@
+/** A Cluster of three redis-servers on the loopback, each with a third of the slots. */
+import {Redis} from 'ioredis';
+import {freePort, startRedisServer, type RedisServer} from './redis-server.js';
+
+/** Starts one redis-server with these extra arguments. */
+export type StartServer = (extra: readonly string[]) => Promise<RedisServer>;
+
+export interface RedisCluster {
+  /** Of the first node. */
+  readonly url: string;
+  readonly nodes: readonly RedisServer[];
+  stop(): Promise<void>;
+}
+
+const SLOTS = 16_384;
+
+export async function startRedisCluster(startServer: StartServer = startRedisServer): Promise<RedisCluster> {
+  const size = 3;
+  const nodes = await Promise.all(Array.from({length: size}, () => startNode(startServer)));
+  const stop = async () => {
+    await Promise.all(nodes.map(node => node.server.stop()));
+  };
+  const clients = nodes.map(({server}) => new Redis(server.url));
+  try {
+    await Promise.all(
+      clients.map((client, i) =>
+        client.cluster(
+          'ADDSLOTSRANGE',
+          Math.floor((i * SLOTS) / size),
+          Math.floor(((i + 1) * SLOTS) / size) - 1,
+        ),
+      ),
+    );
+    // Greater epochs than the nodes give themselves: without this two of them may argue about the same one.
+    await Promise.all(clients.map((client, i) => client.call('CLUSTER', 'SET-CONFIG-EPOCH', String(i + 1))));
+    const [first] = clients;
+    for (const {server, busPort} of nodes.slice(1))
+      await first?.call('CLUSTER', 'MEET', '127.0.0.1', String(server.port), String(busPort));
+    for (const client of clients) await isWhole(client, size);
+  } catch (error) {
+    await stop();
+    throw error;
+  } finally {
+    for (const client of clients) client.disconnect();
+  }
+  return {url: nodes[0]?.server.url ?? '', nodes: nodes.map(({server}) => server), stop};
+}
+
+async function startNode(startServer: StartServer): Promise<{server: RedisServer; busPort: number}> {
+  const busPort = await freePort();
+  const server = await startServer(['--cluster-enabled', 'yes', '--cluster-port', String(busPort)]);
+  return {server, busPort};
+}
+
+async function isWhole(client: Redis, size: number): Promise<void> {
+  for (;;) {
+    const info = await client.cluster('INFO');
+    if (info.includes('cluster_state:ok') && info.includes(`cluster_known_nodes:${size}`)) return;
+    await new Promise(resolve => setTimeout(resolve, 20));
+  }
+}
