@@ -11,6 +11,7 @@ import type {Store} from './store.js';
 
 const acceptScript = defineScript({
   file: 'accept.lua',
+  joins: true,
   keys: ['registry', 'circuit', 'quota', 'presence'],
   args: [
     'executionId',

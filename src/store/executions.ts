@@ -14,6 +14,7 @@ const TERMINAL_JSON = JSON.stringify([...TERMINAL_STATES]);
 
 const claimScript = defineScript({
   file: 'claim.lua',
+  joins: true,
   keys: ['registry'],
   args: [
     'messageId',
@@ -94,6 +95,7 @@ function isClaimVerdict(text: string): text is Claim['verdict'] {
 
 const finishScript = defineScript({
   file: 'finish.lua',
+  joins: true,
   keys: ['registry', 'events', 'source', 'reply', 'deadletter'],
   args: [
     'executionId',

@@ -1,11 +1,9 @@
 /** Lua scripts as typed functions. The order of keys and arguments stands here once; callers pass names. */
-import {createHash} from 'node:crypto';
 import {readFileSync} from 'node:fs';
 import {codeFile} from '../config/package-info.js';
-import {messageOf} from '../errors.js';
 import type {Connection, RunOptions} from './connection.js';
-
-export type ScriptArg = string | number | Buffer;
+import {loaded, runScript, type Loaded, type ScriptArg} from './run-script.js';
+import {Batches} from './script-batch.js';
 
 interface ScriptDefinition<K extends string, A extends string, R> {
   /** File name in `lua/`. Its header is its contract. */
@@ -14,6 +12,8 @@ interface ScriptDefinition<K extends string, A extends string, R> {
   readonly args: readonly A[];
   /** Checks the reply like any other input. */
   readonly reply: (raw: unknown) => R;
+  /** Calls made in the same turn of the event loop go to a single server as one: see script-batch.ts. */
+  readonly joins?: true;
 }
 
 export interface ScriptCall<K extends string, A extends string> {
@@ -34,26 +34,16 @@ export type Script<K extends string, A extends string, R> = (
 export function defineScript<const K extends string, const A extends string, R>(
   definition: ScriptDefinition<K, A, R>,
 ): Script<K, A, R> {
-  let loaded: {source: string; sha: string} | undefined;
-  const load = () => {
-    if (loaded) return loaded;
-    const source = readFileSync(codeFile(`src/store/lua/${definition.file}`), 'utf8');
-    return (loaded = {source, sha: createHash('sha1').update(source).digest('hex')});
-  };
+  let single: Loaded | undefined;
+  const load = () => (single ??= loaded(readFileSync(codeFile(`src/store/lua/${definition.file}`), 'utf8')));
+  const batches = definition.joins ? new Batches(load) : undefined;
 
-  return async (connection, call, options) => {
-    const {source, sha} = load();
+  return async (connection, call, options = {}) => {
     const keys = [...definition.keys.map(name => call.keys[name]), ...(call.moreKeys ?? [])];
     const args = [...definition.args.map(name => call.args[name]), ...(call.moreArgs ?? [])];
-    const raw = await connection.run(async redis => {
-      try {
-        return await redis.evalsha(sha, keys.length, ...keys, ...args);
-      } catch (error) {
-        // The server was restarted or its scripts were flushed. EVAL runs the script and keeps it.
-        if (!messageOf(error).startsWith('NOSCRIPT')) throw error;
-        return redis.eval(source, keys.length, ...keys, ...args);
-      }
-    }, options);
+    const raw = await (batches
+      ? batches.run(connection, {keys, args}, options)
+      : runScript(connection, load(), {keys, args}, options));
     return definition.reply(raw);
   };
 }

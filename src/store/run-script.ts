@@ -1,0 +1,38 @@
+/** Runs a Lua script by its digest, and gives its text only to a server that does not know it. */
+import {createHash} from 'node:crypto';
+import {messageOf} from '../errors.js';
+import type {Connection, RunOptions} from './connection.js';
+
+export type ScriptArg = string | number | Buffer;
+
+export interface Loaded {
+  readonly source: string;
+  readonly sha: string;
+}
+
+export const loaded = (source: string): Loaded => ({
+  source,
+  sha: createHash('sha1').update(source).digest('hex'),
+});
+
+export interface RawCall {
+  readonly keys: readonly string[];
+  readonly args: readonly ScriptArg[];
+}
+
+export function runScript(
+  connection: Connection,
+  {source, sha}: Loaded,
+  {keys, args}: RawCall,
+  options: RunOptions,
+): Promise<unknown> {
+  return connection.run(async redis => {
+    try {
+      return await redis.evalsha(sha, keys.length, ...keys, ...args);
+    } catch (error) {
+      // The server was restarted or its scripts were flushed. EVAL runs the script and keeps it.
+      if (!messageOf(error).startsWith('NOSCRIPT')) throw error;
+      return redis.eval(source, keys.length, ...keys, ...args);
+    }
+  }, options);
+}

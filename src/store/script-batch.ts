@@ -1,0 +1,97 @@
+/**
+ * Calls of one script that are made in the same turn of the event loop go to the server as one script: the round trip,
+ * the client's work for a command, and the server's work to begin a script are paid once for all of them. Each call
+ * stays a step of its own: one that fails does not touch the others. Only on a single server, for a Cluster refuses a
+ * script over several slots.
+ */
+import {messageOf} from '../errors.js';
+import type {Connection, RunOptions} from './connection.js';
+import {loaded, runScript, type Loaded, type RawCall} from './run-script.js';
+
+/** Calls in one script: the server does nothing else meanwhile, so it must stay well below a millisecond or two. */
+const MAX_CALLS = 32;
+
+interface Waiting {
+  readonly call: RawCall;
+  readonly resolve: (reply: unknown) => void;
+  readonly reject: (error: Error) => void;
+}
+
+export class Batches {
+  /** For each connection and way to run: what waits for the end of this turn. */
+  private readonly waiting = new WeakMap<Connection, Map<string, Waiting[]>>();
+  private joined: Loaded | undefined;
+
+  constructor(private readonly load: () => Loaded) {}
+
+  async run(connection: Connection, call: RawCall, options: RunOptions): Promise<unknown> {
+    if (await connection.isCluster()) return runScript(connection, this.load(), call, options);
+    const ways = this.waiting.get(connection) ?? new Map<string, Waiting[]>();
+    this.waiting.set(connection, ways);
+    const way = `${options.retryForMs ?? 0}/${options.timeoutMs ?? 0}`;
+    return new Promise((resolve, reject) => {
+      const waiting = ways.get(way);
+      const item = {call, resolve, reject};
+      if (waiting !== undefined) {
+        waiting.push(item);
+        return;
+      }
+      ways.set(way, [item]);
+      setImmediate(() => {
+        const calls = ways.get(way) ?? [];
+        ways.delete(way);
+        for (let from = 0; from < calls.length; from += MAX_CALLS)
+          this.send(connection, calls.slice(from, from + MAX_CALLS), options);
+      });
+    });
+  }
+
+  private send(connection: Connection, calls: readonly Waiting[], options: RunOptions): void {
+    const [only] = calls;
+    if (calls.length === 1 && only !== undefined) {
+      runScript(connection, this.load(), only.call, options).then(only.resolve, only.reject);
+      return;
+    }
+    this.joined ??= loaded(joinedSource(this.load().source));
+    const keys = calls.flatMap(({call}) => call.keys);
+    const counts = calls.flatMap(({call}) => [call.keys.length, call.args.length]);
+    const args = [calls.length, ...counts, ...calls.flatMap(({call}) => call.args)];
+    runScript(connection, this.joined, {keys, args}, options).then(
+      replies => settle(calls, replies),
+      (error: Error) => {
+        for (const {reject} of calls) reject(error);
+      },
+    );
+  }
+}
+
+/** The script as a function, run for each call: ARGV is the number of calls, keys and arguments of each, all arguments. */
+const joinedSource = (source: string) => `local function step(KEYS, ARGV)
+${source}
+end
+local calls = tonumber(ARGV[1])
+local replies, key, arg = {}, 0, 1 + 2 * calls
+for i = 1, calls do
+  local keys, args = {}, {}
+  for j = 1, tonumber(ARGV[2 * i]) do keys[j] = KEYS[key + j] end
+  for j = 1, tonumber(ARGV[2 * i + 1]) do args[j] = ARGV[arg + j] end
+  key, arg = key + #keys, arg + #args
+  local ok, reply = pcall(step, keys, args)
+  if ok then replies[i] = {1, reply}
+  else replies[i] = {0, type(reply) == 'table' and reply.err or tostring(reply)} end
+end
+return replies
+`;
+
+function settle(calls: readonly Waiting[], replies: unknown): void {
+  calls.forEach(({resolve, reject}, i) => {
+    const reply: unknown = Array.isArray(replies) ? replies[i] : undefined;
+    const [ok, value] = Array.isArray(reply) ? (reply as unknown[]) : [];
+    // A script may also return an error that it caught.
+    if (ok === 1 && !(value instanceof Error)) resolve(value);
+    else
+      reject(
+        value instanceof Error ? value : new Error(messageOf(value ?? 'a joined script did not answer')),
+      );
+  });
+}
