@@ -17,12 +17,14 @@ const codes = {
   REDIS_REFUSED: {exit: 3, retryable: true},
   REDIS_TIMEOUT: {exit: 3, retryable: true},
   KEY_SCHEMA: {exit: 3, retryable: false},
+  NOT_DURABLE: {exit: 3, retryable: true},
 
   NOT_FOUND: {exit: 4, retryable: false},
 
   AGENT_TYPE_UNAVAILABLE: {exit: 5, retryable: true},
   AGENT_CIRCUIT_OPEN: {exit: 5, retryable: true},
   TENANT_QUOTA_EXCEEDED: {exit: 5, retryable: true},
+  QUEUE_FULL: {exit: 5, retryable: true},
   WORKER_NOT_ONLINE: {exit: 5, retryable: true},
 
   TASK_FAILED: {exit: 6, retryable: false},

@@ -1,4 +1,5 @@
 /** A command that talks to Redis: what all commands share, and the flags that say where. */
+import {DURABILITIES} from '../config/connection.js';
 import {ByError} from '../errors.js';
 import type {Store} from '../store/store.js';
 import {connectionFlags, generalFlags, type ConnectionChoice} from './flags.js';
@@ -9,7 +10,12 @@ import {readAll} from './stdin.js';
 export abstract class BaseCommand extends LocalCommand {
   static override baseFlags = {...generalFlags, ...connectionFlags};
 
-  #connection: ConnectionChoice = {redisUrl: undefined, redisPassword: undefined, keySchema: undefined};
+  #connection: ConnectionChoice = {
+    redisUrl: undefined,
+    redisPassword: undefined,
+    keySchema: undefined,
+    durability: undefined,
+  };
   #isStdinTaken = false;
 
   /** Where to connect, as far as the flags say; known after `parse`. */
@@ -46,6 +52,7 @@ export abstract class BaseCommand extends LocalCommand {
       redisPassword: flags['redis-password-stdin'] === true ? await this.#readPassword() : undefined,
       keySchema:
         flags['key-schema'] === 'v1' || flags['key-schema'] === 'v2' ? flags['key-schema'] : undefined,
+      durability: DURABILITIES.find(level => level === flags['durability']),
     };
   }
 

@@ -15,7 +15,12 @@ export async function connectionSettings(
   choice: ConnectionChoice,
   cwd = process.cwd(),
 ): Promise<ConnectionSettings> {
-  const flags = {flagUrl: choice.redisUrl, password: choice.redisPassword, flagKeySchema: choice.keySchema};
+  const flags = {
+    flagUrl: choice.redisUrl,
+    password: choice.redisPassword,
+    flagKeySchema: choice.keySchema,
+    durability: choice.durability,
+  };
   const first = connectionFromEnv(flags);
   if (first.source !== 'default') return first;
   // Only now: the project's config may be TypeScript, and loading it costs more than the rest of a small command.
@@ -33,6 +38,5 @@ export async function connectionSettings(
 
 export async function connect(choice: ConnectionChoice): Promise<Connected> {
   const settings = await connectionSettings(choice);
-  const {url, keySchema, clusterNodes} = settings;
-  return {store: openStore({url, keySchema, clusterNodes, name: 'by-cli'}), settings};
+  return {store: openStore({...settings, name: 'by-cli'}), settings};
 }

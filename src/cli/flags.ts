@@ -1,5 +1,6 @@
 /** Flags that several commands share. Their help lives here, once. */
 import * as Flags from '@oclif/core/flags';
+import {DURABILITIES, type Durability} from '../config/connection.js';
 import {ByError} from '../errors.js';
 import {parseDuration} from './duration.js';
 import {hasPassword} from './redact.js';
@@ -75,6 +76,11 @@ export const connectionFlags = {
     description: 'layout of the keys; default as the SDKs choose it',
     helpGroup,
   })(),
+  durability: Flags.option({
+    options: DURABILITIES,
+    description: 'refuse a server that keeps less: D0 survives our processes, D1 Redis, D2 its machine',
+    helpGroup,
+  })(),
 };
 
 /** Where to connect, as far as the flags say. */
@@ -82,4 +88,5 @@ export interface ConnectionChoice {
   readonly redisUrl: string | undefined;
   readonly redisPassword: string | undefined;
   readonly keySchema: 'v1' | 'v2' | undefined;
+  readonly durability: Durability | undefined;
 }

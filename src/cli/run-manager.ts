@@ -8,6 +8,7 @@ import {loadProject} from '../config/project.js';
 import {projectWorkers} from '../dev/project-workers.js';
 import {ByError} from '../errors.js';
 import {createLogger} from '../log.js';
+import {refuseEviction} from '../store/durability.js';
 import {checkServer, type Store} from '../store/store.js';
 import {connectionSettings} from './connect.js';
 import type {ConnectionChoice} from './flags.js';
@@ -94,6 +95,7 @@ async function inForeground(
 ): Promise<{wakeups: number}> {
   const {printer, store, signal} = run;
   const facts = await checkServer(store);
+  refuseEviction(facts, store.address);
   let wakeups = 0;
   let onceDone: () => void = () => undefined;
   const first = new Promise<void>(resolve => (onceDone = resolve));

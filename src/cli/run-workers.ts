@@ -38,7 +38,7 @@ export async function runWorkers(
   const plans = await planned(run);
   const loaded = await Promise.all(plans.map(async plan => ({plan, agents: await loadAgents(plan.entry)})));
   if (run.check) return {workers: []};
-  const {url, keySchema, clusterNodes} = await connectionSettings(run.connection);
+  const settings = await connectionSettings(run.connection);
   const handles: WorkerHandle[] = [];
   const stopAll = (drainMs: number) => Promise.all(handles.map(handle => handle.stop({drainMs})));
   run.stop.addEventListener('abort', () => void stopAll(run.drainMs), {once: true});
@@ -46,7 +46,7 @@ export async function runWorkers(
   try {
     for (const {plan, agents} of loaded) {
       const handle = await startWorker(
-        {url, keySchema, clusterNodes, name: 'by-worker'},
+        {...settings, name: 'by-worker'},
         {
           agents,
           group: run.group,

@@ -2,12 +2,30 @@
 import {ByError} from '../errors.js';
 import {selectKeySchema, type KeySchema} from '../protocol/keys.js';
 
+/**
+ * D0: nothing is lost when anything but Redis dies. D1: nor when Redis or its machine does. D2: nor when the machine is
+ * gone and a replica that acknowledged takes over. guarantees.md §1.
+ */
+export const DURABILITIES = ['D0', 'D1', 'D2'] as const;
+export type Durability = (typeof DURABILITIES)[number];
+
+export interface DepthLimits {
+  /** Commands of one agent type that wait or run. 0: no limit. Default 1,000,000. */
+  readonly perAgentType: number;
+  /** Unfinished commands of one user. 0: no limit, and nothing is counted. Default 0. */
+  readonly perUser: number;
+}
+
 export interface ConnectionSettings {
   /** May hold a password: never print it. */
   readonly url: string;
   readonly keySchema: KeySchema;
   /** Nodes of a Cluster as `host:port`; none if the URL alone says where Redis is. */
   readonly clusterNodes: readonly string[];
+  /** What the server must give; undefined to take what it gives. */
+  readonly durability?: Durability;
+  /** Those that were set. */
+  readonly limits: Partial<DepthLimits>;
   /** Where the URL came from, for people. */
   readonly source: string;
 }
@@ -21,6 +39,7 @@ export interface ConnectionSources {
   /** `redisUrl` of the project's by.config. */
   readonly configUrl?: string | undefined;
   readonly configKeySchema?: KeySchema | undefined;
+  readonly durability?: Durability | undefined;
   /** Address of a running `by dev` in this project. */
   readonly devUrl?: string | undefined;
 }
@@ -49,8 +68,25 @@ export function resolveConnection(sources: ConnectionSources): ConnectionSetting
       sources.configKeySchema ??
       (clusterNodes.length > 0 ? 'v2' : 'v1'),
     clusterNodes,
+    limits: limitsOf(env),
+    ...(sources.durability === undefined ? {} : {durability: sources.durability}),
     source,
   };
+}
+
+function limitsOf(env: ConnectionSources['env']): Partial<DepthLimits> {
+  const perAgentType = limitFrom(env, 'BY_QUEUE_LIMIT');
+  const perUser = limitFrom(env, 'BY_USER_LIMIT');
+  return {...(perAgentType === undefined ? {} : {perAgentType}), ...(perUser === undefined ? {} : {perUser})};
+}
+
+function limitFrom(env: ConnectionSources['env'], name: string): number | undefined {
+  const text = env[name];
+  if (!text) return undefined;
+  if (/^\d{1,12}$/.test(text)) return Number(text);
+  throw new ByError('INVALID_CONFIG', `${name} is "${text.slice(0, 40)}", which is no number of commands.`, {
+    hint: `Set ${name} to a whole number, 0 for no limit.`,
+  });
 }
 
 /** The SDKs' lists of nodes: spec §0.3. An explicit REDIS_MODE=standalone means that they are not in use. */

@@ -3,6 +3,7 @@ import {CONSUMER_GROUP} from '../protocol/keys.js';
 import {listAgentTypes, listWorkers} from '../registry/listing.js';
 import {groupsOf} from '../store/control-streams.js';
 import {listDeadLetters} from '../store/dead-letters.js';
+import {durabilityOf} from '../store/durability.js';
 import {checkServer, keysOfBothSchemas, serverTimeMs, type ServerFacts, type Store} from '../store/store.js';
 
 export interface Check {
@@ -24,21 +25,13 @@ export async function examine(store: Store): Promise<Check[]> {
 
   const server = await checkServer(store);
   add('server', 'ok', `${store.address}  ${describeServer(server)}`);
-  if (server.embedded)
-    add(
-      'durability',
-      'warning',
-      'embedded store: for development and tests, nothing is kept',
-      'Use Redis 7.0 or later, or Valkey, in production.',
-    );
-  else if (!server.aofEnabled)
-    add(
-      'durability',
-      'warning',
-      'no append-only file: a crash of Redis loses what was not saved',
-      'redis-cli CONFIG SET appendonly yes',
-    );
-  else add('durability', 'ok', 'append-only file is on');
+  const durability = durabilityOf(server);
+  add(
+    'durability',
+    durability.level === 'none' ? 'warning' : 'ok',
+    durability.level === 'none' ? durability.because : `${durability.level}: ${durability.because}`,
+    durability.fix,
+  );
   if (server.maxmemoryPolicy !== '' && server.maxmemoryPolicy !== 'noeviction') {
     add(
       'eviction',

@@ -175,6 +175,8 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
     pendingPayloads: (type: string) => `${base}control_plane:by:pending:${tag(type)}:payloads`,
     /** Agent types that have pending deliveries. */
     pendingTypes: () => `${base}control_plane:by:pending_types`,
+    /** Unfinished commands of a user, counted only where a limit is set; what ended is taken out when it is full. */
+    userOpen: (userCode: string) => `${base}control_plane:by:user_open:${userCode}`,
     /** Executions that wait for the wakeup another one asked for; in the slot of {@link wakeupDedupe}. */
     wakeupWaiters: (type: string, userCode: string, region: string) =>
       `${base}control_plane:by:wakeup_waiters:${sameSlot(wakeupDedupe(type, userCode, region))}`,

@@ -5,14 +5,15 @@ import {SESSION_TTL_S} from '../protocol/keys.js';
 import {encodeOutboxItem, flushOutbox, forgetOutbox, noteOutbox} from './outbox.js';
 import {anyOnline, isOnline} from './presence.js';
 import {routingRecords} from './control-plane.js';
+import {findFull, forgetEnded, queueFull, userMember} from './depth.js';
 import {findByMessage} from './executions.js';
 import {defineScript, texts} from './script.js';
-import type {Store} from './store.js';
+import {checkServer, type Store} from './store.js';
 
 const acceptScript = defineScript({
   file: 'accept.lua',
   joins: true,
-  keys: ['registry', 'circuit', 'quota', 'presence'],
+  keys: ['registry', 'circuit', 'quota', 'presence', 'backlog', 'userOpen'],
   args: [
     'executionId',
     'messageId',
@@ -23,6 +24,10 @@ const acceptScript = defineScript({
     'fresh',
     'leasePrefix',
     'leaseSuffix',
+    'typeLimit',
+    'userLimit',
+    'userMember',
+    'member',
   ],
   reply: texts,
 });
@@ -49,6 +54,8 @@ export interface Acceptance {
 export type AcceptOutcome =
   | {readonly kind: 'accepted'; readonly entryIds: readonly string[]}
   | {readonly kind: 'duplicate'; readonly executionId: string; readonly record: ExecutionRecord | undefined}
+  /** Nothing was written: too much waits already. */
+  | {readonly kind: 'full'; readonly scope: 'type' | 'user'}
   /** Nothing was written: the caller looks at the facts and decides. */
   | {
       readonly kind: 'undecided';
@@ -60,14 +67,33 @@ export type AcceptOutcome =
 /**
  * Routes, writes record and entry, or writes nothing; safe to repeat by its message id (G1). One round trip on a single
  * server; in a Cluster the steps of outbox.ts.
+ * @throws {ByError} QUEUE_FULL, NOT_DURABLE.
  */
 export async function acceptCommand(
   store: Store,
   acceptance: Acceptance,
   signal?: AbortSignal,
-): Promise<AcceptOutcome> {
-  const isCluster = await store.commands.isCluster();
-  return isCluster ? acceptInSteps(store, acceptance, signal) : acceptAtOnce(store, acceptance, signal);
+): Promise<Exclude<AcceptOutcome, {kind: 'full'}>> {
+  if (store.durability !== undefined) await isDurable(store);
+  const {agentType, userCode} = acceptance;
+  for (;;) {
+    const isCluster = await store.commands.isCluster();
+    const outcome = await (isCluster
+      ? acceptInSteps(store, acceptance, signal)
+      : acceptAtOnce(store, acceptance, signal));
+    if (outcome.kind !== 'full') return outcome;
+    if (outcome.scope === 'type' || !(await forgetEnded(store, userCode)))
+      throw queueFull(store, outcome.scope, agentType, userCode);
+  }
+}
+
+/** Stores whose server gives what they require. */
+const durable = new WeakSet<Store>();
+
+async function isDurable(store: Store): Promise<void> {
+  if (durable.has(store)) return;
+  await checkServer(store);
+  durable.add(store);
 }
 
 async function acceptAtOnce(
@@ -93,6 +119,8 @@ async function acceptAtOnce(
               : keys.userQuota(acceptance.userCode),
           presence:
             check.kind === 'worker' ? keys.workerLease(check.workerId) : keys.members(acceptance.agentType),
+          backlog: keys.pendingQueue(acceptance.agentType),
+          userOpen: keys.userOpen(acceptance.userCode || '_'),
         },
         args: {
           executionId: acceptance.executionId,
@@ -104,11 +132,19 @@ async function acceptAtOnce(
           fresh: repeat ? '0' : '1',
           leasePrefix,
           leaseSuffix,
+          typeLimit: store.limits.perAgentType,
+          userLimit: acceptance.userCode === '' ? 0 : store.limits.perUser,
+          userMember: userMember(acceptance),
+          member: check.kind === 'type' ? seenOnline(store, acceptance.agentType) : '',
         },
         moreKeys: acceptance.writes.map(write => write.stream),
         moreArgs: acceptance.writes.map(write => write.document),
       },
-      {...timeout, ...(signal ? {signal} : {})},
+      {
+        ...timeout,
+        ...(signal ? {signal} : {}),
+        ...(store.durability === 'D2' ? {awaitReplica: true} : {}),
+      },
     );
   let reply: string[];
   try {
@@ -119,13 +155,32 @@ async function acceptAtOnce(
     repeat = true;
     reply = await attempt({retryForMs: 5000});
   }
+  if (check.kind === 'type') rememberOnline(store, acceptance.agentType, reply);
   return readReply(reply, acceptance);
 }
 
+/** How long a member counts as one without asking, in milliseconds. Its lease is looked at every time. */
+const MEMBER_FOR_MS = 1000;
+const seen = new WeakMap<Store, Map<string, {readonly workerId: string; readonly until: number}>>();
+
+function seenOnline(store: Store, agentType: string): string {
+  const member = seen.get(store)?.get(agentType);
+  return member !== undefined && performance.now() < member.until ? member.workerId : '';
+}
+
+function rememberOnline(store: Store, agentType: string, [verdict, workerId = '']: readonly string[]): void {
+  const members = seen.get(store) ?? new Map<string, {workerId: string; until: number}>();
+  seen.set(store, members);
+  if (verdict !== 'accepted') members.delete(agentType);
+  else if (seenOnline(store, agentType) !== workerId)
+    members.set(agentType, {workerId, until: performance.now() + MEMBER_FOR_MS});
+}
+
 function readReply([verdict = '', ...rest]: readonly string[], {userCode}: Acceptance): AcceptOutcome {
-  if (verdict === 'accepted') return {kind: 'accepted', entryIds: rest};
+  if (verdict === 'accepted') return {kind: 'accepted', entryIds: rest.slice(1)};
   if (verdict === 'duplicate')
     return {kind: 'duplicate', executionId: rest[0] ?? '', record: decodeRecord(rest[1] ?? '')};
+  if (verdict === 'full') return {kind: 'full', scope: rest[0] === 'user' ? 'user' : 'type'};
   return {
     kind: 'undecided',
     circuit: rest[0] || null,
@@ -152,13 +207,20 @@ async function acceptInSteps(
   const facts = await routingFacts(store, acceptance);
   if (facts !== undefined) return facts;
 
+  const streams = writes.map(({stream}) => stream);
+  const scope = writes.length === 0 ? undefined : await findFull(store, {...acceptance, streams});
+  if (scope !== undefined) return {kind: 'full', scope};
+
   const note = writes.length === 0 ? undefined : await noteOutbox(store, sessionId);
   const outbox = store.keys.sessionOutbox(sessionId);
   const reply = await acceptScript(
     store.commands,
     {
       // Circuit, quota and presence are decided: the script touches nothing outside the session's slot.
-      keys: {registry, circuit: registry, quota: registry, presence: registry},
+      keys: {
+        ...{registry, circuit: registry, quota: registry, presence: registry},
+        ...{backlog: registry, userOpen: registry},
+      },
       args: {
         executionId: acceptance.executionId,
         messageId: acceptance.messageId,
@@ -170,6 +232,10 @@ async function acceptInSteps(
         fresh: '0',
         leasePrefix: '',
         leaseSuffix: '',
+        typeLimit: 0,
+        userLimit: 0,
+        userMember: '',
+        member: '',
       },
       moreKeys: writes.map(() => outbox),
       moreArgs: writes.map(encodeOutboxItem),

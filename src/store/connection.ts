@@ -44,6 +44,8 @@ export interface RunOptions {
    */
   readonly retryForMs?: number;
   readonly signal?: AbortSignal;
+  /** A script counts as done only when a replica has what it wrote. */
+  readonly awaitReplica?: boolean;
 }
 
 interface Waiting {

@@ -1,6 +1,7 @@
 /** Runs a Lua script by its digest, and gives its text only to a server that does not know it. */
 import {createHash} from 'node:crypto';
 import {messageOf} from '../errors.js';
+import {awaitReplica} from './durability.js';
 import type {Connection, RunOptions} from './connection.js';
 
 export type ScriptArg = string | number | Buffer;
@@ -27,12 +28,16 @@ export function runScript(
   options: RunOptions,
 ): Promise<unknown> {
   return connection.run(async redis => {
+    let reply: unknown;
     try {
-      return await redis.evalsha(sha, keys.length, ...keys, ...args);
+      reply = await redis.evalsha(sha, keys.length, ...keys, ...args);
     } catch (error) {
       // The server was restarted or its scripts were flushed. EVAL runs the script and keeps it.
       if (!messageOf(error).startsWith('NOSCRIPT')) throw error;
-      return redis.eval(source, keys.length, ...keys, ...args);
+      reply = await redis.eval(source, keys.length, ...keys, ...args);
     }
+    // On the same connection, because that is whose writes are waited for.
+    if (options.awaitReplica) await awaitReplica(redis);
+    return reply;
   }, options);
 }

@@ -14,7 +14,7 @@ const MAX_CALLS = 32;
 interface Waiting {
   readonly call: RawCall;
   readonly resolve: (reply: unknown) => void;
-  readonly reject: (error: Error) => void;
+  readonly reject: (error: unknown) => void;
 }
 
 export class Batches {
@@ -28,7 +28,7 @@ export class Batches {
     if (await connection.isCluster()) return runScript(connection, this.load(), call, options);
     const ways = this.waiting.get(connection) ?? new Map<string, Waiting[]>();
     this.waiting.set(connection, ways);
-    const way = `${options.retryForMs ?? 0}/${options.timeoutMs ?? 0}`;
+    const way = `${options.retryForMs ?? 0}/${options.timeoutMs ?? 0}/${options.awaitReplica ?? false}`;
     return new Promise((resolve, reject) => {
       const waiting = ways.get(way);
       const item = {call, resolve, reject};
@@ -58,7 +58,7 @@ export class Batches {
     const args = [calls.length, ...counts, ...calls.flatMap(({call}) => call.args)];
     runScript(connection, this.joined, {keys, args}, options).then(
       replies => settle(calls, replies),
-      (error: Error) => {
+      (error: unknown) => {
         for (const {reject} of calls) reject(error);
       },
     );

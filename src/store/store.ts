@@ -2,6 +2,8 @@
 import {createKeys, type Keys, type KeySchema} from '../protocol/keys.js';
 import {ByError} from '../errors.js';
 import {Cluster, type Redis} from 'ioredis';
+import type {DepthLimits, Durability} from '../config/connection.js';
+import {requireDurability} from './durability.js';
 import {addressOf, Connection, type ConnectionOptions} from './connection.js';
 
 export interface StoreOptions {
@@ -20,6 +22,10 @@ export interface StoreOptions {
   readonly name?: string;
   /** Milliseconds a command may take. Default 5,000. */
   readonly commandTimeoutMs?: number;
+  /** What a send must survive before it counts as accepted; less is refused. Default: whatever the server gives. */
+  readonly durability?: Durability;
+  /** How much may wait before a send is refused with QUEUE_FULL. */
+  readonly limits?: Partial<DepthLimits>;
 }
 
 export interface Store {
@@ -28,6 +34,8 @@ export interface Store {
   readonly commands: Connection;
   /** A connection of its own for blocking reads of one key (in a Cluster, to its node); the caller closes it. */
   blocking(name: string, key: string): Connection;
+  readonly durability: Durability | undefined;
+  readonly limits: DepthLimits;
   /** `host:port`, of a Cluster several; for people. */
   readonly address: string;
   close(): void;
@@ -57,6 +65,8 @@ export function openStore(options: StoreOptions): Store {
     keys: createKeys({schema, prefix: options.prefix ?? ''}),
     commands,
     blocking: (name, key) => connect(name, () => commands.nodeOf(key)),
+    durability: options.durability,
+    limits: {perAgentType: 1_000_000, perUser: 0, ...options.limits},
     address: addressOf({url, clusterNodes}),
     close: () => {
       for (const connection of open) connection.close();
@@ -76,11 +86,15 @@ export interface ServerFacts {
   readonly clusterNodes: number;
   readonly maxmemoryPolicy: string;
   readonly aofEnabled: boolean;
+  /** '' if this user may not ask. */
+  readonly appendFsync: string;
+  readonly onlineReplicas: number;
 }
 
 /**
  * Ask the server what it is.
- * @throws {ByError} REDIS_TOO_OLD for a server before 7.0, KEY_SCHEMA for a Cluster under key schema v1.
+ * @throws {ByError} REDIS_TOO_OLD for a server before 7.0, KEY_SCHEMA for a Cluster under key schema v1, NOT_DURABLE if the
+ *   store requires more than the server gives.
  */
 export async function checkServer(store: Store): Promise<ServerFacts> {
   const info = await store.commands.run(redis => redis.info(), {retryForMs: 0});
@@ -96,15 +110,33 @@ export async function checkServer(store: Store): Promise<ServerFacts> {
       },
     );
   }
-  return {
+  const aofEnabled = field('aof_enabled') === '1';
+  const facts: ServerFacts = {
     version,
     embedded: field('by_embedded') === '1',
     clusterNodes: await store.commands.run(redis =>
       Promise.resolve(redis instanceof Cluster ? redis.nodes('master').length : 0),
     ),
     maxmemoryPolicy: field('maxmemory_policy'),
-    aofEnabled: field('aof_enabled') === '1',
+    aofEnabled,
+    appendFsync: aofEnabled ? await appendFsync(store) : '',
+    onlineReplicas: (info.match(/^slave\d+:.*state=online/gm) ?? []).length,
   };
+  if (store.durability !== undefined) requireDurability(facts, store.durability, store.address);
+  return facts;
+}
+
+async function appendFsync(store: Store): Promise<string> {
+  try {
+    const [, value = ''] = (await store.commands.run(redis =>
+      redis.call('CONFIG', 'GET', 'appendfsync'),
+    )) as string[];
+    return value;
+  } catch (error) {
+    // Managed servers and users of small rights may not ask.
+    if (error instanceof ByError && error.retryable) throw error;
+    return '';
+  }
 }
 
 /** The server's clock, Unix milliseconds. */

@@ -21,6 +21,7 @@ import {
   leave,
   type Lease,
 } from '../store/presence.js';
+import {durabilityOf, refuseEviction} from '../store/durability.js';
 import {sweepOutboxes} from '../store/outbox.js';
 import {checkServer, openStore, type Store, type StoreOptions} from '../store/store.js';
 import type {Connection} from '../store/connection.js';
@@ -178,7 +179,8 @@ class Worker implements WorkerHandle {
   }
 
   async start(): Promise<void> {
-    await checkServer(this.store);
+    const server = await checkServer(this.store);
+    refuseEviction(server, this.store.address);
     await this.claimWorkerId();
     const controlStream = this.store.keys.workerCtrlStream(this.workerId);
     for (const type of this.agentTypes)
@@ -197,7 +199,11 @@ class Worker implements WorkerHandle {
     for (const type of this.agentTypes) this.mayHaveMissed.add(this.store.keys.ctrlStream(type));
     this.mayHaveMissed.add(controlStream);
     this.loops.push(this.heartbeatLoop(), this.controlLoop(controlStream), ...(await this.workLoops()));
-    this.log.info('online', {agent_types: this.agentTypes.join(','), slots: this.slots.total});
+    this.log.info('online', {
+      agent_types: this.agentTypes.join(','),
+      slots: this.slots.total,
+      durability: durabilityOf(server).level,
+    });
   }
 
   stop(options: {readonly drainMs?: number} = {}): Promise<WorkerEnd> {

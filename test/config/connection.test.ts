@@ -10,8 +10,14 @@ describe('where Redis is', () => {
       url: 'redis://me:p%40ss@a:7001',
       keySchema: 'v2',
       clusterNodes: ['a:7001', 'b:7002', 'c:6379'],
+      limits: {},
       source: 'REDIS_CLUSTER_HOST',
     });
+  });
+
+  test('limits come from the environment, and must be numbers', () => {
+    expect(from({BY_QUEUE_LIMIT: '10', BY_USER_LIMIT: '0'}).limits).toEqual({perAgentType: 10, perUser: 0});
+    expect(() => from({BY_QUEUE_LIMIT: 'many'})).toThrow(/BY_QUEUE_LIMIT/);
   });
 
   test('the older list counts where the newer is empty', () => {

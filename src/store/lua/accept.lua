@@ -4,7 +4,9 @@
 -- KEYS[2]  circuit    string, the agent type's circuit breaker
 -- KEYS[3]  quota      string, the user's quota
 -- KEYS[4]  presence   set of the agent type's members, or the lease of one worker
--- KEYS[5+] streams    where the documents go; none when only the record is written (a refused command)
+-- KEYS[5]  backlog    sorted set: what waits for this agent type beside its stream
+-- KEYS[6]  user_open  set of the user's unfinished commands
+-- KEYS[7+] streams    where the documents go; none when only the record is written (a refused command)
 -- ARGV[1]  execution_id
 -- ARGV[2]  message_id
 -- ARGV[3]  record        JSON
@@ -14,10 +16,15 @@
 -- ARGV[7]  fresh         '1': the sender made this message id just now, so it can not be known yet
 -- ARGV[8]  lease_prefix  lease key = prefix .. worker id .. suffix
 -- ARGV[9]  lease_suffix
--- ARGV[10+] documents    one for each stream
+-- ARGV[10] type_limit   most entries of each stream, and of the backlog; '0': no limit
+-- ARGV[11] user_limit   most unfinished commands of the user; '0': not counted
+-- ARGV[12] user_member  this command in the user's set
+-- ARGV[13] member       a member of the agent type that was online a moment ago, or ''
+-- ARGV[14+] documents    one for each stream
 --
--- Returns {'accepted', entry id of each stream...}
+-- Returns {'accepted', a member that is online or '', entry id of each stream...}
 --         {'duplicate', execution id, its record}: this message was accepted before (a refusal does not count)
+--         {'full', 'type' or 'user'}: too much waits, nothing was written
 --         {'undecided', circuit, quota, 'online' or 'offline'}: the caller decides, nothing was written
 --
 -- One script, because a record without its entry, or the entry without its record, is a lost or a doubled task
@@ -44,30 +51,37 @@ local function alive(lease)
   return seen ~= nil and seen > 0
 end
 
--- Circuit, quota and the leases of a few members come in one read.
+local function lease_key(id) return ARGV[8] .. id .. ARGV[9] end
+
+-- Circuit, quota and the leases of a few members come in one read. A member the caller saw a moment ago saves asking
+-- for members; its lease is looked at all the same.
 local SAMPLE = 4
 local wanted, members = {}, {}
 if gate then wanted = {circuit_key, quota_key} end
 if check == 'type' then
-  members = redis.call('SRANDMEMBER', presence, SAMPLE)
-  for _, id in ipairs(members) do wanted[#wanted + 1] = ARGV[8] .. id .. ARGV[9] end
+  members = ARGV[13] ~= '' and {ARGV[13]} or redis.call('SRANDMEMBER', presence, SAMPLE)
+  for _, id in ipairs(members) do wanted[#wanted + 1] = lease_key(id) end
 elseif check == 'worker' then
   wanted[#wanted + 1] = presence
 end
 local found = {}
 if #wanted > 0 then found = redis.call('MGET', unpack(wanted)) end
 local first = gate and 3 or 1
-local online = check == 'none'
-for i = first, #wanted do online = online or alive(found[i]) end
+local online = check == 'none' and '' or nil
+for i = first, #wanted do
+  if not online and alive(found[i]) then online = members[i - first + 1] or '' end
+end
 
-if not online and check == 'type' and #members == SAMPLE then
+if not online and check == 'type' and (#members == SAMPLE or ARGV[13] ~= '') then
   -- The sample was dead, and there may be more. Dead members are swept by managers and workers, so this is rare.
   local all = redis.call('SMEMBERS', presence)
   for from = 1, #all, 500 do
     local leases = {}
-    for i = from, math.min(from + 499, #all) do leases[#leases + 1] = ARGV[8] .. all[i] .. ARGV[9] end
+    for i = from, math.min(from + 499, #all) do leases[#leases + 1] = lease_key(all[i]) end
     local answers = redis.call('MGET', unpack(leases))
-    for i = 1, #leases do online = online or alive(answers[i]) end
+    for i = 1, #leases do
+      if not online and alive(answers[i]) then online = all[from + i - 1] end
+    end
     if online then break end
   end
 end
@@ -77,15 +91,31 @@ if circuit or quota or not online then
   return {'undecided', circuit or '', quota or '', online and 'online' or 'offline'}
 end
 
+if #KEYS >= 7 then
+  local type_limit, user_limit = tonumber(ARGV[10]), tonumber(ARGV[11])
+  if type_limit > 0 then
+    for i = 7, #KEYS do
+      if redis.call('XLEN', KEYS[i]) >= type_limit then return {'full', 'type'} end
+    end
+    -- Only what is not delivered at once can wait there.
+    if check == 'none' and redis.call('ZCARD', KEYS[5]) >= type_limit then return {'full', 'type'} end
+  end
+  if user_limit > 0 then
+    if redis.call('SCARD', KEYS[6]) >= user_limit then return {'full', 'user'} end
+    redis.call('SADD', KEYS[6], ARGV[12])
+    redis.call('EXPIRE', KEYS[6], ARGV[4])
+  end
+end
+
 redis.call('HSET', registry, 'exec:' .. ARGV[1], ARGV[3], 'msg_map:' .. ARGV[2], ARGV[1])
 redis.call('EXPIRE', registry, ARGV[4])
-local answer = {'accepted'}
-for i = 5, #KEYS do
-  local entry = redis.pcall('XADD', KEYS[i], '*', 'data', ARGV[i + 5])
+local answer = {'accepted', online}
+for i = 7, #KEYS do
+  local entry = redis.pcall('XADD', KEYS[i], '*', 'data', ARGV[i + 7])
   if type(entry) == 'table' and entry.err then
     -- A script does not roll back: a stream of the wrong type must not leave a record behind.
     redis.call('HDEL', registry, 'exec:' .. ARGV[1], 'msg_map:' .. ARGV[2])
-    for done = 5, i - 1 do redis.call('XDEL', KEYS[done], answer[done - 3]) end
+    for done = 7, i - 1 do redis.call('XDEL', KEYS[done], answer[done - 4]) end
     return entry
   end
   answer[#answer + 1] = entry
