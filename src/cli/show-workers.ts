@@ -47,6 +47,7 @@ function stateText(state: WorkerSummary['state']): Text {
     case 'online':
       return paint.green(state);
     case 'suspended':
+    case 'draining':
       return paint.yellow(state);
     case 'evicted':
       return paint.red(state);

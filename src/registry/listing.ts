@@ -3,10 +3,13 @@ import {ByError} from '../errors.js';
 import {knownWorkers, workerFacts, type WorkerFacts} from '../store/presence.js';
 import type {Store} from '../store/store.js';
 
-export type WorkerState = 'online' | 'suspended' | 'evicted' | 'stale';
+export type WorkerState = 'online' | 'draining' | 'suspended' | 'evicted' | 'stale';
 
 export interface WorkerSummary extends WorkerFacts {
-  /** `stale`: announced once, but without a lease now. */
+  /**
+   * `draining`: holds its worker id, and takes nothing new (it starts, or finishes what it has). `stale`: announced
+   * once, but without a lease now.
+   */
   readonly state: WorkerState;
 }
 
@@ -36,8 +39,14 @@ export async function showWorker(store: Store, workerId: string): Promise<Worker
 }
 
 function summarise(facts: WorkerFacts): WorkerSummary {
-  const state = facts.lifecycle !== 'active' ? facts.lifecycle : facts.online ? 'online' : 'stale';
-  return {...facts, state};
+  return {...facts, state: stateOf(facts)};
+}
+
+function stateOf({lifecycle, online, leaseMs}: WorkerFacts): WorkerSummary['state'] {
+  if (lifecycle !== 'active') return lifecycle;
+  if (online) return 'online';
+  // It starts, or finishes what it has and takes nothing new.
+  return leaseMs > 0 ? 'draining' : 'stale';
 }
 
 /** Agent types that some known worker declares, by name. */

@@ -8,6 +8,7 @@ import {routingRecords} from './control-plane.js';
 import {findFull, forgetEnded, queueFull, userMember} from './depth.js';
 import {findByMessage} from './executions.js';
 import {defineScript, texts} from './script.js';
+import {RenewedSessions} from './renewed-sessions.js';
 import {checkServer, type Store} from './store.js';
 
 const acceptScript = defineScript({
@@ -104,6 +105,8 @@ async function acceptAtOnce(
   const {keys} = store;
   const {check} = acceptance;
   const [leasePrefix = '', leaseSuffix = ''] = keys.workerLease('\0').split('\0');
+  const sessions = renewedSessions(store);
+  const renews = sessions.due(acceptance.sessionId);
   let repeat = !acceptance.fresh;
   const attempt = (timeout: {retryForMs: number}) =>
     acceptScript(
@@ -126,7 +129,7 @@ async function acceptAtOnce(
           executionId: acceptance.executionId,
           messageId: acceptance.messageId,
           record: acceptance.record,
-          ttlS: SESSION_TTL_S,
+          ttlS: renews ? SESSION_TTL_S : 0,
           check: check.kind,
           gate: acceptance.gate ? '1' : '0',
           fresh: repeat ? '0' : '1',
@@ -150,13 +153,28 @@ async function acceptAtOnce(
   try {
     reply = await attempt({retryForMs: 0});
   } catch (error) {
+    sessions.forget(acceptance.sessionId);
     if (!isRetryable(error) || signal?.aborted) throw error;
     // The reply may be what was lost: from here on the message may be known to the server.
     repeat = true;
     reply = await attempt({retryForMs: 5000});
   }
+  if (renews && reply[0] !== 'accepted') sessions.forget(acceptance.sessionId);
   if (check.kind === 'type') rememberOnline(store, acceptance.agentType, reply);
   return readReply(reply, acceptance);
+}
+
+/**
+ * A lifetime of days need not be renewed by each of many sends to a session; one lost to a flush of the database is
+ * set again within this time.
+ */
+const RENEW_EVERY_MS = 60_000;
+const renewed = new WeakMap<Store, RenewedSessions>();
+
+function renewedSessions(store: Store): RenewedSessions {
+  const known = renewed.get(store) ?? new RenewedSessions(() => performance.now(), RENEW_EVERY_MS);
+  renewed.set(store, known);
+  return known;
 }
 
 /** How long a member counts as one without asking, in milliseconds. Its lease is looked at every time. */

@@ -48,7 +48,7 @@ export type HeartbeatAnswer =
       readonly deniedTypes: readonly string[];
     };
 
-/** Prolong the lease and keep membership as it should be. `join` false leaves the agent types (draining). */
+/** Prolong the lease and keep membership as it should be. `join` false leaves the agent types and is not online (draining). */
 export async function heartbeat(
   store: Store,
   lease: Lease,
@@ -73,7 +73,12 @@ export async function heartbeat(
       args: {
         workerId: lease.workerId,
         token: lease.token,
-        presence: encodePresence({token: lease.token, lastSeen: request.nowMs, ipAddress: lease.ipAddress}),
+        // A lease never seen is held, but nobody counts on it: what routers of every SDK understand as not online.
+        presence: encodePresence({
+          token: lease.token,
+          lastSeen: join ? request.nowMs : 0,
+          ipAddress: lease.ipAddress,
+        }),
         ttlS: LEASE_TTL_S,
         join: join ? '1' : '0',
       },

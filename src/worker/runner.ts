@@ -28,7 +28,7 @@ import type {Connection} from '../store/connection.js';
 import {markCancelled, findExecution} from '../store/executions.js';
 import {toHandler, type Agent, type Handler} from './agent.js';
 import {quarantine} from './poison.js';
-import {RenewedSessions} from './renewed-sessions.js';
+import {RenewedSessions} from '../store/renewed-sessions.js';
 import {RunningTasks} from './running.js';
 import {Settler} from './settler.js';
 import {Slots} from './slots.js';

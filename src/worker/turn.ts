@@ -23,7 +23,7 @@ import type {Handler} from './agent.js';
 import {AgentContext} from './context.js';
 import {EventWriter} from './event-writer.js';
 import type {RunningTasks} from './running.js';
-import type {RenewedSessions} from './renewed-sessions.js';
+import type {RenewedSessions} from '../store/renewed-sessions.js';
 import type {Settler} from './settler.js';
 
 export interface TurnEnvironment {

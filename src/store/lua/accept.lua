@@ -10,7 +10,7 @@
 -- ARGV[1]  execution_id
 -- ARGV[2]  message_id
 -- ARGV[3]  record        JSON
--- ARGV[4]  ttl_s         lifetime of the registry, in seconds
+-- ARGV[4]  ttl_s         lifetime of the registry, in seconds; '0' if it was renewed a moment ago
 -- ARGV[5]  check         'type': somebody must be online; 'worker': that worker must be; 'none'
 -- ARGV[6]  gate          '1': circuit and quota are read; any value there is handed back, not interpreted
 -- ARGV[7]  fresh         '1': the sender made this message id just now, so it can not be known yet
@@ -103,12 +103,12 @@ if #KEYS >= 7 then
   if user_limit > 0 then
     if redis.call('SCARD', KEYS[6]) >= user_limit then return {'full', 'user'} end
     redis.call('SADD', KEYS[6], ARGV[12])
-    redis.call('EXPIRE', KEYS[6], ARGV[4])
+    redis.call('EXPIRE', KEYS[6], 604800)
   end
 end
 
 redis.call('HSET', registry, 'exec:' .. ARGV[1], ARGV[3], 'msg_map:' .. ARGV[2], ARGV[1])
-redis.call('EXPIRE', registry, ARGV[4])
+if ARGV[4] ~= '0' then redis.call('EXPIRE', registry, ARGV[4]) end
 local answer = {'accepted', online}
 for i = 7, #KEYS do
   local entry = redis.pcall('XADD', KEYS[i], '*', 'data', ARGV[i + 7])
