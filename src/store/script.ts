@@ -12,6 +12,8 @@ interface ScriptDefinition<K extends string, A extends string, R> {
   readonly file: string;
   readonly keys: readonly K[];
   readonly args: readonly A[];
+  /** The reply holds what others wrote: text in it stays bytes. */
+  readonly binary?: boolean;
   /** Checks the reply like any other input. */
   readonly reply: (raw: unknown) => R;
 }
@@ -46,12 +48,17 @@ export function defineScript<const K extends string, const A extends string, R>(
     const keys = [...definition.keys.map(name => call.keys[name]), ...(call.moreKeys ?? [])];
     const args = [...definition.args.map(name => call.args[name]), ...(call.moreArgs ?? [])];
     const raw = await connection.run(async redis => {
+      const {binary = false} = definition;
       try {
-        return await redis.evalsha(sha, keys.length, ...keys, ...args);
+        return await (binary
+          ? redis.callBuffer('EVALSHA', sha, keys.length, ...keys, ...args)
+          : redis.evalsha(sha, keys.length, ...keys, ...args));
       } catch (error) {
         // The server was restarted or its scripts were flushed. EVAL runs the script and keeps it.
         if (!messageOf(error).startsWith('NOSCRIPT')) throw error;
-        return redis.eval(source, keys.length, ...keys, ...args);
+        return binary
+          ? redis.callBuffer('EVAL', source, keys.length, ...keys, ...args)
+          : redis.eval(source, keys.length, ...keys, ...args);
       }
     }, options);
     return definition.reply(raw);
