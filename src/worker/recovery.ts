@@ -89,10 +89,11 @@ export class Recovery {
   /**
    * Look for dead consumers of a stream, if it is our turn; those that hold nothing are deleted.
    * @param free how much we could take: if there is more, others get a turn at once.
+   * @param urgent look also when it is not our turn.
    * @returns whether there is something to take.
    */
-  async look(stream: string, free: number): Promise<boolean> {
-    if (!(await takeRecoveryTurn(this.store, stream, TURN_MS))) return false;
+  async look(stream: string, free: number, urgent = false): Promise<boolean> {
+    if (!(await takeRecoveryTurn(this.store, stream, TURN_MS)) && !urgent) return false;
     const dead = await this.deadOn(stream);
     for (const {name} of dead.filter(({pending}) => pending === 0))
       await dropConsumer(this.store, stream, this.group, name);

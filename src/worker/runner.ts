@@ -21,7 +21,7 @@ import {executionHint, findByMessage, findExecution, markCancelled} from '../sto
 import {toHandler, type Agent, type Handler} from './agent.js';
 import {Parked} from './parked.js';
 import {quarantine} from './poison.js';
-import {LOOK_EVERY_MS, Recovery} from './recovery.js';
+import {LOOK_EVERY_MS, Recovery, type Recovered} from './recovery.js';
 import {RenewedSessions} from './renewed-sessions.js';
 import {DEFAULT_MAX_ATTEMPTS, isCount} from './retry.js';
 import {RunningTasks, type AbandonReason} from './running.js';
@@ -124,6 +124,8 @@ class Worker implements WorkerHandle {
   private readonly recovery: Recovery;
   private readonly leaseMs: number;
   private isReading = false;
+  /** Something ran alone: there may be more of the kind. */
+  private suspectsFirst = false;
   /** Heartbeats for which the fences of running work are still to be looked at, after the lease had run out. */
   private suspectBeats = 0;
   /** Since when heartbeats have failed, by this process's own clock; undefined while they succeed. */
@@ -295,14 +297,13 @@ class Worker implements WorkerHandle {
         ...{stream, group: this.group, from: name, to: name, minIdleMs: 0},
         count: Math.min(1000, this.inHand.size + this.slots.free + 1),
       });
-      for (const entry of entries.filter(each => !this.inHand.has(handle(each)))) {
-        if (agentType !== undefined && this.slots.free <= 0) {
-          this.mayHaveMissed.add(stream);
-          return;
-        }
-        this.log.info('taking up unfinished work', {entry: entry.id});
-        this.dispatch({entry, agentType, takenFrom: '', again: true});
-      }
+      const missed = entries.filter(each => !this.inHand.has(handle(each)));
+      const startable = agentType === undefined ? missed : missed.slice(0, this.slots.free);
+      if (startable.length < missed.length) this.mayHaveMissed.add(stream);
+      await this.dispatchAgain(
+        startable.map(entry => ({entry, from: ''})),
+        agentType,
+      );
     } catch (error) {
       this.mayHaveMissed.add(stream);
       throw error;
@@ -312,10 +313,31 @@ class Worker implements WorkerHandle {
   /** Take up what the last look found in the hands of dead workers, as much as can start. */
   private async takeRecovered(stream: string, agentType: string): Promise<void> {
     if (this.slots.free <= 0 || this.solitude.isWanted) return;
-    for (const {entry, from} of await this.recovery.take(stream, this.slots.free)) {
-      this.log.info('taking over from a dead worker', {entry: entry.id, from});
-      this.dispatch({entry, agentType, takenFrom: from, again: true});
+    await this.dispatchAgain(await this.recovery.take(stream, this.slots.free), agentType);
+  }
+
+  /**
+   * Start entries that were delivered before. Of those that must run alone one is kept; the others go to whoever has
+   * none, or come back when ours is done.
+   */
+  private async dispatchAgain(recovered: readonly Recovered[], agentType: string | undefined): Promise<void> {
+    const deliveries = await Promise.all(
+      recovered.map(async ({entry, from}): Promise<Delivery> => {
+        return {entry, agentType, takenFrom: from, alone: await this.hasCrashed(entry)};
+      }),
+    );
+    const tooMany: Delivery[] = [];
+    for (const delivery of deliveries) {
+      const {entry, takenFrom: from, alone} = delivery;
+      if (alone && agentType !== undefined && this.solitude.isWanted) {
+        tooMany.push(delivery);
+        continue;
+      }
+      this.log.info('taking up unfinished work', {entry: entry.id, from, alone});
+      this.suspectsFirst ||= alone;
+      this.dispatch(delivery);
     }
+    await this.handOver(tooMany);
   }
 
   private takeDue(): void {
@@ -338,11 +360,16 @@ class Worker implements WorkerHandle {
         continue;
       }
       try {
-        for (const type of types) {
-          await this.takeMissed(this.store.keys.ctrlStream(type), type);
-          await this.takeRecovered(this.store.keys.ctrlStream(type), type);
-        }
         await this.solitude.over(this.closing.signal);
+        for (const type of types) {
+          const stream = this.store.keys.ctrlStream(type);
+          // Before anything new begins that it would have to wait for.
+          if (this.suspectsFirst) await this.recovery.look(stream, this.slots.free, true);
+          await this.takeMissed(stream, type);
+          await this.takeRecovered(stream, type);
+        }
+        this.suspectsFirst &&= this.solitude.isWanted;
+        if (this.solitude.isWanted) continue;
         const {chosen, count} = shareSlots(types, this.slots.free, this.rotation++);
         if (chosen.length === 0 || this.parked.hasDue) continue;
         this.isReading = true;
@@ -356,7 +383,7 @@ class Worker implements WorkerHandle {
         failures = 0;
         for (const entry of entries) {
           const agentType = chosen.find(type => this.store.keys.ctrlStream(type) === entry.stream);
-          if (agentType !== undefined) this.dispatch({entry, agentType, takenFrom: '', again: false});
+          if (agentType !== undefined) this.dispatch({entry, agentType, takenFrom: '', alone: false});
         }
       } catch (error) {
         if (this.closing.signal.aborted as boolean) return;
@@ -419,7 +446,7 @@ class Worker implements WorkerHandle {
       })
       .then(async outcome => {
         const isOurs = outcome.kind === 'later' && !this.closing.signal.aborted;
-        if (isOurs) this.parked.add({...delivery, again: true}, outcome.delayMs);
+        if (isOurs) this.parked.add(delivery, outcome.delayMs);
         else {
           this.inHand.delete(handle(entry));
           if (outcome.kind !== 'over') await this.handOver([delivery]);
@@ -497,10 +524,8 @@ class Worker implements WorkerHandle {
       await this.quarantine(entry, `this worker does not serve "${targetAgentType}"`);
       return {kind: 'over'};
     }
-    const alone = delivery.again && (await this.hasCrashed(command));
-    if (alone) this.log.warn('waiting to run it alone: it was there when workers crashed', {entry: entry.id});
     // While we wait nothing is claimed, so waiting is no attempt.
-    if (!(await this.solitude.enter(alone, this.closing.signal))) return {kind: 'unbegun'};
+    if (!(await this.solitude.enter(delivery.alone, this.closing.signal))) return {kind: 'unbegun'};
     try {
       return await runTurn(this.env, delivery, command, type, handler);
     } finally {
@@ -508,7 +533,16 @@ class Worker implements WorkerHandle {
     }
   }
 
-  private async hasCrashed(command: TurnCommand): Promise<boolean> {
+  /** Whether an entry's next start must be alone. What can not be read crashes nobody. */
+  private async hasCrashed(entry: ControlEntry): Promise<boolean> {
+    let command: Command;
+    try {
+      command = readCommandEntry(entry.data, idsFrom(entry));
+    } catch {
+      // It becomes a dead letter when it is handled.
+      return false;
+    }
+    if (command.action !== 'ASK_AGENT' && command.action !== 'RESUME') return false;
     const {sessionId, messageId} = command.header;
     const hint = executionHint(command);
     const hinted = hint === '' ? undefined : await findExecution(this.store, sessionId, hint);
@@ -549,8 +583,7 @@ class Worker implements WorkerHandle {
     while (!this.closing.signal.aborted) {
       try {
         if (hasEarlierLives) {
-          for (const {entry, from} of await this.recovery.takeOwnStream(stream))
-            this.dispatch({entry, agentType: undefined, takenFrom: from, again: true});
+          await this.dispatchAgain(await this.recovery.takeOwnStream(stream), undefined);
           hasEarlierLives = false;
         }
         await this.takeMissed(stream, undefined);
@@ -563,7 +596,7 @@ class Worker implements WorkerHandle {
         });
         failures = 0;
         for (const entry of entries)
-          this.dispatch({entry, agentType: undefined, takenFrom: '', again: false});
+          this.dispatch({entry, agentType: undefined, takenFrom: '', alone: false});
       } catch (error) {
         if (this.closing.signal.aborted as boolean) return;
         failures++;

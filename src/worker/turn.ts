@@ -71,8 +71,8 @@ export interface Delivery {
   readonly agentType: string | undefined;
   /** The dead consumer it was taken from; '' if it came to us first. */
   readonly takenFrom: string;
-  /** It was delivered before: its execution may have crashed a worker. */
-  readonly again: boolean;
+  /** Its execution crashed workers, or was there when others did: nothing else may run beside it. */
+  readonly alone: boolean;
 }
 
 /** What becomes of an entry whose turn is over here. */
