@@ -3,6 +3,7 @@ import {mkdtemp, rm, writeFile} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {expect, test} from 'vitest';
+import {GatewayClient} from '../../src/client/client.js';
 import {countedAttempts, pastAttempts} from '../../src/protocol/execution.js';
 import {encodePresence} from '../../src/protocol/presence.js';
 import {startFaultProxy} from '../support/fault-proxy.js';
@@ -37,6 +38,41 @@ describeEachStore('a worker that was suspended for longer than its lease', at =>
     const next = await send(store, 'anything');
     await withStatus(store, next, 'COMPLETED');
     expect(first.has(`start ${next.messageId} 1`)).toBe(true);
+  });
+});
+
+describeEachStore('a worker that was given an entry while it was suspended', at => {
+  test('does not take it from the one that runs it since', async () => {
+    const store = at.open();
+    const dir = await mkdtemp(join(tmpdir(), 'by-faults-'));
+    at.cleanup(() => rm(dir, {recursive: true, force: true}));
+    const file = join(dir, 'end');
+    const first = await spawnWorker(at, store, {workerId: 'w-1'});
+    const stream = store.keys.ctrlStream('writer');
+    const redis = at.redis();
+    // Once it has settled something it waits for the next: the server hands that to it, asleep or not.
+    await withStatus(store, await send(store, 'x'), 'COMPLETED');
+    await settled(at, store);
+    first.kill('SIGSTOP');
+    const sent = await send(store, `talk-until ${file}`);
+    await until(async () => (await redis.xpending(stream, 'agent_engines'))[0] === 1);
+    const second = await spawnWorker(at, store, {workerId: 'w-2'});
+    await until(() => second.has(`start ${sent.messageId} 1`));
+    first.kill('SIGCONT');
+    // It is back and has read what it was given: what is sent now to it alone is run.
+    const direct = await new GatewayClient(store).send({
+      agentType: 'writer',
+      content: 'x',
+      workerId: 'w-1',
+      policy: 'SEND_ANYWAY',
+    });
+    await withStatus(store, direct, 'COMPLETED');
+    await writeFile(file, '');
+    const record = await withStatus(store, sent, 'COMPLETED');
+    expect(record.workerId).toBe('w-2');
+    expect(countedAttempts(record)).toEqual({crashes: 0, failures: 0});
+    expect(second.said.some(line => line.startsWith('aborted'))).toBe(false);
+    await settled(at, store);
   });
 });
 
