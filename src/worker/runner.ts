@@ -548,7 +548,7 @@ class Worker implements WorkerHandle {
     const hinted = hint === '' ? undefined : await findExecution(this.store, sessionId, hint);
     const record =
       hinted?.messageId === messageId ? hinted : await findByMessage(this.store, sessionId, messageId);
-    return record !== undefined && mustRunAlone(record);
+    return record !== undefined && mustRunAlone(record, handle(entry));
   }
 
   private handlerFor(type: string | undefined): Handler | undefined {

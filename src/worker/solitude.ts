@@ -8,10 +8,15 @@ import {countedAttempts, type ExecutionRecord} from '../protocol/execution.js';
 const CRASHES_BEFORE_ALONE = 2;
 
 /**
- * Whether the next start of an execution that was taken over must be alone.
- * The attempt the record still shows as running is a crash nobody has counted yet.
+ * Whether the next start of an entry that was taken over must be alone.
+ * The attempt the record still shows as running is a crash nobody has counted yet. Crashes of another command of the
+ * execution say nothing about this one.
+ *
+ * @param entry `{stream}/{entry id}`, as in the record.
  */
-export function mustRunAlone(record: ExecutionRecord): boolean {
+export function mustRunAlone(record: ExecutionRecord, entry: string): boolean {
+  const begun = record.extra['x_entry'];
+  if (begun !== undefined && begun !== entry) return false;
   const owner = record.extra['x_owner'];
   const brokenOff = (typeof owner === 'string' && owner !== '') || record.status === 'RUNNING';
   return countedAttempts(record).crashes + (brokenOff ? 1 : 0) >= CRASHES_BEFORE_ALONE;

@@ -87,7 +87,11 @@ describe('an execution runs alone', () => {
     ['that another SDK had begun, counts that too', {status: 'RUNNING', x_crashes: 1}, true],
     ['not after one', {status: 'RUNNING', x_owner: 'w#1'}, false],
     ['not when it was handed back', {status: 'QUEUED', x_owner: '', x_crashes: 1}, false],
+    ['not for crashes of another command', {status: 'RUNNING', x_entry: 's/0-1', x_crashes: 3}, false],
+    ['also when the record names no entry', {status: 'RUNNING', x_entry: undefined, x_crashes: 1}, true],
     ['not for failures', {status: 'QUEUED', x_failures: 4}, false],
     ['not for what is no number', {status: 'QUEUED', x_crashes: 'many'}, false],
-  ])('%s', (_, fields, alone) => expect(mustRunAlone(record(fields))).toBe(alone));
+  ])('%s', (_, fields, alone) =>
+    expect(mustRunAlone(record({x_entry: 's/1-0', ...fields}), 's/1-0')).toBe(alone),
+  );
 });
