@@ -2,11 +2,12 @@
 // command more time than it works. Entries keep their paths; what they share goes into dist/chunks.
 //
 //   node scripts/bundle.js DIST     DIST: the folder the compiler wrote into
-import {mkdir, readdir, readFile, rename, rm, writeFile} from 'node:fs/promises';
+import {mkdir, readdir, readFile, realpath, rename, rm, writeFile} from 'node:fs/promises';
 import path from 'node:path';
 import {build} from 'esbuild';
 
-const dist = path.resolve(process.argv[2] ?? 'dist');
+// Its real path: esbuild names inputs by theirs, also where node_modules is a link.
+const dist = await realpath(path.resolve(process.argv[2] ?? 'dist'));
 const out = `${dist}.bundle`;
 
 const ENTRIES = [

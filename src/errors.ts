@@ -28,6 +28,7 @@ const codes = {
   WORKER_NOT_ONLINE: {exit: 5, retryable: true},
 
   TASK_FAILED: {exit: 6, retryable: false},
+  ATTEMPTS_EXHAUSTED: {exit: 6, retryable: false},
   TASK_CANCELLED: {exit: 7, retryable: false},
   TIMEOUT: {exit: 8, retryable: true},
   INPUT_REQUIRED: {exit: 9, retryable: false},

@@ -65,6 +65,16 @@ export interface OwnFields {
   readonly x_owner: string;
   /** `{attempt}@{owner}`: every later write of the turn must show it. */
   readonly x_fence: string;
+  /** `{stream}/{entry id}` of the command whose turn was begun last, and of the one whose turn ended last. */
+  readonly x_entry: string;
+  readonly x_ended: string;
+  /** Attempts that neither ended nor were handed back, and attempts that failed and were tried again. */
+  readonly x_crashes: number;
+  readonly x_failures: number;
+  /** The last attempts that did not end the execution, oldest first. */
+  readonly x_attempts: readonly unknown[];
+  /** Unix milliseconds about when a failed attempt is tried again. */
+  readonly x_retry_at: number;
   readonly x_reply: ReplyContext;
 }
 
@@ -77,6 +87,38 @@ export interface ReplyContext {
   readonly user_code: string;
   readonly user_name: string;
   readonly metadata: Readonly<Record<string, unknown>>;
+}
+
+/** An attempt that did not end its execution. */
+export interface PastAttempt {
+  readonly workerId: string;
+  readonly ended: string;
+  readonly error: string;
+  /** Unix milliseconds when its end was noted. */
+  readonly at: number;
+}
+
+/** What a record says about earlier attempts, oldest first. */
+export function pastAttempts(record: ExecutionRecord): PastAttempt[] {
+  const rows = record.extra['x_attempts'];
+  if (!Array.isArray(rows)) return [];
+  return (rows as unknown[]).filter(isObject).map(row => ({
+    workerId: textOf(row['worker_id']),
+    ended: textOf(row['ended']),
+    error: textOf(row['error']),
+    at: integerOf(row['at'], 0),
+  }));
+}
+
+/** Attempts that count against the execution. */
+export function countedAttempts(record: ExecutionRecord): {
+  readonly crashes: number;
+  readonly failures: number;
+} {
+  return {
+    crashes: integerOf(record.extra['x_crashes'], 0),
+    failures: integerOf(record.extra['x_failures'], 0),
+  };
 }
 
 export const execField = (executionId: string): string => `exec:${executionId}`;
@@ -323,7 +365,8 @@ export function statusKind(status: string): StatusKind {
  */
 export const TRANSITIONS: Readonly<Record<StatusKind, readonly StatusKind[]>> = {
   queued: ['queued', 'running', 'cancelling', 'terminal'],
-  running: ['running', 'suspended', 'cancelling', 'terminal'],
+  // Back to queued: an attempt that failed or was handed back waits for the next.
+  running: ['queued', 'running', 'suspended', 'cancelling', 'terminal'],
   suspended: ['suspended', 'running', 'cancelling', 'terminal'],
   cancelling: ['cancelling', 'terminal'],
   terminal: [],

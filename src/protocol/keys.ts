@@ -190,6 +190,8 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
     /** Says that a dead letter was replayed: cli.md §8.6, TTL 7 days. */
     deadletterReplay: (entryId: string) => `${base}control_plane:mgmt:deadletter:replay:${entryId}`,
     deadletterAudit: () => `${base}control_plane:mgmt:deadletter:audit`,
+    /** Lock with TTL: whose turn it is to look for dead consumers of a stream. In the stream's slot. */
+    recoveryTurn: (stream: string) => `${base}control_plane:by:recovery:${sameSlot(stream)}`,
 
     // Scans and reverse parsing, §1.5
 

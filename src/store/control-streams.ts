@@ -167,16 +167,3 @@ export function infoFields(row: unknown): Map<string, string> {
     for (const [name, value] of Object.entries(row)) add(name, value);
   return fields;
 }
-
-/** Entries this consumer was given and did not settle, oldest first; at most 1,000. */
-export async function readOwnPending(
-  store: Store,
-  {stream, group, consumer}: {readonly stream: string; readonly group: string; readonly consumer: string},
-): Promise<ControlEntry[]> {
-  const reply = await store.commands.run(
-    redis =>
-      redis.callBuffer('XREADGROUP', 'GROUP', group, consumer, 'COUNT', '1000', 'STREAMS', stream, '0'),
-    {retryForMs: 5000},
-  );
-  return streamReply(reply);
-}

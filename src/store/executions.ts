@@ -11,6 +11,8 @@ import {defineScript, texts} from './script.js';
 import type {Store} from './store.js';
 
 const TERMINAL_JSON = JSON.stringify([...TERMINAL_STATES]);
+/** Attempts a record remembers; the counters know about all of them. */
+const ATTEMPTS_CAP = 10;
 
 const claimScript = defineScript({
   file: 'claim.lua',
@@ -28,12 +30,20 @@ const claimScript = defineScript({
     'reopen',
     'ttlS',
     'terminal',
+    'ask',
+    'deadOwner',
+    'maxAttempts',
+    'cap',
   ],
   reply: texts,
 });
 
+const CLAIM_VERDICTS = ['started', 'cancelled', 'terminal', 'busy', 'held', 'exhausted'] as const;
+/** What claim.lua answers; its header says what each means. */
+export type ClaimVerdict = (typeof CLAIM_VERDICTS)[number];
+
 export interface Claim {
-  readonly verdict: 'started' | 'cancelled' | 'terminal' | 'busy';
+  readonly verdict: ClaimVerdict;
   readonly executionId: string;
   readonly record: ExecutionRecord;
   /** Shown by every later write of this turn. */
@@ -55,6 +65,12 @@ export interface ClaimRequest {
   readonly entry: string;
   readonly nowMs: number;
   readonly reopen: boolean;
+  /** An ASK, which begins an execution; false for a RESUME. */
+  readonly ask: boolean;
+  /** An owner known to be gone, whose attempt may be taken over; '' if none is. */
+  readonly deadOwner: string;
+  /** Starts the execution has, in all. */
+  readonly maxAttempts: number;
 }
 
 /** Begin a turn. One round trip; a repeat of the same delivery begins a new attempt with a new fence. */
@@ -75,6 +91,10 @@ export async function claimExecution(store: Store, request: ClaimRequest): Promi
         reopen: request.reopen ? '1' : '0',
         ttlS: SESSION_TTL_S,
         terminal: TERMINAL_JSON,
+        ask: request.ask ? '1' : '0',
+        deadOwner: request.deadOwner,
+        maxAttempts: request.maxAttempts,
+        cap: ATTEMPTS_CAP,
       },
     },
     {retryForMs: 30_000},
@@ -89,8 +109,8 @@ export async function claimExecution(store: Store, request: ClaimRequest): Promi
   return {verdict, executionId, record, fence: fenceOf(attempt, request.owner), attempt};
 }
 
-function isClaimVerdict(text: string): text is Claim['verdict'] {
-  return text === 'started' || text === 'cancelled' || text === 'terminal' || text === 'busy';
+function isClaimVerdict(text: string): text is ClaimVerdict {
+  return (CLAIM_VERDICTS as readonly string[]).includes(text);
 }
 
 const finishScript = defineScript({
@@ -186,6 +206,59 @@ export async function finishTurn(store: Store, finish: Finish): Promise<'ok' | '
     if (settle) await settleMany(store, settle.group, settle.stream, [settle.entryId], settle.deleteEntry);
   }
   return outcome;
+}
+
+const endAttemptScript = defineScript({
+  file: 'end-attempt.lua',
+  keys: ['registry', 'events'],
+  args: ['executionId', 'fence', 'ended', 'workerId', 'error', 'nowMs', 'retryAtMs', 'terminal', 'cap'],
+  reply: raw => (raw === 'ok' || raw === 'terminal' ? raw : 'fenced'),
+});
+
+export interface EndedAttempt {
+  readonly sessionId: string;
+  readonly executionId: string;
+  readonly fence: string;
+  /** A failure counts against the execution, a hand-back does not. */
+  readonly ended: 'failed' | 'handed_back';
+  readonly workerId: string;
+  /** Why, for people. */
+  readonly error: string;
+  readonly nowMs: number;
+  /** About when it is tried again; 0 if as soon as somebody takes it. */
+  readonly retryAtMs: number;
+  /** Encoded events the attempt had emitted and nobody had written yet. */
+  readonly events: readonly string[];
+}
+
+/** End an attempt but not its execution, which waits for the next. The entry stays pending. */
+export async function endAttempt(
+  store: Store,
+  attempt: EndedAttempt,
+  retryForMs: number,
+): Promise<'ok' | 'fenced' | 'terminal'> {
+  return endAttemptScript(
+    store.commands,
+    {
+      keys: {
+        registry: store.keys.sessionRegistry(attempt.sessionId),
+        events: store.keys.sessionDataStream(attempt.sessionId),
+      },
+      args: {
+        executionId: attempt.executionId,
+        fence: attempt.fence,
+        ended: attempt.ended,
+        workerId: attempt.workerId,
+        error: attempt.error,
+        nowMs: attempt.nowMs,
+        retryAtMs: attempt.retryAtMs,
+        terminal: TERMINAL_JSON,
+        cap: ATTEMPTS_CAP,
+      },
+      moreArgs: attempt.events,
+    },
+    {retryForMs},
+  );
 }
 
 const cancelScript = defineScript({

@@ -3,15 +3,16 @@ import {decodePresence, encodePresence} from '../protocol/presence.js';
 import {defineScript, flag, texts} from './script.js';
 import {getAll, type Store} from './store.js';
 
-/** Lifetime of a lease, renewed by every heartbeat: spec §5.2. */
-export const LEASE_TTL_S = 30;
-export const HEARTBEAT_INTERVAL_MS = 5000;
+/** Lifetime of a lease, renewed three times as often: guarantees.md "Lease". */
+export const LEASE_MS = 15_000;
 
 export interface Lease {
   readonly workerId: string;
   /** Proof of ownership, known to the owner alone. */
   readonly token: string;
   readonly ipAddress: string;
+  /** Milliseconds it lives without a heartbeat. Default {@link LEASE_MS}. */
+  readonly ttlMs?: number;
 }
 
 /** @returns false if another process holds the worker id. Safe to repeat: the token tells that the lease is ours. */
@@ -20,7 +21,7 @@ export async function claimLease(store: Store, lease: Lease): Promise<boolean> {
   const value = encodePresence({token: lease.token, lastSeen: 0, ipAddress: lease.ipAddress});
   return store.commands.run(
     async redis => {
-      const set = await redis.set(key, value, 'EX', LEASE_TTL_S, 'NX');
+      const set = await redis.set(key, value, 'PX', lease.ttlMs ?? LEASE_MS, 'NX');
       if (set !== 'OK' && decodePresence(await redis.get(key)).token !== lease.token) return false;
       await redis.sadd(store.keys.knownWorkers(), lease.workerId);
       return true;
@@ -32,7 +33,7 @@ export async function claimLease(store: Store, lease: Lease): Promise<boolean> {
 const heartbeatScript = defineScript({
   file: 'heartbeat.lua',
   keys: ['lease', 'admin', 'declared'],
-  args: ['workerId', 'token', 'presence', 'ttlS', 'join'],
+  args: ['workerId', 'token', 'presence', 'ttlMs', 'join'],
   reply: texts,
 });
 
@@ -43,6 +44,8 @@ export type HeartbeatAnswer =
   | {readonly kind: 'lost'}
   | {
       readonly kind: 'kept';
+      /** It had run out before this heartbeat: others may have taken our work meanwhile. */
+      readonly lapsed: boolean;
       readonly lifecycle: Lifecycle;
       readonly reason: string;
       readonly deniedTypes: readonly string[];
@@ -79,7 +82,7 @@ export async function heartbeat(
           lastSeen: join ? request.nowMs : 0,
           ipAddress: lease.ipAddress,
         }),
-        ttlS: LEASE_TTL_S,
+        ttlMs: lease.ttlMs ?? LEASE_MS,
         join: join ? '1' : '0',
       },
       moreKeys: isCluster
@@ -93,6 +96,7 @@ export async function heartbeat(
   const isActive = lifecycle !== 'suspended' && lifecycle !== 'evicted';
   return {
     kind: 'kept',
+    lapsed: verdict === 'regained',
     lifecycle: isActive ? 'active' : lifecycle,
     reason,
     deniedTypes:

@@ -2,6 +2,7 @@
 import {createHash} from 'node:crypto';
 import {messageOf} from '../errors.js';
 import {awaitReplica} from './durability.js';
+import type {RedisClient} from './client.js';
 import type {Connection, RunOptions} from './connection.js';
 
 export type ScriptArg = string | number | Buffer;
@@ -25,16 +26,20 @@ export function runScript(
   connection: Connection,
   {source, sha}: Loaded,
   {keys, args}: RawCall,
-  options: RunOptions,
+  options: RunOptions & {readonly binary?: boolean},
 ): Promise<unknown> {
+  const run = (redis: RedisClient, command: 'EVAL' | 'EVALSHA', script: string) =>
+    options.binary
+      ? redis.callBuffer(command, script, keys.length, ...keys, ...args)
+      : redis.call(command, script, keys.length, ...keys, ...args);
   return connection.run(async redis => {
     let reply: unknown;
     try {
-      reply = await redis.evalsha(sha, keys.length, ...keys, ...args);
+      reply = await run(redis, 'EVALSHA', sha);
     } catch (error) {
       // The server was restarted or its scripts were flushed. EVAL runs the script and keeps it.
       if (!messageOf(error).startsWith('NOSCRIPT')) throw error;
-      reply = await redis.eval(source, keys.length, ...keys, ...args);
+      reply = await run(redis, 'EVAL', source);
     }
     // On the same connection, because that is whose writes are waited for.
     if (options.awaitReplica) await awaitReplica(redis);

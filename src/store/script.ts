@@ -10,6 +10,8 @@ interface ScriptDefinition<K extends string, A extends string, R> {
   readonly file: string;
   readonly keys: readonly K[];
   readonly args: readonly A[];
+  /** The reply holds what others wrote: text in it stays bytes. */
+  readonly binary?: boolean;
   /** Checks the reply like any other input. */
   readonly reply: (raw: unknown) => R;
   /** Calls made in the same turn of the event loop go to a single server as one: see script-batch.ts. */
@@ -41,9 +43,10 @@ export function defineScript<const K extends string, const A extends string, R>(
   return async (connection, call, options = {}) => {
     const keys = [...definition.keys.map(name => call.keys[name]), ...(call.moreKeys ?? [])];
     const args = [...definition.args.map(name => call.args[name]), ...(call.moreArgs ?? [])];
+    const {binary = false} = definition;
     const raw = await (batches
       ? batches.run(connection, {keys, args}, options)
-      : runScript(connection, load(), {keys, args}, options));
+      : runScript(connection, load(), {keys, args}, {...options, binary}));
     return definition.reply(raw);
   };
 }

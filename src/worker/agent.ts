@@ -3,6 +3,7 @@ import {ByError} from '../errors.js';
 import {isValidId} from '../ids.js';
 import type {AskCommand, Content, CustomCommand, ResumeCommand} from '../protocol/commands.js';
 import type {AgentContext} from './context.js';
+import {retryPolicy, type RetryOptions, type RetryPolicy} from './retry.js';
 
 /** What a durable agent is asked. */
 export interface Ask {
@@ -21,6 +22,11 @@ export interface AgentDefinition {
    * JSON value; a thrown error ends the execution as FAILED. Look at `ctx.signal` to stop when it is cancelled.
    */
   run(ctx: AgentContext, ask: Ask): unknown;
+  /**
+   * Try what `run` throws again. Without it an error is final, unless it says `retryable: true`; so is an answer
+   * `{status: 'FAILED'}`, unless it says so too.
+   */
+  readonly retry?: RetryOptions;
 }
 
 /** A message agent: one call a message, as in the SDKs. Nothing is kept between two calls but what it keeps itself. */
@@ -31,13 +37,16 @@ export abstract class GatewayWorker {
   /** Handle an ASK or a RESUME. The return value is normalised as spec §6.6 says; a thrown error means FAILED. */
   abstract processCommand(command: AskCommand | ResumeCommand, ctx: AgentContext): unknown;
 
+  /** Try what `processCommand` throws again; see {@link AgentDefinition.retry}. */
+  readonly retry?: RetryOptions;
+
   /** Handle a registered custom command. Default: it is acknowledged and nothing happens. */
   onCustomCommand(_command: CustomCommand): void | Promise<void> {
     return undefined;
   }
 }
 
-/** Declare an agent. @throws {ByError} INVALID_CONFIG if the type can not be an agent type. */
+/** Declare an agent. @throws {ByError} INVALID_CONFIG if the type can not be an agent type, or an option is wrong. */
 export function defineAgent(definition: AgentDefinition): AgentDefinition {
   if (!isValidId(definition.type)) {
     throw new ByError('INVALID_CONFIG', `"${definition.type}" can not be an agent type.`, {
@@ -49,6 +58,7 @@ export function defineAgent(definition: AgentDefinition): AgentDefinition {
       hint: 'Give defineAgent a `run(ctx, ask)`.',
     });
   }
+  retryPolicy(definition.retry, `agent "${definition.type}"`);
   return definition;
 }
 
@@ -57,14 +67,17 @@ export type Agent = AgentDefinition | GatewayWorker;
 /** One agent as the worker runs it, whichever way it was written. */
 export interface Handler {
   readonly agentTypes: readonly string[];
+  readonly retry: RetryPolicy;
   handle(command: AskCommand | ResumeCommand, ctx: AgentContext): unknown;
   custom(command: CustomCommand): void | Promise<void>;
 }
 
 export function toHandler(agent: Agent): Handler {
   if ('processCommand' in agent) {
+    const agentTypes = agent.getAgentTypes();
     return {
-      agentTypes: agent.getAgentTypes(),
+      agentTypes,
+      retry: retryPolicy(agent.retry, `agent "${agentTypes.join(', ')}"`),
       handle: (command, ctx) => agent.processCommand(command, ctx),
       // A worker of another copy of this package may be older than this method.
       custom: command => (agent as Partial<GatewayWorker>).onCustomCommand?.(command),
@@ -72,6 +85,7 @@ export function toHandler(agent: Agent): Handler {
   }
   return {
     agentTypes: [agent.type],
+    retry: retryPolicy(agent.retry, `agent "${agent.type}"`),
     handle: (command, ctx) => agent.run(ctx, askOf(command)),
     custom: () => undefined,
   };

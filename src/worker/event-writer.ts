@@ -4,6 +4,7 @@
  * A write starts as soon as the event loop turns and none is under way; what is emitted meanwhile goes with the next.
  * So a lone token is not delayed, a burst costs one write, and a turn that ends at once sends its events with its end.
  */
+import {ByError} from '../errors.js';
 import {encodeEvent, isEndOfStream, type DataEvent} from '../protocol/events.js';
 import {appendEvents} from '../store/data-streams.js';
 import type {Store} from '../store/store.js';
@@ -93,7 +94,9 @@ export class EventWriter {
     try {
       const written = await appendEvents(this.store, this.turn, batch, this.renewTtl());
       if (!written) {
-        this.failure = new Error('another attempt owns this execution');
+        this.failure = new ByError('FENCED', 'Another attempt owns this execution.', {
+          hint: 'Stop: what this one writes is refused.',
+        });
         this.buffer = [];
         this.onFenced();
         return;

@@ -10,29 +10,27 @@ import {ByError, messageOf} from '../errors.js';
 import {isValidId, newHexUuid} from '../ids.js';
 import {createLogger, type Logger} from '../log.js';
 import {readCommandEntry, type CancelCommand, type Command} from '../protocol/commands.js';
+import {consumerName, handOverName} from '../protocol/consumers.js';
 import {CONSUMER_GROUP} from '../protocol/keys.js';
-import {ensureGroup, groupsOf, readNew, readOwnPending, type ControlEntry} from '../store/control-streams.js';
-import {
-  claimLease,
-  dropStaleTypes,
-  heartbeat,
-  HEARTBEAT_INTERVAL_MS,
-  LEASE_TTL_S,
-  leave,
-  type Lease,
-} from '../store/presence.js';
+import {ensureGroup, groupsOf, readNew, type ControlEntry} from '../store/control-streams.js';
+import {claimLease, dropStaleTypes, heartbeat, LEASE_MS, leave, type Lease} from '../store/presence.js';
+import {claimPending, dropConsumer, handOver} from '../store/recovery.js';
 import {durabilityOf, refuseEviction} from '../store/durability.js';
 import {sweepOutboxes} from '../store/outbox.js';
+import {RenewedSessions} from '../store/renewed-sessions.js';
 import {checkServer, openStore, type Store, type StoreOptions} from '../store/store.js';
 import type {Connection} from '../store/connection.js';
-import {markCancelled, findExecution} from '../store/executions.js';
+import {executionHint, findByMessage, findExecution, markCancelled} from '../store/executions.js';
 import {toHandler, type Agent, type Handler} from './agent.js';
+import {Parked} from './parked.js';
 import {quarantine} from './poison.js';
-import {RenewedSessions} from '../store/renewed-sessions.js';
-import {RunningTasks} from './running.js';
+import {LOOK_EVERY_MS, Recovery, type Recovered} from './recovery.js';
+import {DEFAULT_MAX_ATTEMPTS, isCount} from './retry.js';
+import {RunningTasks, type AbandonReason} from './running.js';
 import {Settler} from './settler.js';
 import {Slots} from './slots.js';
-import {runTurn, type TurnCommand, type TurnEnvironment} from './turn.js';
+import {mustRunAlone, Solitude} from './solitude.js';
+import {runTurn, type Delivery, type TurnCommand, type TurnEnvironment, type TurnOutcome} from './turn.js';
 
 export interface WorkerOptions {
   readonly agents: readonly Agent[];
@@ -48,6 +46,13 @@ export interface WorkerOptions {
   readonly cancelGraceMs?: number;
   /** Milliseconds to wait for a worker id that is still taken. Default 0: fail at once. */
   readonly claimTimeoutMs?: number;
+  /** Starts an execution has, in all, before it becomes a dead letter; an agent may say otherwise. Default 5. */
+  readonly maxAttempts?: number;
+  /**
+   * Milliseconds a silent worker keeps its id and its work; a third of it passes between heartbeats. From 500, default
+   * 15,000.
+   */
+  readonly leaseMs?: number;
   readonly log?: Logger;
   readonly now?: Clock;
 }
@@ -69,6 +74,11 @@ export interface WorkerHandle {
 const READ_BLOCK_MS = 2000;
 /** With more readers than slots they take turns, and no turn may last. */
 const SCARCE_BLOCK_MS = 200;
+/** The two ways to end a worker that did not finish in time: after its deadline, and when it is told to hurry. */
+const FINAL_MS = 2000;
+const HURRIED_FINAL_MS = 800;
+/** A worker that holds this many times its slots in entries that wait reads no more. */
+const PARKED_PER_SLOT = 10;
 /** How often other groups on our streams are looked for. */
 const GROUP_CHECK_MS = 60_000;
 
@@ -108,11 +118,23 @@ class Worker implements WorkerHandle {
   private readonly abandon = new AbortController();
   /** Aborted when nothing new is read any more. */
   private readonly closing = new AbortController();
-  /** Connections that are blocked while they wait for entries. */
+  /** Connections that wait for entries. */
   private readonly readers: Connection[] = [];
+  /** Those that are blocked on agent types' streams now. */
+  private readonly reading = new Set<Connection>();
   private readonly turns = new Set<Promise<void>>();
-  /** Entries being handled, as `{stream}/{id}`. */
+  /** Entries being handled or parked, as `{stream}/{id}`. */
   private readonly inHand = new Set<string>();
+  private readonly parked = new Parked<Delivery>(() => this.nudge());
+  private readonly solitude = new Solitude();
+  private readonly recovery: Recovery;
+  private readonly leaseMs: number;
+  /** Something ran alone: there may be more of the kind. */
+  private suspectsFirst = false;
+  /** Heartbeats for which the fences of running work are still to be looked at, after the lease had run out. */
+  private suspectBeats = 0;
+  /** Since when heartbeats have failed, by this process's own clock; undefined while they succeed. */
+  private silentSince: number | undefined;
   /** Streams from which an entry may have been given to us in a reply that was lost. */
   private readonly mayHaveMissed = new Set<string>();
   private readonly sharedStreams = new Set<string>();
@@ -120,7 +142,6 @@ class Worker implements WorkerHandle {
   private lifecycle: 'active' | 'suspended' | 'evicted' = 'active';
   private deniedTypes: readonly string[] = [];
   private rotation = 0;
-  private lastHeartbeatAt = 0;
   private ending: Promise<WorkerEnd> | undefined;
   private resolveDone: (end: WorkerEnd) => void = () => undefined;
 
@@ -145,17 +166,29 @@ class Worker implements WorkerHandle {
         hint: 'Use letters, digits and . _ : @ - (at most 128, beginning with a letter or digit).',
       });
     }
-    this.lease = {workerId: this.workerId, token: newHexUuid(), ipAddress: localAddress()};
+    this.leaseMs = options.leaseMs ?? LEASE_MS;
+    const maxAttempts = options.maxAttempts ?? DEFAULT_MAX_ATTEMPTS;
+    if (!isCount(this.leaseMs, 500) || !isCount(maxAttempts, 1)) {
+      throw new ByError('INVALID_CONFIG', 'leaseMs or maxAttempts of this worker can not be used.', {
+        hint: 'leaseMs is a whole number from 500, in milliseconds; maxAttempts one from 1.',
+      });
+    }
+    this.lease = {
+      ...{workerId: this.workerId, token: newHexUuid(), ipAddress: localAddress()},
+      ttlMs: this.leaseMs,
+    };
+    const name = consumerName(this.workerId, this.lease.token);
     this.slots = new Slots(options.concurrency ?? 50);
     this.tasks = new RunningTasks();
     this.now = options.now ?? systemClock;
     this.log = (options.log ?? createLogger()).child({worker_id: this.workerId});
     this.group = options.group ?? CONSUMER_GROUP;
+    this.recovery = new Recovery(store, this.group, {name, workerId: this.workerId});
     this.done = new Promise(resolve => (this.resolveDone = resolve));
     this.env = {
       store,
       workerId: this.workerId,
-      owner: `${this.workerId}#${this.lease.token.slice(0, 12)}`,
+      owner: name,
       group: this.group,
       now: this.now,
       log: this.log,
@@ -165,6 +198,8 @@ class Worker implements WorkerHandle {
       deletesEntries: stream => !this.sharedStreams.has(stream),
       abandon: this.abandon.signal,
       cancelGraceMs: options.cancelGraceMs ?? 10_000,
+      maxAttempts,
+      isGone: owner => this.recovery.isGone(owner),
     };
   }
 
@@ -195,10 +230,12 @@ class Worker implements WorkerHandle {
         hint: `Let it join again with \`by worker rejoin ${this.workerId}\`, or start with another --worker-id.`,
       });
     }
-    // What an earlier life of this worker id was given and did not finish comes first.
-    for (const type of this.agentTypes) this.mayHaveMissed.add(this.store.keys.ctrlStream(type));
-    this.mayHaveMissed.add(controlStream);
-    this.loops.push(this.heartbeatLoop(), this.controlLoop(controlStream), ...(await this.workLoops()));
+    this.loops.push(
+      this.heartbeatLoop(),
+      this.controlLoop(controlStream),
+      ...(await this.workLoops()),
+      this.recoveryLoop(),
+    );
     this.log.info('online', {
       agent_types: this.agentTypes.join(','),
       slots: this.slots.total,
@@ -229,7 +266,7 @@ class Worker implements WorkerHandle {
     for (let attempt = 1; !(await claimLease(this.store, this.lease)); attempt++) {
       if (Date.now() >= deadline) {
         throw new ByError('WORKER_ID_TAKEN', `Another process runs as worker "${this.workerId}".`, {
-          hint: `Start this one with another --worker-id, stop the other, or wait ${LEASE_TTL_S} s if it was killed.`,
+          hint: `Start this one with another --worker-id, stop the other, or wait ${Math.ceil(this.leaseMs / 1000)} s if it was killed.`,
         });
       }
       await sleep(backoffMs(attempt, {baseMs: 500, maxMs: 3000}) + 100);
@@ -257,24 +294,65 @@ class Worker implements WorkerHandle {
   }
 
   /**
-   * Take up entries Redis counts as ours though nobody here has them: from an earlier life of this worker id, from a
-   * reply that was lost, from a turn that could not reach Redis.
+   * Take up entries Redis counts as ours though nobody here has them: from a reply that was lost, from a turn that
+   * could not reach Redis.
    */
-  private async readMissed(stream: string, agentType: string | undefined): Promise<void> {
+  private async takeMissed(stream: string, agentType: string | undefined): Promise<void> {
     if (!this.mayHaveMissed.delete(stream)) return;
     try {
-      for (const entry of await readOwnPending(this.store, {
-        stream,
-        group: this.group,
-        consumer: this.workerId,
-      })) {
-        if (this.inHand.has(handle(entry))) continue;
-        this.log.info('taking up unfinished work', {entry: entry.id});
-        this.dispatch(entry, agentType);
-      }
+      const name = this.env.owner;
+      const entries = await claimPending(this.store, {
+        ...{stream, group: this.group, from: name, to: name, minIdleMs: 0},
+        count: Math.min(1000, this.inHand.size + this.slots.free + 1),
+      });
+      const missed = entries.filter(each => !this.inHand.has(handle(each)));
+      const startable = agentType === undefined ? missed : missed.slice(0, this.slots.free);
+      if (startable.length < missed.length) this.mayHaveMissed.add(stream);
+      await this.dispatchAgain(
+        startable.map(entry => ({entry, from: ''})),
+        agentType,
+      );
     } catch (error) {
       this.mayHaveMissed.add(stream);
       throw error;
+    }
+  }
+
+  /** Take up what the last look found in the hands of dead workers, as much as can start. */
+  private async takeRecovered(stream: string, agentType: string): Promise<void> {
+    if (this.slots.free <= 0 || this.solitude.isWanted) return;
+    await this.dispatchAgain(await this.recovery.take(stream, this.slots.free), agentType);
+  }
+
+  /**
+   * Start entries that were delivered before. Of those that must run alone one is kept; the others go to whoever has
+   * none, or come back when ours is done.
+   */
+  private async dispatchAgain(recovered: readonly Recovered[], agentType: string | undefined): Promise<void> {
+    const deliveries = await Promise.all(
+      recovered.map(async ({entry, from}): Promise<Delivery> => {
+        return {entry, agentType, takenFrom: from, alone: await this.hasCrashed(entry)};
+      }),
+    );
+    const tooMany: Delivery[] = [];
+    for (const delivery of deliveries) {
+      const {entry, takenFrom: from, alone} = delivery;
+      if (alone && agentType !== undefined && this.solitude.isWanted) {
+        tooMany.push(delivery);
+        continue;
+      }
+      this.log.info('taking up unfinished work', {entry: entry.id, from, alone});
+      this.suspectsFirst ||= alone;
+      this.dispatch(delivery);
+    }
+    await this.handOver(tooMany);
+  }
+
+  private takeDue(): void {
+    while (this.slots.free > 0) {
+      const delivery = this.parked.takeDue();
+      if (delivery === undefined) return;
+      this.dispatch(delivery);
     }
   }
 
@@ -300,29 +378,41 @@ class Worker implements WorkerHandle {
     let failures = 0;
     while (!this.closing.signal.aborted) {
       await this.slots.available();
+      if (this.closing.signal.aborted as boolean) return;
+      this.takeDue();
       const types = this.readableTypes(agentTypes);
-      if (types.length === 0) {
+      if (types.length === 0 || this.parked.size > this.slots.total * PARKED_PER_SLOT) {
         await sleep(200, this.closing.signal);
         continue;
       }
-      const {chosen, count} = shareSlots(types, Math.min(most, this.slots.free), this.rotation++);
-      if (chosen.length === 0) continue;
       try {
-        for (const type of types) await this.readMissed(this.store.keys.ctrlStream(type), type);
+        await this.solitude.over(this.closing.signal);
+        for (const type of types) {
+          const stream = this.store.keys.ctrlStream(type);
+          // Before anything new begins that it would have to wait for.
+          if (this.suspectsFirst) await this.recovery.look(stream, this.slots.free, true);
+          await this.takeMissed(stream, type);
+          await this.takeRecovered(stream, type);
+        }
+        this.suspectsFirst &&= this.solitude.isWanted;
+        if (this.solitude.isWanted) continue;
+        const {chosen, count} = shareSlots(types, Math.min(most, this.slots.free), this.rotation++);
+        if (chosen.length === 0 || this.parked.hasDue) continue;
+        this.reading.add(reader);
         await this.slots.hold(
           count * chosen.length,
           () =>
             readNew(this.store, reader, {
               streams: chosen.map(type => this.store.keys.ctrlStream(type)),
               group: this.group,
-              consumer: this.workerId,
+              consumer: this.env.owner,
               count,
               blockMs,
             }),
           entries => {
             for (const entry of entries) {
-              const type = chosen.find(candidate => this.store.keys.ctrlStream(candidate) === entry.stream);
-              if (type !== undefined) this.dispatch(entry, type);
+              const agentType = chosen.find(type => this.store.keys.ctrlStream(type) === entry.stream);
+              if (agentType !== undefined) this.dispatch({entry, agentType, takenFrom: '', alone: false});
             }
           },
         );
@@ -330,11 +420,43 @@ class Worker implements WorkerHandle {
       } catch (error) {
         if (this.closing.signal.aborted as boolean) return;
         failures++;
-        for (const type of chosen) this.mayHaveMissed.add(this.store.keys.ctrlStream(type));
+        for (const type of types) this.mayHaveMissed.add(this.store.keys.ctrlStream(type));
         this.log.warn('reading failed', {error: messageOf(error), failures});
         await sleep(backoffMs(failures, {baseMs: 100, maxMs: 2000}) + 50, this.closing.signal);
+      } finally {
+        this.reading.delete(reader);
       }
     }
+  }
+
+  /** Look for what dead workers left, whenever there is room for it. */
+  private async recoveryLoop(): Promise<void> {
+    while (!this.closing.signal.aborted) {
+      try {
+        const found = await Promise.all(this.recoverableStreams().map(stream => this.look(stream)));
+        if (found.includes(true) || this.parked.hasDue || this.mayHaveMissed.size > 0) this.nudge();
+      } catch (error) {
+        this.log.debug('looking for dead workers failed', {error: messageOf(error)});
+      }
+      // Spread out, so that a fleet that started together does not ask together.
+      await sleep(LOOK_EVERY_MS * (0.8 + 0.4 * Math.random()), this.closing.signal);
+    }
+  }
+
+  private look(stream: string): Promise<boolean> {
+    return this.recovery.look(stream, this.slots.idle);
+  }
+
+  private recoverableStreams(): string[] {
+    if (this.slots.idle <= 0 || this.solitude.isWanted) return [];
+    return this.readableTypes(this.agentTypes).map(type => this.store.keys.ctrlStream(type));
+  }
+
+  /** Let the work loops look again now. */
+  private nudge(): void {
+    this.slots.wake();
+    // Told too early or too late it comes to nothing, and the next look tells it again.
+    for (const reader of this.reading) void reader.unblock(this.store.commands).catch(() => undefined);
   }
 
   private readableTypes(agentTypes: readonly string[]): string[] {
@@ -343,37 +465,61 @@ class Worker implements WorkerHandle {
   }
 
   /** Start one entry in a slot. What agent code does never ends the loop. */
-  private dispatch(entry: ControlEntry, agentType: string | undefined): void {
+  private dispatch(delivery: Delivery): void {
+    const {entry} = delivery;
     this.slots.take();
     this.inHand.add(handle(entry));
-    const turn = this.handleEntry(entry, agentType)
-      .catch((error: unknown) => {
+    const turn = this.handleEntry(delivery)
+      .catch((error: unknown): TurnOutcome => {
         // Redis was away for longer than we retry: the entry stays pending, and is taken up again.
         this.mayHaveMissed.add(entry.stream);
         this.log.error('left for later', {entry: entry.id, error: messageOf(error)});
+        return {kind: 'over'};
+      })
+      .then(async outcome => {
+        const isOurs = outcome.kind === 'later' && !this.closing.signal.aborted;
+        if (isOurs) this.parked.add(delivery, outcome.delayMs);
+        else {
+          this.inHand.delete(handle(entry));
+          if (outcome.kind !== 'over') await this.handOver([delivery]);
+        }
       })
       .finally(() => {
         this.turns.delete(turn);
-        this.inHand.delete(handle(entry));
         this.slots.give();
       });
     this.turns.add(turn);
   }
 
-  private async handleEntry(entry: ControlEntry, streamType: string | undefined): Promise<void> {
+  /** Give up entries that nobody has begun: any live worker takes them at once. */
+  private async handOver(deliveries: readonly Delivery[]): Promise<void> {
+    const streams = new Map<string, string[]>();
+    for (const {entry, agentType} of deliveries) {
+      // What is on our own stream waits for the next worker of this id.
+      if (agentType !== undefined)
+        streams.set(entry.stream, [...(streams.get(entry.stream) ?? []), entry.id]);
+    }
+    const to = handOverName(this.workerId);
+    await Promise.all(
+      [...streams].map(([stream, ids]) =>
+        this.orWarn('handing over', () => handOver(this.store, this.group, stream, ids, to)),
+      ),
+    );
+  }
+
+  private async handleEntry(delivery: Delivery): Promise<TurnOutcome> {
+    const {entry, agentType: streamType} = delivery;
     let command: Command;
     try {
       command = readCommandEntry(entry.data, idsFrom(entry));
     } catch (error) {
       await this.quarantine(entry, messageOf(error));
-      return;
+      return {kind: 'over'};
     }
     switch (command.action) {
       case 'ASK_AGENT':
-      case 'RESUME': {
-        await this.runCommand(entry, command, streamType);
-        return;
-      }
+      case 'RESUME':
+        return this.runCommand(delivery, command);
       case 'CANCEL_TASK':
         await this.cancelTask(command);
         break;
@@ -391,13 +537,11 @@ class Worker implements WorkerHandle {
         break;
     }
     this.env.settler.add(entry);
+    return {kind: 'over'};
   }
 
-  private async runCommand(
-    entry: ControlEntry,
-    command: TurnCommand,
-    streamType: string | undefined,
-  ): Promise<void> {
+  private async runCommand(delivery: Delivery, command: TurnCommand): Promise<TurnOutcome> {
+    const {entry, agentType: streamType} = delivery;
     const {targetAgentType} = command.header;
     const type = streamType ?? (targetAgentType || this.agentTypes[0]);
     if (streamType !== undefined && targetAgentType !== '' && targetAgentType !== streamType) {
@@ -405,14 +549,38 @@ class Worker implements WorkerHandle {
         entry,
         `addressed to "${targetAgentType}", but found on the stream of "${streamType}"`,
       );
-      return;
+      return {kind: 'over'};
     }
     const handler = this.handlerFor(type);
     if (type === undefined || handler === undefined) {
       await this.quarantine(entry, `this worker does not serve "${targetAgentType}"`);
-      return;
+      return {kind: 'over'};
     }
-    await runTurn(this.env, entry, command, type, handler);
+    // While we wait nothing is claimed, so waiting is no attempt.
+    if (!(await this.solitude.enter(delivery.alone, this.closing.signal))) return {kind: 'unbegun'};
+    try {
+      return await runTurn(this.env, delivery, command, type, handler);
+    } finally {
+      this.solitude.leave();
+    }
+  }
+
+  /** Whether an entry's next start must be alone. What can not be read crashes nobody. */
+  private async hasCrashed(entry: ControlEntry): Promise<boolean> {
+    let command: Command;
+    try {
+      command = readCommandEntry(entry.data, idsFrom(entry));
+    } catch {
+      // It becomes a dead letter when it is handled.
+      return false;
+    }
+    if (command.action !== 'ASK_AGENT' && command.action !== 'RESUME') return false;
+    const {sessionId, messageId} = command.header;
+    const hint = executionHint(command);
+    const hinted = hint === '' ? undefined : await findExecution(this.store, sessionId, hint);
+    const record =
+      hinted?.messageId === messageId ? hinted : await findByMessage(this.store, sessionId, messageId);
+    return record !== undefined && mustRunAlone(record, handle(entry));
   }
 
   private handlerFor(type: string | undefined): Handler | undefined {
@@ -444,18 +612,24 @@ class Worker implements WorkerHandle {
   private async controlLoop(stream: string): Promise<void> {
     const reader = this.openReader('control', stream);
     let failures = 0;
+    let hasEarlierLives = true;
     while (!this.closing.signal.aborted) {
       try {
-        await this.readMissed(stream, undefined);
+        if (hasEarlierLives) {
+          await this.dispatchAgain(await this.recovery.takeOwnStream(stream), undefined);
+          hasEarlierLives = false;
+        }
+        await this.takeMissed(stream, undefined);
         const entries = await readNew(this.store, reader, {
           streams: [stream],
           group: this.group,
-          consumer: this.workerId,
+          consumer: this.env.owner,
           count: 10,
           blockMs: READ_BLOCK_MS,
         });
         failures = 0;
-        for (const entry of entries) this.dispatch(entry, undefined);
+        for (const entry of entries)
+          this.dispatch({entry, agentType: undefined, takenFrom: '', alone: false});
       } catch (error) {
         if (this.closing.signal.aborted as boolean) return;
         failures++;
@@ -468,9 +642,9 @@ class Worker implements WorkerHandle {
 
   private async heartbeatLoop(): Promise<void> {
     let groupsCheckedAt = Date.now();
-    while (!this.closing.signal.aborted || this.turns.size > 0) {
-      await sleep(HEARTBEAT_INTERVAL_MS, this.closing.signal);
-      if (this.closing.signal.aborted) return;
+    while (!this.closing.signal.aborted) {
+      await sleep(this.leaseMs / 3, this.closing.signal);
+      if (this.closing.signal.aborted as boolean) return;
       try {
         await this.beat();
         if (await this.store.commands.isCluster()) await sweepOutboxes(this.store);
@@ -480,9 +654,8 @@ class Worker implements WorkerHandle {
         }
       } catch (error) {
         this.log.warn('heartbeat failed', {error: messageOf(error)});
-        const silentMs = performance.now() - this.lastHeartbeatAt;
-        // The lease is about to run out, or has: from now on another process may hold this id.
-        if (silentMs > LEASE_TTL_S * 1000 - HEARTBEAT_INTERVAL_MS) void this.end('deaf', 0);
+        this.silentSince ??= performance.now();
+        if (performance.now() - this.silentSince > 2 * this.leaseMs) void this.end('deaf', 0);
       }
     }
   }
@@ -494,11 +667,20 @@ class Worker implements WorkerHandle {
       join: joins,
       nowMs: this.now(),
     });
-    this.lastHeartbeatAt = performance.now();
+    this.silentSince = undefined;
     if (answer.kind === 'lost') {
       this.log.error('another process holds this worker id: stopping at once');
       void this.end('lease-lost', 0);
       return;
+    }
+    if (answer.lapsed && this.tasks.size > 0) {
+      this.log.warn('the lease had run out: looking whose the running work is');
+      // Whoever saw it gone may take our work a moment after we have it back.
+      this.suspectBeats = 2;
+    }
+    if (this.suspectBeats > 0) {
+      await this.abandonFenced();
+      this.suspectBeats--;
     }
     if (answer.lifecycle !== this.lifecycle)
       this.log.info('lifecycle changed', {to: answer.lifecycle, reason: answer.reason});
@@ -509,64 +691,84 @@ class Worker implements WorkerHandle {
       void this.end('evicted', this.options.drainMs ?? 25_000);
   }
 
+  /** Abort the tasks that another worker has taken over. */
+  private async abandonFenced(): Promise<void> {
+    await Promise.all(
+      this.tasks.all().map(async task => {
+        const {sessionId, executionId, fence} = task.turn;
+        const record = await findExecution(this.store, sessionId, executionId);
+        if (record?.extra['x_fence'] !== fence) task.abandon('fenced');
+      }),
+    );
+  }
+
   private end(reason: WorkerEnd, drainMs: number): Promise<WorkerEnd> {
     this.ending ??= this.shutDown(reason, drainMs);
     // Whoever asks again asks for less patience: what still runs is handed back.
-    if (drainMs === 0) this.abandonWork();
+    if (drainMs === 0) this.abandonWork(reason === 'lease-lost' ? 'lease lost' : 'worker stops');
     return this.ending;
   }
 
-  private abandonWork(): void {
+  private abandonWork(reason: AbandonReason): void {
+    this.tasks.abandonAll(reason);
     this.abandon.abort();
-    this.tasks.abandonAll('worker stops');
   }
 
+  /**
+   * Stop reading, let running work end, hand back the rest, leave. Redis may be away: nothing here waits for it beyond
+   * the deadline and {@link FINAL_MS}.
+   */
   private async shutDown(reason: WorkerEnd, drainMs: number): Promise<WorkerEnd> {
     this.log.info('stopping', {reason, running: this.slots.busy});
     this.closing.abort();
     this.slots.wake();
     const ours = reason !== 'lease-lost';
     if (ours) {
-      await this.orWarn('leaving the agent types', () =>
-        heartbeat(this.store, this.lease, {
-          agentTypes: this.agentTypes,
-          join: false,
-          nowMs: this.now(),
-          timeoutMs: 1000,
-        }),
-      );
-      for (const connection of this.readers) {
-        await this.orWarn('ending a blocked read', () => connection.unblock(this.store.commands));
-      }
+      for (const connection of this.readers)
+        void this.orWarn('ending a blocked read', () => connection.unblock(this.store.commands));
+      void this.orWarn('leaving the agent types', () => this.beat());
+      const parked = this.parked.clear();
+      for (const {entry} of parked) this.inHand.delete(handle(entry));
+      void this.handOver(parked);
     }
     await this.drain(drainMs);
-    if (ours)
-      await this.orWarn('giving the worker id back', () => leave(this.store, this.lease, this.agentTypes));
+    const budget = this.abandon.signal.aborted ? HURRIED_FINAL_MS : FINAL_MS;
+    await within(budget, this.finish(ours));
     this.closeConnections();
     this.log.info('stopped', {reason});
     this.resolveDone(reason);
     return reason;
   }
 
-  /** Wait for running work while the lease is kept; abandon what is not done by then. */
+  /** Wait for running work while the lease is kept, until the deadline or until somebody hurries us. */
   private async drain(drainMs: number): Promise<void> {
-    const renewal = setInterval(() => {
-      void this.orWarn('keeping the lease', () =>
-        heartbeat(this.store, this.lease, {agentTypes: this.agentTypes, join: false, nowMs: this.now()}),
-      );
-    }, HEARTBEAT_INTERVAL_MS);
+    const renewal = setInterval(
+      () => void this.orWarn('keeping the lease', () => this.beat()),
+      this.leaseMs / 3,
+    );
     const timer = new AbortController();
-    await Promise.race([this.allTurns(), sleep(drainMs, timer.signal)]);
+    this.abandon.signal.addEventListener('abort', () => timer.abort(), {once: true});
+    if (!this.abandon.signal.aborted) await Promise.race([this.allTurns(), sleep(drainMs, timer.signal)]);
     timer.abort();
+    clearInterval(renewal);
+  }
+
+  /** Hand back what still runs, settle what has ended, and give the worker id back: in this order. */
+  private async finish(ours: boolean): Promise<void> {
     if (this.turns.size > 0) {
       this.log.warn('handing back unfinished work', {running: this.turns.size});
-      this.abandonWork();
-      const late = new AbortController();
-      await Promise.race([this.allTurns(), sleep(1000, late.signal)]);
-      late.abort();
+      this.abandonWork('worker stops');
     }
+    while (this.turns.size > 0) await Promise.allSettled([...this.turns]);
     await this.orWarn('settling', () => this.env.settler.flush());
-    clearInterval(renewal);
+    if (!ours) return;
+    const streams = this.agentTypes.map(type => this.store.keys.ctrlStream(type));
+    await Promise.all(
+      streams.map(stream =>
+        this.orWarn('leaving the group', () => dropConsumer(this.store, stream, this.group, this.env.owner)),
+      ),
+    );
+    await this.orWarn('giving the worker id back', () => leave(this.store, this.lease, this.agentTypes));
   }
 
   private async allTurns(): Promise<void> {
@@ -587,6 +789,13 @@ class Worker implements WorkerHandle {
     for (const reader of this.readers) reader.close();
     if (this.ownsStore) this.store.close();
   }
+}
+
+/** Resolves when `work` is done, or after `ms`. */
+async function within(ms: number, work: Promise<void>): Promise<void> {
+  const timer = new AbortController();
+  await Promise.race([work, sleep(ms, timer.signal)]);
+  timer.abort();
 }
 
 const handle = ({stream, id}: ControlEntry): string => `${stream}/${id}`;

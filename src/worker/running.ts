@@ -1,17 +1,22 @@
 /** The executions this worker runs now, and the ways to stop one. */
+import type {TurnIdentity} from './event-writer.js';
+
+/** Why a turn is not ours to end any more. Only one that is still ours can be handed back. */
+export type AbandonReason = 'fenced' | 'worker stops' | 'lease lost';
 
 export interface RunningTask {
   readonly executionId: string;
   readonly messageId: string;
+  readonly turn: TurnIdentity;
   /** Given to agent code. */
   readonly signal: AbortSignal;
   /** Set once somebody cancelled it. */
   readonly cancelReason: string | undefined;
   /** Set once the turn is not ours any more: nothing may be written for it. */
-  readonly abandonReason: string | undefined;
+  readonly abandonReason: AbandonReason | undefined;
   /** Ask it to stop; with `force`, do not wait for it. */
   cancel(reason: string, force: boolean): void;
-  abandon(reason: string): void;
+  abandon(reason: AbandonReason): void;
   /** Resolves when waiting for the handler makes no sense any more: `graceMs` after a cancel, else at once. */
   stopped(graceMs: number): Promise<'stopped'>;
 }
@@ -23,9 +28,9 @@ export class RunningTasks {
     return this.tasks.size;
   }
 
-  begin(executionId: string, messageId: string): RunningTask {
-    const task = createTask(executionId, messageId);
-    this.tasks.set(executionId, task);
+  begin(turn: TurnIdentity, messageId: string): RunningTask {
+    const task = createTask(turn, messageId);
+    this.tasks.set(task.executionId, task);
     return task;
   }
 
@@ -40,22 +45,34 @@ export class RunningTasks {
     return [...this.tasks.values()].find(task => task.messageId === messageId);
   }
 
-  abandonAll(reason: string): void {
+  all(): RunningTask[] {
+    return [...this.tasks.values()];
+  }
+
+  abandonAll(reason: AbandonReason): void {
     for (const task of this.tasks.values()) task.abandon(reason);
   }
 }
 
-function createTask(executionId: string, messageId: string): RunningTask {
+/** What agent code finds as the signal's reason. */
+const ABANDONED: Readonly<Record<AbandonReason, string>> = {
+  fenced: 'FENCED: another attempt owns this execution',
+  'worker stops': 'the worker stops and hands the execution back',
+  'lease lost': 'LEASE_LOST: another process holds the worker id',
+};
+
+function createTask(turn: TurnIdentity, messageId: string): RunningTask {
   const controller = new AbortController();
   let cancelReason: string | undefined;
-  let abandonReason: string | undefined;
+  let abandonReason: AbandonReason | undefined;
   let graceful: () => void = () => undefined;
   let atOnce: () => void = () => undefined;
   const asked = new Promise<void>(resolve => (graceful = resolve));
   const ended = new Promise<void>(resolve => (atOnce = resolve));
   return {
-    executionId,
+    executionId: turn.executionId,
     messageId,
+    turn,
     signal: controller.signal,
     get cancelReason() {
       return cancelReason;
@@ -71,7 +88,7 @@ function createTask(executionId: string, messageId: string): RunningTask {
     },
     abandon(reason) {
       abandonReason ??= reason;
-      controller.abort(new DOMException(reason, 'AbortError'));
+      controller.abort(new DOMException(ABANDONED[reason], 'AbortError'));
       atOnce();
     },
     async stopped(graceMs) {

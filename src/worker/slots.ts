@@ -11,6 +11,11 @@ export class Slots {
     return this.total - this.used - this.held;
   }
 
+  /** Not taken, though perhaps kept by a reader, which gives them up when it is unblocked. */
+  get idle(): number {
+    return this.total - this.used;
+  }
+
   get busy(): number {
     return this.used;
   }

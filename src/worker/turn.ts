@@ -11,19 +11,34 @@ import {
 } from '../protocol/commands.js';
 import {encodeDeadLetter, newDeadLetter} from '../protocol/deadletter.js';
 import {encodeEvent, endOfStreamEvent, finalAnswerEvent, type EventContext} from '../protocol/events.js';
-import {encodeRecord, newExecutionRecord, replyContextOf, type ReplyContext} from '../protocol/execution.js';
+import {
+  countedAttempts,
+  encodeRecord,
+  newExecutionRecord,
+  pastAttempts,
+  replyContextOf,
+  type ReplyContext,
+} from '../protocol/execution.js';
 import {createHeader, type Header} from '../protocol/header.js';
 import {finalAnswerText, normalizeResult, type TaskResult} from '../protocol/results.js';
 import {isTerminal} from '../protocol/states.js';
-import {sleep} from '../clock.js';
 import type {ControlEntry} from '../store/control-streams.js';
-import {claimExecution, executionHint, findByMessage, finishTurn, type Claim} from '../store/executions.js';
+import {
+  claimExecution,
+  endAttempt,
+  executionHint,
+  findByMessage,
+  finishTurn,
+  type Claim,
+} from '../store/executions.js';
+import {holderOf} from '../store/recovery.js';
 import type {Store} from '../store/store.js';
 import type {Handler} from './agent.js';
 import {AgentContext} from './context.js';
 import {EventWriter} from './event-writer.js';
-import type {RunningTasks} from './running.js';
 import type {RenewedSessions} from '../store/renewed-sessions.js';
+import {asksForRetry, isRetryableError, retryDelayMs, type RetryPolicy} from './retry.js';
+import type {RunningTask, RunningTasks} from './running.js';
 import type {Settler} from './settler.js';
 
 export interface TurnEnvironment {
@@ -43,37 +58,73 @@ export interface TurnEnvironment {
   readonly abandon: AbortSignal;
   /** Milliseconds a cancelled handler gets to stop by itself. */
   readonly cancelGraceMs: number;
+  /** Starts an execution has, in all, where its agent says nothing else. */
+  readonly maxAttempts: number;
+  /** Whether the process that holds a fence is gone. */
+  isGone(owner: string): Promise<boolean>;
 }
+
+/** An entry on its way to a slot. */
+export interface Delivery {
+  readonly entry: ControlEntry;
+  /** The agent type whose stream it was on; undefined for the worker's own stream. */
+  readonly agentType: string | undefined;
+  /** The dead consumer it was taken from; '' if it came to us first. */
+  readonly takenFrom: string;
+  /** Its execution crashed workers, or was there when others did: nothing else may run beside it. */
+  readonly alone: boolean;
+}
+
+/** What becomes of an entry whose turn is over here. */
+export type TurnOutcome =
+  /** Nothing more to do. */
+  | {readonly kind: 'over'}
+  /** It stays ours and is tried again: without a slot, after `delayMs`. */
+  | {readonly kind: 'later'; readonly delayMs: number}
+  /** It was not begun, and this worker will not begin it. */
+  | {readonly kind: 'unbegun'};
+
+const OVER: TurnOutcome = {kind: 'over'};
 
 export type TurnCommand = AskCommand | ResumeCommand;
 
 /** How a handler ended. */
 type Ending =
-  | {readonly kind: 'result'; readonly result: TaskResult}
-  | {readonly kind: 'failed'; readonly error: unknown}
+  | {readonly kind: 'result'; readonly result: TaskResult; readonly retryable: boolean}
+  | {readonly kind: 'failed'; readonly error: unknown; readonly retryable: boolean}
   | {readonly kind: 'cancelled'; readonly reason: string}
-  /** The turn is not ours any more, or the worker stops: leave everything as it is, for whoever comes next. */
+  /** The turn is not ours any more, or the worker stops. */
   | {readonly kind: 'abandoned'};
 
 /** The sender has set the registry's lifetime; only work that took long has to renew it. */
 const RENEW_REGISTRY_AFTER_MS = 3_600_000;
-/** How often a command that came too early looks again. */
-const BUSY_POLL_MS = 100;
+/** When a command whose execution is busy looks again. */
+const BUSY_MS = 100;
 
 /** Run one command to its end. Never rejects for what agent code does; rejects when Redis can not be reached. */
 export async function runTurn(
   env: TurnEnvironment,
-  entry: ControlEntry,
+  delivery: Delivery,
   command: TurnCommand,
   agentType: string,
   handler: Handler,
-): Promise<void> {
+): Promise<TurnOutcome> {
   const {header} = command;
-  const claim = await claimWhenFree(env, entry, command, header, agentType);
-  if (claim === undefined) return;
-  if (claim.verdict === 'terminal') {
-    env.settler.add(entry);
-    return;
+  const {entry} = delivery;
+  const maxAttempts = handler.retry.maxAttempts ?? env.maxAttempts;
+  const claim = await claimTurn(env, delivery, command, agentType, maxAttempts);
+  if (claim === 'stolen') return OVER;
+  switch (claim.verdict) {
+    case 'terminal':
+      env.settler.add(entry);
+      return OVER;
+    case 'busy':
+    case 'held':
+      return {kind: 'later', delayMs: BUSY_MS};
+    case 'started':
+    case 'cancelled':
+    case 'exhausted':
+      break;
   }
 
   const log = env.log.child({
@@ -81,8 +132,8 @@ export async function runTurn(
     message_id: header.messageId,
     execution_id: claim.executionId,
   });
-  const task = env.running.begin(claim.executionId, claim.record.messageId);
   const turn = {sessionId: header.sessionId, executionId: claim.executionId, fence: claim.fence};
+  const task = env.running.begin(turn, claim.record.messageId);
   const writer = new EventWriter(
     env.store,
     turn,
@@ -109,35 +160,69 @@ export async function runTurn(
   const startedAt = env.now();
   log.info('started', {agent_type: agentType, attempt: claim.attempt});
   try {
+    // The worker may have been told to stop while the claim was under way.
+    if (env.abandon.aborted) task.abandon('worker stops');
     const wasCancelled = claim.verdict === 'cancelled' || claim.record.status === 'CANCELLING';
     const ending: Ending = wasCancelled
       ? {kind: 'cancelled', reason: claim.record.cancelReason ?? ''}
-      : await runHandler(
-          env,
-          task,
-          writer,
-          () => handler.handle(command, ctx),
-          ctx,
-          command.action === 'ASK_AGENT' && !hasContent(command.content),
-        );
+      : claim.verdict === 'exhausted'
+        ? {kind: 'failed', error: exhaustedError(claim, maxAttempts), retryable: false}
+        : await runHandler(
+            env,
+            task,
+            writer,
+            () => handler.handle(command, ctx),
+            ctx,
+            handler.retry,
+            command.action === 'ASK_AGENT' && !hasContent(command.content),
+          );
     if (ending.kind === 'abandoned') {
       log.warn('abandoned', {reason: task.abandonReason ?? 'worker stops'});
-      return;
+      if (task.abandonReason !== 'fenced' && task.abandonReason !== 'lease lost')
+        await handBack(env, task, writer);
+      return OVER;
     }
-    const outcome = await endTurn(env, {entry, command, header, claim, agentType, writer, subAgent, ending});
+    const {crashes, failures} = countedAttempts(claim.record);
+    const isLast = crashes + failures + 1 >= maxAttempts;
+    const mayRetry = wantsRetry(ending);
+    if (mayRetry && !isLast) {
+      const delayMs = retryDelayMs(handler.retry, failures + 1);
+      const noted = await endAttempt(
+        env.store,
+        {
+          ...{...turn, ended: 'failed', workerId: env.workerId, error: failureText(ending)},
+          ...{nowMs: env.now(), retryAtMs: env.now() + delayMs, events: await writer.close()},
+        },
+        30_000,
+      );
+      log.warn('failed, to be tried again', {
+        attempt: claim.attempt,
+        delay_ms: delayMs,
+        error: failureText(ending),
+      });
+      if (noted === 'terminal') env.settler.add(entry);
+      return noted === 'ok' ? {kind: 'later', delayMs} : OVER;
+    }
+    const exhausted = claim.verdict === 'exhausted' || (mayRetry && maxAttempts > 1);
+    const outcome = await endTurn(env, {
+      ...{entry, command, header, claim, agentType, writer, subAgent, ending, exhausted},
+    });
     log.info(outcome.toLowerCase(), {duration_ms: env.now() - startedAt, events: writer.count});
+    return OVER;
   } finally {
     env.running.end(task);
   }
 }
 
-async function claimWhenFree(
+/** Take the execution. @returns the claim, or 'stolen' if another worker has taken the entry from us. */
+async function claimTurn(
   env: TurnEnvironment,
-  entry: ControlEntry,
+  {entry, takenFrom}: Delivery,
   command: TurnCommand,
-  header: Header,
   agentType: string,
-): Promise<Claim | undefined> {
+  maxAttempts: number,
+): Promise<Claim | 'stolen'> {
+  const {header} = command;
   const newId = newExecutionId();
   const newRecord = encodeRecord(
     newExecutionRecord({
@@ -155,7 +240,7 @@ async function claimWhenFree(
       extra: {redis_message_id: entry.id, cancel_requested: false, cancel_reason: ''},
     }),
   );
-  for (;;) {
+  for (let deadOwner = takenFrom; ;) {
     const claim = await claimExecution(env.store, {
       sessionId: header.sessionId,
       messageId: header.messageId,
@@ -167,11 +252,48 @@ async function claimWhenFree(
       entry: `${entry.stream}/${entry.id}`,
       nowMs: env.now(),
       reopen: command.action === 'RESUME' && header.sourceAgentType === '',
+      ask: command.action === 'ASK_AGENT',
+      deadOwner,
+      maxAttempts,
     });
-    if (claim.verdict !== 'busy') return claim;
-    await sleep(BUSY_POLL_MS, env.abandon);
-    if (env.abandon.aborted) return undefined;
+    if (claim.verdict !== 'held') return claim;
+    // A worker that was stopped for long may hold a reply whose entries were taken from it meanwhile.
+    if ((await holderOf(env.store, env.group, entry)) !== env.owner) return 'stolen';
+    const owner = claim.record.extra['x_owner'];
+    if (typeof owner !== 'string' || owner === deadOwner || !(await env.isGone(owner))) return claim;
+    deadOwner = owner;
   }
+}
+
+/** Give an attempt back that this worker can not end. What can not be noted now counts as a crash later. */
+async function handBack(env: TurnEnvironment, task: RunningTask, writer: EventWriter): Promise<void> {
+  const attempt = {
+    ...{...task.turn, ended: 'handed_back' as const, workerId: env.workerId},
+    ...{error: 'the worker stopped', nowMs: env.now(), retryAtMs: 0, events: await writer.close()},
+  };
+  await endAttempt(env.store, attempt, 1000);
+}
+
+type Finished = Exclude<Ending, {kind: 'abandoned'}>;
+
+function wantsRetry(ending: Finished): boolean {
+  return ending.kind !== 'cancelled' && ending.retryable;
+}
+
+/** Why an attempt failed, in one line for people. */
+function failureText(ending: Finished): string {
+  if (ending.kind === 'failed') return messageOf(ending.error).slice(0, 1024);
+  if (ending.kind === 'cancelled') return ending.reason;
+  return (finalAnswerText(ending.result) ?? 'the agent answered FAILED').slice(0, 1024);
+}
+
+function exhaustedError({record}: Claim, maxAttempts: number): ByError {
+  const {crashes, failures} = countedAttempts(record);
+  return new ByError(
+    'ATTEMPTS_EXHAUSTED',
+    `Started ${crashes + failures} of ${maxAttempts} times without an end: ${crashes} crashed their worker, ${failures} failed.`,
+    {hint: 'Repair what the attempts say, then replay the dead letter.'},
+  );
 }
 
 async function runHandler(
@@ -180,9 +302,11 @@ async function runHandler(
   writer: EventWriter,
   handle: () => unknown,
   ctx: AgentContext,
+  retry: RetryPolicy,
   isEmptyAsk: boolean,
 ): Promise<Ending> {
   const work = (async (): Promise<Ending> => {
+    if (task.abandonReason !== undefined) return {kind: 'abandoned'};
     try {
       // Other SDKs refuse to send it; one that arrives all the same is answered, not dropped (spec §10, C3).
       if (isEmptyAsk) throw new TypeError('the ASK has no content');
@@ -193,9 +317,10 @@ async function runHandler(
       return {
         kind: 'result',
         result: suspended ? {...result, status: ctx.suspension ?? result.status} : result,
+        retryable: result.status === 'FAILED' && asksForRetry(value),
       };
     } catch (error) {
-      return {kind: 'failed', error};
+      return {kind: 'failed', error, retryable: isRetryableError(error, retry)};
     }
   })();
   const ending = await Promise.race([work, task.stopped(env.cancelGraceMs)]);
@@ -213,7 +338,9 @@ interface Ended {
   readonly agentType: string;
   readonly writer: EventWriter;
   readonly subAgent: boolean;
-  readonly ending: Exclude<Ending, {kind: 'abandoned'}>;
+  readonly ending: Finished;
+  /** It was started as often as it may be. */
+  readonly exhausted: boolean;
 }
 
 /** Write the end of a turn in one step. @returns the status it ended with. */
@@ -245,6 +372,9 @@ async function endTurn(env: TurnEnvironment, turn: Ended): Promise<string> {
     updated_at: now,
     ...(terminal ? {finished_at: now} : {finished_at: 0}),
     ...errorFields(ending),
+    ...(turn.exhausted ? {error_code: 'ATTEMPTS_EXHAUSTED'} : {}),
+    // It got somewhere: what comes next starts with a clean count.
+    ...(!terminal && hasCounted(claim) ? {x_crashes: 0, x_failures: 0} : {}),
     ...(terminal || caller === undefined ? {} : {x_reply: caller.context}),
   };
   const outcome = await finishTurn(env.store, {
@@ -265,10 +395,15 @@ async function endTurn(env: TurnEnvironment, turn: Ended): Promise<string> {
           },
         }),
     ...(terminal && caller !== undefined ? await replyTo(env, caller, turn, result) : {}),
-    ...(ending.kind === 'failed' ? {deadLetter: deadLetterOf(turn, ending.error, env, now)} : {}),
+    ...(ending.kind === 'failed' || turn.exhausted ? {deadLetter: deadLetterOf(turn, env, now)} : {}),
   });
   if (outcome === 'terminal' || (outcome === 'ok' && terminal)) env.settler.add(entry);
   return outcome === 'ok' ? result.status : outcome.toUpperCase();
+}
+
+function hasCounted({record}: Claim): boolean {
+  const {crashes, failures} = countedAttempts(record);
+  return crashes + failures > 0;
 }
 
 function resultOf(ending: Ended['ending']): TaskResult {
@@ -376,12 +511,15 @@ async function replyMessageId(
 
 /** A failed execution, kept whole: guarantees.md G5. */
 function deadLetterOf(
-  {entry, command, header, claim, agentType}: Ended,
-  error: unknown,
+  {entry, command, header, claim, agentType, ending}: Ended,
   env: TurnEnvironment,
   now: number,
 ): string {
-  const reason = messageOf(error).slice(0, 1024);
+  const reason = failureText(ending);
+  const past = pastAttempts(claim.record);
+  // The step that ends an execution whose starts are used up is no attempt.
+  const attempts =
+    claim.verdict === 'exhausted' ? past : [...past, {workerId: env.workerId, error: reason, at: now}];
   return encodeDeadLetter(
     newDeadLetter({
       source: 'execution',
@@ -390,8 +528,8 @@ function deadLetterOf(
       targetAgentType: agentType,
       commandPayload: commandToWire({...command, header}),
       deliveryStream: env.store.keys.ctrlStream(agentType),
-      attempts: [{workerId: env.workerId, error: reason, at: now}],
-      firstFailedAt: now,
+      attempts,
+      firstFailedAt: attempts[0]?.at ?? now,
       xStream: entry.stream,
       xEntryId: entry.id,
     }),

@@ -78,6 +78,7 @@ describeEachStore('a process that dies between any two of its commands', at => {
       claimExecution(store, {
         ...{sessionId: 's', messageId: 'm', hint: '', newExecutionId: 'x', newRecord: record('x', 'm')},
         ...{owner, workerId: 'w', entry: `${entry.stream}/${entry.id}`, nowMs: 2, reopen: false},
+        ...{ask: true, deadOwner: owner === 'w#2' ? 'w#1' : '', maxAttempts: 5},
       });
     const finish = (store: Store, fence: string) =>
       finishTurn(store, {

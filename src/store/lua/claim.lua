@@ -12,12 +12,22 @@
 -- ARGV[9]  reopen        '1': a user's RESUME, which may continue a finished execution
 -- ARGV[10] ttl_s         lifetime of the registry when this script creates it
 -- ARGV[11] terminal      JSON array of the states that end an execution
+-- ARGV[12] ask           '1': an ASK, which begins an execution; '0': a RESUME
+-- ARGV[13] dead_owner    owner that is known to be gone, whose attempt may be taken over; '' if none is
+-- ARGV[14] max_attempts  starts an execution has, in all
+-- ARGV[15] cap           attempts the record remembers
 --
 -- Returns {verdict, execution id, record after the step}; verdict is
 --   'started'    the turn is ours
 --   'cancelled'  it was cancelled before anybody began: finish it as CANCELLED, under the fence in the record
---   'terminal'   it has ended: acknowledge and go on
+--   'terminal'   it has ended, or the turn this entry began has, or another entry with the same ASK began it:
+--                acknowledge and go on
 --   'busy'       another turn of it runs, for another command: try again later
+--   'held'       another owner runs this very entry: it is not ours, unless that owner is gone
+--   'exhausted'  it has used up its starts: finish it as FAILED, under the fence in the record
+--
+-- An attempt that neither ended nor was handed back is counted as a crash (x_crashes), apart from failures
+-- (x_failures, counted by end-attempt.lua).
 --
 -- One script, because reading the state and then taking it lets a cancel, or a second worker, slip between.
 local registry, message_id = KEYS[1], ARGV[1]
@@ -45,21 +55,45 @@ end
 
 local status = record.status or ''
 if terminal[status] and ARGV[9] ~= '1' then return {'terminal', id, text or ''} end
-local repeated = record.x_entry == ARGV[7]
-if status == 'RUNNING' and not created and not repeated then
-  local owner = record.x_owner
-  if owner ~= nil and owner ~= '' then return {'busy', id, text or ''} end
+local entry, owner, dead_owner = ARGV[7], record.x_owner or '', ARGV[13]
+if record.x_ended == entry then return {'terminal', id, text or ''} end
+if ARGV[12] == '1' and not created then
+  -- The ASK comes first: once any turn has ended, its own has.
+  local other = record.x_entry ~= nil and record.x_entry ~= entry
+  if record.x_ended ~= nil or other then return {'terminal', id, text or ''} end
+end
+if owner ~= '' and not created then
+  if record.x_entry ~= entry then return {'busy', id, text or ''} end
+  if owner ~= ARGV[5] and owner ~= dead_owner then return {'held', id, text or ''} end
 end
 
 local now = tonumber(ARGV[8])
+local crashes, failures = tonumber(record.x_crashes) or 0, tonumber(record.x_failures) or 0
+local max = tonumber(ARGV[14])
+-- A finished execution that a user continues begins to count anew.
+if terminal[status] then crashes, failures, record.x_crashes, record.x_failures = 0, 0, nil, nil end
+-- Other SDKs note no owner: there the state alone says that somebody had begun.
+local broken_off = owner ~= '' or (status == 'RUNNING' and dead_owner ~= '')
+if broken_off and not created and crashes + failures < max then
+  crashes = crashes + 1
+  record.x_crashes = crashes
+  if type(record.x_attempts) ~= 'table' then record.x_attempts = {} end
+  record.x_attempts[#record.x_attempts + 1] = {
+    attempt = record.x_attempt, worker_id = record.worker_id or '', ended = 'crashed',
+    error = 'the worker was gone before the attempt ended', at = now,
+  }
+  while #record.x_attempts > tonumber(ARGV[15]) do table.remove(record.x_attempts, 1) end
+end
 local cancelled = status == 'CANCELLING' and (tonumber(record.started_at) or 0) == 0
+local exhausted = status ~= 'CANCELLING' and crashes + failures >= max
 record.x_attempt = (tonumber(record.x_attempt) or 0) + 1
 record.x_owner = ARGV[5]
 record.x_fence = record.x_attempt .. '@' .. ARGV[5]
-record.x_entry = ARGV[7]
+record.x_entry = entry
+record.x_retry_at = nil
 record.worker_id = ARGV[6]
 record.updated_at = now
-if not cancelled and status ~= 'CANCELLING' then
+if not cancelled and not exhausted and status ~= 'CANCELLING' then
   record.status = 'RUNNING'
   if (tonumber(record.started_at) or 0) == 0 then record.started_at = now end
   if type(record.timeline) ~= 'table' then record.timeline = {} end
@@ -75,4 +109,6 @@ if created then
 else
   redis.call('HSET', registry, 'exec:' .. id, after)
 end
-return {cancelled and 'cancelled' or 'started', id, after}
+if cancelled then return {'cancelled', id, after} end
+if exhausted then return {'exhausted', id, after} end
+return {'started', id, after}

@@ -43,6 +43,8 @@ record.timeline[#record.timeline + 1] = {status = patch.status, timestamp = patc
 -- The turn is over: nothing more may be written under its fence.
 record.x_fence = ''
 record.x_owner = ''
+-- Delivered again, this entry is known to be done, also while the execution waits.
+record.x_ended = record.x_entry
 redis.call('HSET', registry, 'exec:' .. ARGV[1], encode(record))
 for i = 12, #ARGV do redis.call('XADD', KEYS[2], '*', 'data', ARGV[i]) end
 if ARGV[4] ~= '0' and #ARGV >= 12 then redis.call('EXPIRE', KEYS[2], ARGV[4]) end

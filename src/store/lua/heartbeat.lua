@@ -8,23 +8,24 @@
 -- ARGV[1]  worker_id
 -- ARGV[2]  token      proof that the lease is ours
 -- ARGV[3]  presence   JSON to store
--- ARGV[4]  ttl_s
+-- ARGV[4]  ttl_ms
 -- ARGV[5]  join       '1': be a member of the agent types; '0': leave them (draining)
 -- ARGV[6+] agent types, in the order of the keys
 --
--- Returns {'lost'} if another process holds the worker id, else {'ok', lifecycle, reason, denied types...}
+-- Returns {'lost'} if another process holds the worker id, else {verdict, lifecycle, reason, denied types...}, where
+-- the verdict is 'ok', or 'regained' if the lease had run out
 -- One script, because a GET and then a SET let two processes both believe that they own the id.
 local lease = redis.call('GET', KEYS[1])
 if lease then
   local ok, doc = pcall(cjson.decode, lease)
   if not ok or type(doc) ~= 'table' or doc.token ~= ARGV[2] then return {'lost'} end
 end
-redis.call('SET', KEYS[1], ARGV[3], 'EX', ARGV[4])
+redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
 if KEYS[4] then redis.call('SADD', KEYS[4], ARGV[1]) end
 
 local admin = redis.call('HMGET', KEYS[2], 'lifecycle', 'reason')
 local lifecycle = admin[1] or 'active'
-local answer = {'ok', lifecycle, admin[2] or ''}
+local answer = {lease and 'ok' or 'regained', lifecycle, admin[2] or ''}
 if lifecycle ~= 'active' then return answer end
 
 -- A type this worker no longer serves must not keep it as a member; its key is made by the caller next time.

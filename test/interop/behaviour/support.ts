@@ -59,10 +59,10 @@ export interface Stored {
   readonly value: unknown;
 }
 
-/** Everything under the store's prefix, with the prefix removed from names and values. */
+/** Everything under the store's prefix, with the prefix removed from names and values; but a lock of ours comes and goes. */
 export async function contents(redis: Redis, store: Store): Promise<Record<string, Stored>> {
   const {prefix} = store.keys;
-  const names = (await redis.keys(`${prefix}*`)).sort();
+  const names = (await redis.keys(`${prefix}*`)).filter(name => !name.includes(':by:recovery:')).sort();
   const found: Record<string, Stored> = {};
   for (const name of names) {
     const type = await redis.type(name);

@@ -1,0 +1,263 @@
+// npm run soak: workers are killed, suspended and stopped at random while work comes in; afterwards every accepted
+// task is accounted for. One JSON line on standard output is the verdict; exit 1 if a promise was broken.
+//
+//   --minutes 2     how long work comes in
+//   --seed 1        same seed, same faults and same work (not the same interleaving)
+//   --workers 4     --concurrency 20   --rate 40 (tasks a second)   --lease-ms 3000
+//   --poison 0      how many tasks kill every worker they meet; they must become dead letters, and nothing else may
+//   --redis-url     default: a redis-server of its own, from the PATH
+import {spawn} from 'node:child_process';
+import {mkdtemp, rm} from 'node:fs/promises';
+import {createServer} from 'node:net';
+import {tmpdir} from 'node:os';
+import path from 'node:path';
+import {createInterface} from 'node:readline';
+import {setTimeout as sleep} from 'node:timers/promises';
+import {fileURLToPath} from 'node:url';
+import {parseArgs} from 'node:util';
+import {GatewayClient, openStore} from '../dist/src/index.js';
+
+const number = text => ({type: 'string', default: String(text)});
+const {values} = parseArgs({
+  options: {
+    ...{minutes: number(2), seed: number(1), workers: number(4), concurrency: number(20), rate: number(40)},
+    ...{'lease-ms': number(3000), poison: number(0), 'redis-url': {type: 'string'}},
+  },
+});
+const minutes = Number(values.minutes);
+const leaseMs = Number(values['lease-ms']);
+const count = Number(values.workers);
+const AGENT = 'soak';
+const GROUP = 'agent_engines';
+const random = generator(Number(values.seed));
+const between = (from, to) => from + random() * (to - from);
+const note = text => process.stderr.write(`${text}\n`);
+
+const server = values['redis-url'] === undefined ? await privateServer() : undefined;
+const url = values['redis-url'] ?? server.url;
+const store = openStore({url, name: 'soak'});
+const client = new GatewayClient(store);
+
+/** Everything the workers said about an execution: id -> starts. */
+const starts = new Map();
+/** When a worker was taken from its work: process id -> Unix ms. */
+const takenAt = new Map();
+const faults = {kill: 0, suspend: 0, stop: 0};
+let serial = 0;
+let isOver = false;
+const live = new Set();
+const slots = Array.from({length: count}, () => keepWorker());
+
+const accepted = [];
+const poisoned = new Set();
+const endAt = Date.now() + minutes * 60_000;
+const troubles = makeTrouble();
+let poisonLeft = Number(values.poison);
+while (Date.now() < endAt) {
+  const isPoison = poisonLeft > 0 && random() < 0.02;
+  const content = JSON.stringify({
+    ...{ms: Math.round(between(20, random() < 0.05 ? 8000 : 800)), chunks: Math.ceil(between(1, 10))},
+    ...{failures: random() < 0.05 ? 1 : 0, poison: isPoison},
+  });
+  const sent = await client.send({agentType: AGENT, content, policy: 'SEND_ANYWAY'});
+  accepted.push(sent);
+  if (isPoison) {
+    poisonLeft--;
+    poisoned.add(sent.executionId);
+  }
+  await sleep(between(0, 2000 / Number(values.rate)));
+}
+await troubles;
+note(`sent ${accepted.length}, waiting for the rest`);
+await drained(accepted, 60_000 + 40 * leaseMs);
+isOver = true;
+await Promise.all(slots);
+const verdict = await judge();
+console.log(JSON.stringify(verdict));
+store.close();
+await server?.stop();
+process.exit(verdict.ok ? 0 : 1);
+
+/** One place for a worker: whenever its process ends, another begins. */
+async function keepWorker() {
+  while (!isOver) {
+    const options = {
+      url,
+      agentType: AGENT,
+      leaseMs,
+      concurrency: Number(values.concurrency),
+      workerId: `soak-${++serial}`,
+    };
+    const child = spawn(
+      process.execPath,
+      [fileURLToPath(new URL('soak-worker.js', import.meta.url)), JSON.stringify(options)],
+      {stdio: ['ignore', 'pipe', process.env.SOAK_LOG ? 'inherit' : 'ignore']},
+    );
+    live.add(child);
+    createInterface({input: child.stdout}).on('line', line => heard(JSON.parse(line), child.pid));
+    const exit = new Promise(resolve => child.once('close', resolve));
+    const watch = (async () => {
+      while (!isOver && child.exitCode === null && child.signalCode === null) await sleep(50);
+      if (isOver) child.kill('SIGTERM');
+    })();
+    await exit;
+    live.delete(child);
+    if (!takenAt.has(child.pid)) takenAt.set(child.pid, Date.now());
+    await watch;
+  }
+}
+
+function heard(doc, pid) {
+  if (doc.what !== 'start') return;
+  const known = starts.get(doc.id) ?? [];
+  known.push({...doc, pid});
+  starts.set(doc.id, known);
+}
+
+async function makeTrouble() {
+  while (Date.now() < endAt) {
+    await sleep(between(leaseMs / 2, leaseMs * 2));
+    const victims = [...live];
+    const victim = victims[Math.floor(random() * victims.length)];
+    const what = random();
+    if (victim === undefined) continue;
+    if (what < 0.5) {
+      faults.kill++;
+      takenAt.set(victim.pid, Date.now());
+      victim.kill('SIGKILL');
+    } else if (what < 0.75) {
+      faults.stop++;
+      victim.kill('SIGTERM');
+    } else {
+      faults.suspend++;
+      takenAt.set(victim.pid, Date.now());
+      victim.kill('SIGSTOP');
+      void sleep(leaseMs * between(0.2, 2)).then(() => victim.kill('SIGCONT'));
+    }
+  }
+}
+
+async function drained(sent, ms) {
+  const until = Date.now() + ms;
+  let open = sent;
+  while (open.length > 0 && Date.now() < until) {
+    await sleep(250);
+    const still = [];
+    for (const one of open) {
+      const record = await client.find(one.sessionId, one.messageId);
+      if (!['COMPLETED', 'FAILED', 'CANCELLED'].includes(record?.status)) still.push(one);
+    }
+    open = still;
+  }
+}
+
+async function judge() {
+  const {keys, commands} = store;
+  const counts = {completed: 0, lost: 0, double: 0, disordered: 0, wrongly_dead: 0, over_started: 0};
+  for (const one of accepted) {
+    const record = await client.find(one.sessionId, one.messageId);
+    const status = record?.status ?? 'MISSING';
+    if (status === 'COMPLETED') counts.completed++;
+    else if (status !== 'FAILED') {
+      counts.lost++;
+      note(`lost: ${JSON.stringify(record)}`);
+    }
+    if (status === 'FAILED' && !poisoned.has(one.executionId)) {
+      counts.wrongly_dead++;
+      note(`dead: ${JSON.stringify(record)}`);
+    }
+    const rows = await commands.run(redis => redis.xrange(keys.sessionDataStream(one.sessionId), '-', '+'));
+    const events = rows.map(([, fields]) => JSON.parse(fields[1]));
+    const ends = events.filter(event => event.event_type === 'appStreamResponse').length;
+    if (ends !== 1) counts.double++;
+    const said = events.map(event => /"(\d+)\.(\d+) "/.exec(JSON.stringify(event))).filter(Boolean);
+    const order = said.map(([, attempt, i]) => Number(attempt) * 1000 + Number(i));
+    if (order.some((value, i) => i > 0 && value <= order[i - 1])) counts.disordered++;
+    const seen = starts.get(one.executionId) ?? [];
+    if (record && (record.extra.x_crashes ?? 0) + (record.extra.x_failures ?? 0) > 5) counts.over_started++;
+    if (new Set(seen.map(({attempt}) => attempt)).size !== seen.length) counts.over_started++;
+  }
+  const stream = keys.ctrlStream(AGENT);
+  const left = {
+    entries: await commands.run(redis => redis.xlen(stream)),
+    pending: (await commands.run(redis => redis.xpending(stream, GROUP)))[0],
+    consumers: (await commands.run(redis => redis.call('XINFO', 'CONSUMERS', stream, GROUP))).length,
+  };
+  const deadLetters = await commands.run(redis => redis.xlen(keys.deadletter()));
+  const recovered = recoveryTimes();
+  const broken = ['lost', 'double', 'disordered', 'wrongly_dead', 'over_started'].filter(
+    name => counts[name] > 0,
+  );
+  const ok = broken.length === 0 && left.entries === 0 && left.pending === 0 && deadLetters === poisoned.size;
+  return {
+    ...{ok, seed: Number(values.seed), minutes, accepted: accepted.length, ...counts},
+    ...{dead: deadLetters, poison: poisoned.size, faults, lease_ms: leaseMs},
+    ...{
+      recovered: recovered.length,
+      recovered_p50_ms: percentile(recovered, 50),
+      recovered_p99_ms: percentile(recovered, 99),
+    },
+    left,
+  };
+}
+
+/** From the moment a worker was killed or suspended to the next start of what it ran, if that was elsewhere. */
+function recoveryTimes() {
+  const times = [];
+  for (const seen of starts.values()) {
+    for (let i = 1; i < seen.length; i++) {
+      const at = takenAt.get(seen[i - 1].pid);
+      if (at !== undefined && seen[i].pid !== seen[i - 1].pid && at >= seen[i - 1].at && seen[i].at >= at)
+        times.push(seen[i].at - at);
+    }
+  }
+  return times.sort((a, b) => a - b);
+}
+
+function percentile(sorted, percent) {
+  return sorted[Math.min(sorted.length - 1, Math.floor((sorted.length * percent) / 100))] ?? null;
+}
+
+/** Mulberry32: small, and the same everywhere. */
+function generator(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+async function privateServer() {
+  const dir = await mkdtemp(path.join(tmpdir(), 'by-soak-'));
+  const port = await new Promise(resolve => {
+    const probe = createServer().listen(0, '127.0.0.1', () => {
+      const {port: free} = probe.address();
+      probe.close(() => resolve(free));
+    });
+  });
+  const args = [
+    '--port',
+    String(port),
+    '--bind',
+    '127.0.0.1',
+    '--dir',
+    dir,
+    '--save',
+    '',
+    '--appendonly',
+    'no',
+  ];
+  const child = spawn('redis-server', args, {stdio: 'ignore'});
+  const exit = new Promise(resolve => child.once('close', resolve));
+  process.once('exit', () => child.kill('SIGKILL'));
+  return {
+    url: `redis://127.0.0.1:${port}/0`,
+    async stop() {
+      child.kill('SIGKILL');
+      await exit;
+      await rm(dir, {recursive: true, force: true});
+    },
+  };
+}
