@@ -40,8 +40,8 @@ const client = new GatewayClient(store);
 
 /** Everything the workers said about an execution: id -> starts. */
 const starts = new Map();
-/** When a worker was taken from its work: process id -> Unix ms. */
-const takenAt = new Map();
+/** When a worker died without notice: process id -> Unix ms. */
+const killedAt = new Map();
 const faults = {kill: 0, suspend: 0, stop: 0};
 let serial = 0;
 let isOver = false;
@@ -102,7 +102,7 @@ async function keepWorker() {
     })();
     await exit;
     live.delete(child);
-    if (!takenAt.has(child.pid)) takenAt.set(child.pid, Date.now());
+    if (child.signalCode === 'SIGKILL') killedAt.set(child.pid, killedAt.get(child.pid) ?? Date.now());
     await watch;
   }
 }
@@ -123,14 +123,13 @@ async function makeTrouble() {
     if (victim === undefined) continue;
     if (what < 0.5) {
       faults.kill++;
-      takenAt.set(victim.pid, Date.now());
+      killedAt.set(victim.pid, Date.now());
       victim.kill('SIGKILL');
     } else if (what < 0.75) {
       faults.stop++;
       victim.kill('SIGTERM');
     } else {
       faults.suspend++;
-      takenAt.set(victim.pid, Date.now());
       victim.kill('SIGSTOP');
       void sleep(leaseMs * between(0.2, 2)).then(() => victim.kill('SIGCONT'));
     }
@@ -192,26 +191,35 @@ async function judge() {
   return {
     ...{ok, seed: Number(values.seed), minutes, accepted: accepted.length, ...counts},
     ...{dead: deadLetters, poison: poisoned.size, faults, lease_ms: leaseMs},
-    ...{
-      recovered: recovered.length,
-      recovered_p50_ms: percentile(recovered, 50),
-      recovered_p99_ms: percentile(recovered, 99),
-    },
+    recovered: recovered.atOnce.length,
+    recovered_p50_ms: percentile(recovered.atOnce, 50),
+    recovered_p99_ms: percentile(recovered.atOnce, 99),
+    recovered_alone: recovered.alone.length,
+    recovered_alone_p99_ms: percentile(recovered.alone, 99),
     left,
   };
 }
 
-/** From the moment a worker was killed or suspended to the next start of what it ran, if that was elsewhere. */
+/**
+ * From the moment a worker was killed to the next start of what it ran: at once, and for what was there in two crashes
+ * and has to wait until a worker has nothing else to do.
+ */
 function recoveryTimes() {
-  const times = [];
+  const times = {atOnce: [], alone: []};
   for (const seen of starts.values()) {
+    let crashes = 0;
     for (let i = 1; i < seen.length; i++) {
-      const at = takenAt.get(seen[i - 1].pid);
-      if (at !== undefined && seen[i].pid !== seen[i - 1].pid && at >= seen[i - 1].at && seen[i].at >= at)
-        times.push(seen[i].at - at);
+      const at = killedAt.get(seen[i - 1].pid);
+      // Killed later: the next start was a retry, not a recovery.
+      if (at === undefined || at > seen[i].at) continue;
+      crashes++;
+      const ms = seen[i].at - at;
+      if (ms > leaseMs + 1000 && crashes < 2) note(`late: ${ms} ms ${JSON.stringify(seen)}`);
+      (crashes < 2 ? times.atOnce : times.alone).push(ms);
     }
   }
-  return times.sort((a, b) => a - b);
+  for (const list of Object.values(times)) list.sort((x, y) => x - y);
+  return times;
 }
 
 function percentile(sorted, percent) {
