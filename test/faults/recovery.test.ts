@@ -166,17 +166,14 @@ describeEachStore('a command', at => {
     const store = at.open();
     const redis = at.redis();
     const stream = store.keys.ctrlStream(TYPE);
+    const sent = await send(store, 'x', 'msg-1');
+    const [[, fields] = ['', []]] = await redis.xrange(stream, '-', '+');
+    await redis.xadd(stream, '*', ...fields);
     let starts = 0;
     await work(at, store, ctx => {
       starts++;
       return ctx.askUser('Which one?');
     });
-    const sent = await send(store, 'x', 'msg-1');
-    const [[, fields]] = (await until(async () => {
-      const rows = await redis.xrange(stream, '-', '+');
-      return rows.length > 0 && rows;
-    }).catch(() => [])) as [[string, string[]]];
-    await redis.xadd(stream, '*', ...fields);
     await withStatus(store, sent, 'WAITING_USER');
     await redis.xadd(stream, '*', ...fields);
     await settled(at, store);
