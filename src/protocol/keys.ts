@@ -74,14 +74,17 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
   const tag = v2 ? (id: string) => `{${id}}` : (id: string) => id;
 
   const workerPattern = (what: string) => `${escapeGlob(prefix)}${worker(what, '*').slice(prefix.length)}`;
-  const workerIdOf = (what: string) => {
-    const [head = '', tail = ''] = worker(what, '\0').split('\0');
+  const idIn = (make: (id: string) => string) => {
+    const [head = '', tail = ''] = make('\0').split('\0');
     return (key: string): string | undefined => {
       if (!key.startsWith(head) || !key.endsWith(tail) || key.length <= head.length + tail.length)
         return undefined;
       return key.slice(head.length, key.length - tail.length);
     };
   };
+  const workerIdOf = (what: string) => idIn(id => worker(what, id));
+  const sessionRegistry = (sessionId: string) => `${base}session:${tag(sessionId)}:registry`;
+  const ctrlStream = (type: string) => `${base}ctrl:agent_type:${type}`;
   /** The name of another key inside a key of ours, so that both share a Cluster slot. */
   const sameSlot = (key: string) => (v2 && !key.slice(prefix.length).includes('{') ? `{${key}}` : key);
   const wakeupDedupe = (type: string, userCode: string, region: string) =>
@@ -96,7 +99,7 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
     // Streams, §1.1
 
     /** Commands for any worker of an agent type. */
-    ctrlStream: (type: string) => `${base}ctrl:agent_type:${type}`,
+    ctrlStream,
     /** Commands for one worker. */
     workerCtrlStream: (workerId: string) => `${base}ctrl:worker:${tag(workerId)}`,
     pluginReloadAck: (reloadId: string) => `${base}plugin_reload:${reloadId}:ack`,
@@ -127,7 +130,7 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
 
     // Hashes, §1.3
 
-    sessionRegistry: (sessionId: string) => `${base}session:${tag(sessionId)}:registry`,
+    sessionRegistry,
     taskGroup: (groupId: string) => `${base}task_group:${tag(groupId)}`,
     taskGroupResults: (groupId: string) => `${base}task_group:${tag(groupId)}:results`,
     workerStatus: (workerId: string) => worker('status', workerId),
@@ -202,6 +205,10 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
     adminPattern: () => workerPattern('admin'),
     /** @returns undefined if the key is no admin hash of this schema. */
     workerIdOfAdmin: workerIdOf('admin'),
+    ctrlStreamPattern: () => `${escapeGlob(prefix)}${ctrlStream('*').slice(prefix.length)}`,
+    sessionPattern: () => `${escapeGlob(prefix)}${sessionRegistry('*').slice(prefix.length)}`,
+    /** @returns undefined if the key is no session's registry of this schema. */
+    sessionIdOfRegistry: idIn(sessionRegistry),
   };
 }
 

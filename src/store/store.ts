@@ -159,7 +159,17 @@ export async function getAll(store: Store, keys: readonly string[]): Promise<(st
  * @param limit most keys to look at on each server, roughly. Default all.
  */
 export async function scanKeys(store: Store, pattern: string, limit = Infinity): Promise<string[]> {
+  return [...(await walkKeys(store, pattern, limit)).keys];
+}
+
+/** As {@link scanKeys}, and whether all keys were looked at. */
+export async function walkKeys(
+  store: Store,
+  pattern: string,
+  limit: number,
+): Promise<{readonly keys: ReadonlySet<string>; readonly isComplete: boolean}> {
   const found = new Set<string>();
+  let isComplete = true;
   const servers = await store.commands.run((redis): Promise<Redis[]> =>
     Promise.resolve(redis instanceof Cluster ? redis.nodes('master') : [redis]),
   );
@@ -173,8 +183,9 @@ export async function scanKeys(store: Store, pattern: string, limit = Infinity):
       cursor = next;
       looked += 1000;
     } while (cursor !== '0' && looked < limit);
+    if (cursor !== '0') isComplete = false;
   }
-  return [...found];
+  return {keys: found, isComplete};
 }
 
 /** Whether keys of either schema are among the first few thousand. A hint for people, not a proof. */

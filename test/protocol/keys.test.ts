@@ -10,6 +10,7 @@ function everyKey(keys: Keys): string[] {
     tsTrace,
     workerIdOfLease: _lease,
     workerIdOfAdmin: _admin,
+    sessionIdOfRegistry: _session,
     ...named
   } = keys;
   const makers: ((...ids: string[]) => string)[] = [...Object.values(named), ...Object.values(tsTrace)];
@@ -35,6 +36,15 @@ describe('keys', () => {
     const {tsTrace: _aliases, ...own} = createKeys({schema});
     const keys = everyKey({...own, tsTrace: {}} as unknown as Keys);
     expect(new Set(keys).size).toBe(keys.length);
+  });
+
+  test.each(schemas)('in %s a registry gives back its session, and nothing else does', schema => {
+    const keys = createKeys({schema, prefix: 'p:'});
+    expect(keys.sessionIdOfRegistry(keys.sessionRegistry('s:1'))).toBe('s:1');
+    expect(keys.sessionIdOfRegistry(keys.sessionDataStream('s'))).toBeUndefined();
+    expect(keys.sessionIdOfRegistry(keys.checkpoint('s', 'c'))).toBeUndefined();
+    expect(keys.sessionPattern().replace('*', 's')).toBe(keys.sessionRegistry('s'));
+    expect(keys.ctrlStreamPattern().replace('*', 't')).toBe(keys.ctrlStream('t'));
   });
 
   test.each(schemas)(

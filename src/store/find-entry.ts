@@ -1,0 +1,74 @@
+/** Finding what became of one command: its entry in a queue, the delivery that holds it back, its dead letter. */
+import {readPendingDelivery} from '../protocol/delivery.js';
+import {readCommandEntry} from '../protocol/commands.js';
+import {ProtocolError} from '../protocol/limits.js';
+import {nextPending} from './control-plane.js';
+import type {ControlEntry} from './control-streams.js';
+import {listDeadLetters, type StoredDeadLetter} from './dead-letters.js';
+import {firstEntries} from './queues.js';
+import type {Store} from './store.js';
+
+const PAGE = 200;
+
+/** The first entry with a message's command among the first `most` of a stream. */
+export async function entryOfMessage(
+  store: Store,
+  stream: string,
+  messageId: string,
+  most: number,
+): Promise<ControlEntry | undefined> {
+  let from = '-';
+  for (let looked = 0; looked < most; looked += PAGE) {
+    const page = await firstEntries(store, stream, PAGE, from);
+    const found = page.find(entry => messageOf(entry) === messageId);
+    const last = page.at(-1);
+    if (found !== undefined || last === undefined || page.length < PAGE) return found;
+    from = `(${last.id}`;
+  }
+  return undefined;
+}
+
+/** @returns undefined for what is no command. */
+function messageOf({data}: ControlEntry): string | undefined {
+  try {
+    return readCommandEntry(data).header.messageId;
+  } catch (error) {
+    if (error instanceof ProtocolError) return undefined;
+    throw error;
+  }
+}
+
+/** Whether a message is among the first `most` commands held back until its agent type is online. */
+export async function isHeldBack(
+  store: Store,
+  agentType: string,
+  messageId: string,
+  most: number,
+): Promise<boolean> {
+  const held = await nextPending(store, agentType, most);
+  return held.some(({document}) => {
+    try {
+      return document !== null && readPendingDelivery(document).messageId === messageId;
+    } catch (error) {
+      if (error instanceof ProtocolError) return false;
+      throw error;
+    }
+  });
+}
+
+/** The newest dead letter of an execution among the newest `most` of all. */
+export async function deadLetterOf(
+  store: Store,
+  executionId: string,
+  most: number,
+): Promise<StoredDeadLetter | undefined> {
+  let before = '+';
+  for (let looked = 0; looked < most; looked += PAGE) {
+    const page = await listDeadLetters(store, PAGE, before);
+    const found = page.find(({letter}) => letter?.executionId === executionId);
+    const last = page.at(-1);
+    if (found !== undefined || last === undefined || page.length < PAGE) return found;
+    before = last.id;
+  }
+  return undefined;
+}
