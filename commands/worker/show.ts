@@ -7,28 +7,21 @@ export default class WorkerShow extends BaseCommand {
 
   async run() {
     const {args} = await this.parse(WorkerShow);
-    const [{showWorker}, {relativeTime}] = await Promise.all([
+    const [{showWorker}, {relativeTime}, {showFacts}] = await Promise.all([
       import('../../src/registry/listing.js'),
       import('../../src/cli/time.js'),
+      import('../../src/cli/facts.js'),
     ]);
     const store = await this.openStore();
     const worker = await showWorker(store, args.worker);
-    const rows: [string, string][] = [
+    showFacts(this.printer, [
       ['worker', worker.workerId],
       ['state', worker.reason === '' ? worker.state : `${worker.state} (${worker.reason})`],
       ['agent types', worker.agentTypes.join(', ') || '-'],
       ['lease', worker.leaseMs > 0 ? `${Math.round(worker.leaseMs / 1000)} s left` : 'none'],
       ['heartbeat', worker.lastSeen > 0 ? relativeTime(worker.lastSeen, Date.now()) : 'never'],
       ['host', worker.ipAddress || '-'],
-    ];
-    this.printer.table(
-      rows,
-      [
-        {header: '', value: row => row[0]},
-        {header: '', value: row => row[1]},
-      ],
-      {header: false},
-    );
+    ]);
     return worker;
   }
 }

@@ -14,9 +14,10 @@ import {ByError} from '../errors.js';
 import {isValidId, newReplayId} from '../ids.js';
 import {listDeadLetters, replayMarkers, type StoredDeadLetter} from '../store/dead-letters.js';
 import type {Store} from '../store/store.js';
+import {showFacts} from './facts.js';
 import {opaque} from './json.js';
 import {paint, type Printer} from './printer.js';
-import {parseTimePoint, relativeTime} from './time.js';
+import {isoTime, parseTimePoint, relativeTime} from './time.js';
 
 export interface DeadLetterFilter {
   readonly agent: string | undefined;
@@ -125,27 +126,17 @@ export async function showForPeople(store: Store, printer: Printer, id: string):
   const marker = (await replayMarkers(store, [id])).get(id);
   const row = toRow(entry, marker !== undefined);
   const {letter} = entry;
-  const facts: [string, string][] = [
+  showFacts(printer, [
     ['id', row.id],
-    ['when', new Date(row.at).toISOString()],
+    ['when', isoTime(row.at)],
     ['agent type', row.agentType || '-'],
     ['code', row.code],
     ['reason', row.reason],
     ['execution', row.executionId || '-'],
     ['replay', row.replay],
-  ];
-  printer.table(
-    facts,
-    [
-      {header: '', value: fact => fact[0]},
-      {header: '', value: fact => fact[1]},
-    ],
-    {header: false},
-  );
+  ]);
   for (const attempt of letter?.attempts ?? []) {
-    printer.out(
-      paint.dim(`attempt  ${new Date(attempt.at).toISOString()}  ${attempt.workerId}  ${attempt.error}`),
-    );
+    printer.out(paint.dim(`attempt  ${isoTime(attempt.at)}  ${attempt.workerId}  ${attempt.error}`));
   }
   if (letter && letter.replayable === 'yes') {
     printer.out(paint.bold('command'));

@@ -2,6 +2,7 @@
 import * as Flags from '@oclif/core/flags';
 import {DURABILITIES, type Durability} from '../config/connection.js';
 import {ByError} from '../errors.js';
+import {CONSUMER_GROUP} from '../protocol/keys.js';
 import {parseDuration} from './duration.js';
 import {hasPassword} from './redact.js';
 
@@ -24,6 +25,20 @@ export const outputFlag = <Form extends string>(...forms: readonly Form[]) =>
     description: 'form of the output',
     helpGroup,
   })();
+
+/** `--session`, of commands about one session that also know `--last`. */
+export const sessionFlag = () =>
+  Flags.string({char: 's', description: 'the session', helpValue: 'ID', exclusive: ['last']});
+
+export const lastFlag = () =>
+  Flags.boolean({description: 'the session heard of last; walks the keys of the server'});
+
+export const groupFlag = () =>
+  Flags.string({
+    description: 'consumer group; all workers of an agent type share one',
+    default: CONSUMER_GROUP,
+    helpValue: 'NAME',
+  });
 
 /** What every command has. */
 export const generalFlags = {

@@ -38,7 +38,9 @@ export function relativeTime(ms: number, nowMs: number): string {
   return age > 0 ? `${amount} ago` : `in ${amount}`;
 }
 
-export const isoTime = (ms: number): string => new Date(ms).toISOString();
+/** ISO 8601, or the bare number where it is no moment a Date can hold: many times are another program's. */
+export const isoTime = (ms: number): string =>
+  Math.abs(ms) <= 8.64e15 ? new Date(ms).toISOString() : String(ms);
 
 /** `14:02:11.103`, in the local time zone. */
 export function clockTime(ms: number): string {
