@@ -381,7 +381,8 @@ async function endTurn(env: TurnEnvironment, turn: Ended): Promise<string> {
     ...{sessionId: header.sessionId, executionId: claim.executionId, fence: claim.fence},
     patch,
     events,
-    renewEvents: env.renewed.due(header.sessionId),
+    // Asked only where something is written: answering yes counts as done.
+    renewEvents: events.length > 0 && env.renewed.due(header.sessionId),
     renewRegistry: now - claim.record.createdAt > RENEW_REGISTRY_AFTER_MS,
     // One that waits must not be delivered again: it would ask its question twice. One that has ended may.
     ...(terminal
@@ -397,6 +398,7 @@ async function endTurn(env: TurnEnvironment, turn: Ended): Promise<string> {
     ...(terminal && caller !== undefined ? await replyTo(env, caller, turn, result) : {}),
     ...(ending.kind === 'failed' || turn.exhausted ? {deadLetter: deadLetterOf(turn, env, now)} : {}),
   });
+  if (outcome !== 'ok') env.renewed.forget(header.sessionId);
   if (outcome === 'terminal' || (outcome === 'ok' && terminal)) env.settler.add(entry);
   return outcome === 'ok' ? result.status : outcome.toUpperCase();
 }

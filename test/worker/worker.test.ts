@@ -77,6 +77,17 @@ describeEachStore('a worker', at => {
     expect(await redis.xpending(stream, 'agent_engines')).toEqual([0, null, null, null]);
   });
 
+  test('gives the events a lifetime, also when an earlier turn of the session had none to write', async () => {
+    const store = at.open();
+    const waiter = defineAgent({type: 'waiter', run: () => ({status: 'WAITING_AGENT'})});
+    await work(at, store, [waiter, echo]);
+    const client = new GatewayClient(store);
+    const silent = await client.send({agentType: 'waiter', content: 'x', sessionId: 's'});
+    await until(async () => (await client.find('s', silent.messageId))?.status === 'WAITING_AGENT');
+    await watch(store, await client.send({agentType: 'echo', content: 'x', sessionId: 's'}));
+    expect(await at.redis().ttl(store.keys.sessionDataStream('s'))).toBeGreaterThan(0);
+  });
+
   test('takes only as many commands as it can start', async () => {
     const store = at.open();
     let release: () => void = () => undefined;
