@@ -11,7 +11,7 @@ export default class WorkerList extends BaseCommand {
   static override flags = {
     'agent-type': Flags.string({description: 'only workers that serve this agent type', helpValue: 'TYPE'}),
     state: Flags.string({
-      options: ['online', 'suspended', 'evicted', 'stale'],
+      options: ['online', 'draining', 'suspended', 'evicted', 'stale'],
       description: 'only workers in this state',
     }),
     output: outputFlag('table', 'json', 'name'),
