@@ -8,6 +8,7 @@ import {silentLogger} from '../../src/log.js';
 import {openStore} from '../../src/store/store.js';
 import {defineAgent} from '../../src/worker/agent.js';
 import {startWorker, type WorkerHandle} from '../../src/worker/runner.js';
+import {brokenRules} from '../support/keyspace.js';
 import {startOldRedis} from '../support/old-redis.js';
 import {startRedisServer} from '../support/redis-server.js';
 import {until} from '../support/stores.js';
@@ -54,6 +55,10 @@ describe.each(servers)('by on %s', (_, start) => {
   });
   afterAll(async () => {
     await worker.stop({drainMs: 0});
+    const store = openStore({url: server.url});
+    // One test puts a string where a control stream should be.
+    expect(await brokenRules(store, new Set(['ctrlStream']))).toEqual([]);
+    store.close();
     await server.stop();
   });
 

@@ -9,6 +9,7 @@ import {ensureGroup, readNew} from '../../src/store/control-streams.js';
 import {openStore, type Store} from '../../src/store/store.js';
 import {defineAgent} from '../../src/worker/agent.js';
 import {startWorker, type WorkerHandle} from '../../src/worker/runner.js';
+import {brokenRules} from '../support/keyspace.js';
 import {startRedisServer} from '../support/redis-server.js';
 import {until} from '../support/stores.js';
 import {runBy} from './run-by.js';
@@ -83,6 +84,8 @@ describe.each(servers)('by on %s', (_, start) => {
   });
   afterAll(async () => {
     await worker.stop({drainMs: 0});
+    // The session with a tree is written by hand.
+    expect(await brokenRules(store, new Set(['sessionRegistry']))).toEqual([]);
     store.close();
     await server.stop();
   });

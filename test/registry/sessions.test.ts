@@ -47,6 +47,7 @@ describe('when a session was last heard of', () => {
 
 describeEachStore('sessions', at => {
   test('are listed by what happened last, and counted beyond the limit', async () => {
+    at.breaksRules('sessionDataStream');
     const store = at.open();
     const redis = at.redis();
     const client = new GatewayClient(store);
@@ -70,6 +71,7 @@ describeEachStore('sessions', at => {
   });
 
   test('one is shown with its last event, also when that can not be read', async () => {
+    at.breaksRules('sessionDataStream');
     const store = at.open();
     const redis = at.redis();
     const client = new GatewayClient(store);

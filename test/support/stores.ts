@@ -4,9 +4,10 @@
  */
 import {randomBytes} from 'node:crypto';
 import {Cluster, Redis} from 'ioredis';
-import {afterAll, afterEach, beforeAll, describe, inject} from 'vitest';
+import {afterAll, afterEach, beforeAll, describe, expect, inject} from 'vitest';
 import type {EmbeddedStore} from '../../src/dev/embedded/start.js';
 import {openStore, type Store} from '../../src/store/store.js';
+import {brokenRules, deleteKeys, type Exception} from './keyspace.js';
 
 export interface TestStore {
   /** A store under a prefix nobody else uses; closed after the test. */
@@ -18,6 +19,11 @@ export interface TestStore {
   readonly kind: 'redis' | 'embedded' | 'cluster';
   /** Undone after the test, last first. */
   cleanup(act: () => unknown): void;
+  /**
+   * After each test, once everything is undone, the keys of its stores must keep the rules of key-rules.ts. This test
+   * breaks some: it writes keys of these names by hand, or kills workers (`dead-workers`).
+   */
+  breaksRules(...exceptions: readonly Exception[]): void;
 }
 
 export function describeEachStore(name: string, suite: (store: TestStore) => void): void {
@@ -50,21 +56,33 @@ export function describeRedis(name: string, suite: (store: TestStore) => void): 
 
 function harness(kind: TestStore['kind'], url: () => string): TestStore {
   let cleanups: (() => unknown)[] = [];
-  afterEach(async () => {
+  let prefixes: string[] = [];
+  let exceptions = new Set<Exception>();
+  const openAt = (prefix: string) =>
+    openStore({url: url(), prefix, name: 'test', keySchema: kind === 'cluster' ? 'v2' : 'v1'});
+  afterEach(async ({task}) => {
     const acts = cleanups.reverse();
-    cleanups = [];
+    const opened = prefixes;
+    const allowed = exceptions;
+    [cleanups, prefixes, exceptions] = [[], [], new Set()];
     for (const act of acts) await act();
+    const broken: string[] = [];
+    for (const prefix of opened) {
+      const store = openAt(prefix);
+      broken.push(...(await brokenRules(store, allowed)));
+      await deleteKeys(store);
+      store.close();
+    }
+    // What a failed test left says nothing new.
+    if (task.result?.state !== 'fail') expect(broken).toEqual([]);
   });
   return {
     kind,
     url,
     open() {
-      const store = openStore({
-        url: url(),
-        prefix: `t:${randomBytes(6).toString('hex')}:`,
-        name: 'test',
-        keySchema: kind === 'cluster' ? 'v2' : 'v1',
-      });
+      const prefix = `t:${randomBytes(6).toString('hex')}:`;
+      prefixes.push(prefix);
+      const store = openAt(prefix);
       cleanups.push(() => store.close());
       return store;
     },
@@ -74,6 +92,7 @@ function harness(kind: TestStore['kind'], url: () => string): TestStore {
       return redis;
     },
     cleanup: act => void cleanups.push(act),
+    breaksRules: (...rules) => rules.forEach(rule => exceptions.add(rule)),
   };
 }
 

@@ -1,0 +1,133 @@
+/**
+ * What bounds every key: its type, who writes it, and why it can not grow for ever (G11). docs/keys.md is this table for
+ * people; the tests check the keyspace they leave behind against it.
+ */
+import {createKeys, SESSION_TTL_S, type KeySchema} from './keys.js';
+
+export type KeyType = 'string' | 'hash' | 'set' | 'zset' | 'list' | 'stream';
+
+export type KeyBound =
+  /** Has a lifetime, never more than this many seconds. */
+  | {readonly kind: 'ttl'; readonly seconds: number}
+  /** Is trimmed to about so many entries. */
+  | {readonly kind: 'cap'; readonly entries: number}
+  /** What is settled leaves it: a stream holds what waits or is pending, a queue what is held back. */
+  | {readonly kind: 'settled'}
+  /** Names workers that have not left, or agent types. */
+  | {readonly kind: 'members'}
+  /** Kept until an operator removes it. */
+  | {readonly kind: 'operator'}
+  /** Never written by us: other SDKs bound it, or do not. */
+  | {readonly kind: 'foreign'};
+
+export interface KeyRule {
+  /** Where its name is made: a function of `createKeys`. */
+  readonly name: string;
+  readonly type: KeyType;
+  /** Who writes it, in the words of docs/architecture.md. */
+  readonly owner: string;
+  readonly bound: KeyBound;
+}
+
+type Table = Readonly<Record<string, readonly [type: KeyType, owner: string, bound: KeyBound]>>;
+
+const ttl = (seconds: number): KeyBound => ({kind: 'ttl', seconds});
+const settled: KeyBound = {kind: 'settled'};
+const members: KeyBound = {kind: 'members'};
+const operator: KeyBound = {kind: 'operator'};
+const foreign: KeyBound = {kind: 'foreign'};
+
+const TABLE: Table = {
+  ctrlStream: ['stream', 'senders, workers', settled],
+  workerCtrlStream: ['stream', 'senders, workers', settled],
+  wakeup: ['stream', 'senders', settled],
+  wakeupResult: ['stream', 'managers', ttl(300)],
+  deliveryPending: ['stream', 'senders', settled],
+  deadletter: ['stream', 'workers, managers, operators', operator],
+  deadletterReplay: ['string', 'operators', ttl(604_800)],
+  deadletterAudit: ['stream', 'operators', {kind: 'cap', entries: 10_000}],
+  sessionDataStream: ['stream', 'workers', ttl(SESSION_TTL_S)],
+  sessionRegistry: ['hash', 'senders, workers', ttl(SESSION_TTL_S)],
+  workerLease: ['string', 'workers', ttl(30)],
+  knownWorkers: ['set', 'workers', members],
+  declaredTypes: ['set', 'workers', members],
+  members: ['set', 'workers', members],
+  denied: ['set', 'operators', operator],
+  workerAdmin: ['hash', 'operators', operator],
+  circuit: ['string', 'operators', operator],
+  fallback: ['string', 'operators', operator],
+  userQuota: ['string', 'operators', operator],
+  wakeupDedupe: ['string', 'managers', ttl(30)],
+  wakeupWaiters: ['hash', 'managers', ttl(300)],
+  pendingQueue: ['zset', 'managers', settled],
+  pendingPayloads: ['hash', 'managers', settled],
+  pendingTypes: ['set', 'managers', members],
+  userOpen: ['set', 'senders', ttl(SESSION_TTL_S)],
+  sessionOutbox: ['stream', 'senders, workers', ttl(SESSION_TTL_S)],
+  openOutboxes: ['stream', 'senders', settled],
+  appendedOnce: ['string', 'senders, workers, managers', ttl(86_400)],
+
+  pluginReloadAck: ['stream', 'other SDKs', foreign],
+  workerLock: ['string', 'other SDKs', foreign],
+  checkpoint: ['string', 'other SDKs', foreign],
+  agentConfigsSnapshot: ['string', 'other SDKs', foreign],
+  availability: ['string', 'other SDKs', foreign],
+  metricsLock: ['string', 'other SDKs', foreign],
+  taskGroup: ['hash', 'other SDKs', foreign],
+  taskGroupResults: ['hash', 'other SDKs', foreign],
+  workerStatus: ['hash', 'other SDKs', foreign],
+  workerActiveSnapshots: ['hash', 'other SDKs', foreign],
+  workerHistorySnapshots: ['hash', 'other SDKs', foreign],
+  sdInstances: ['hash', 'other SDKs', foreign],
+  traceMeta: ['hash', 'other SDKs', foreign],
+  adminWorkers: ['set', 'other SDKs', foreign],
+  workerExecutions: ['zset', 'other SDKs', foreign],
+  workerActiveIndex: ['zset', 'other SDKs', foreign],
+  workerActiveExecutions: ['set', 'other SDKs', foreign],
+  sdServices: ['set', 'other SDKs', foreign],
+  sdActive: ['zset', 'other SDKs', foreign],
+  traceSpans: ['list', 'other SDKs', foreign],
+  traceIndexSession: ['zset', 'other SDKs', foreign],
+  traceIndexWorker: ['zset', 'other SDKs', foreign],
+  traceIndexAgent: ['zset', 'other SDKs', foreign],
+  metricsHistory: ['zset', 'other SDKs', foreign],
+};
+
+export const KEY_RULES: readonly KeyRule[] = Object.entries(TABLE).map(([name, [type, owner, bound]]) => ({
+  name,
+  type,
+  owner,
+  bound,
+}));
+
+/** A key's name with `{…}` in place of each id, as docs/keys.md shows it. */
+export function keyPattern(name: string, schema: KeySchema): string {
+  return nameParts(name, schema, '').join('{…}');
+}
+
+/** Their first part is another key, which may bring its own hash tag in v2, or be one. */
+const NAMES_A_KEY: ReadonlySet<string> = new Set(['appendedOnce']);
+
+/** @returns the rule of a key, or undefined if nobody may write it. */
+export function ruleMatcher(schema: KeySchema, prefix: string): (key: string) => KeyRule | undefined {
+  // Ids may hold colons, so several names can fit: the one that spells out most of the key is meant.
+  const known = KEY_RULES.map(rule => {
+    const parts = nameParts(rule.name, schema, prefix).map(part =>
+      NAMES_A_KEY.has(rule.name) ? part.replace(/^}|{$/g, '') : part,
+    );
+    const pattern = new RegExp(`^${parts.map(escape).join('.+')}$`, 's');
+    return {rule, pattern, spelt: parts.join('').length};
+  }).sort((a, b) => b.spelt - a.spelt);
+  return key => known.find(({pattern}) => pattern.test(key))?.rule;
+}
+
+/** What stands between the ids. */
+function nameParts(name: string, schema: KeySchema, prefix: string): string[] {
+  const make = (createKeys({schema, prefix}) as unknown as Record<string, (...ids: string[]) => string>)[
+    name
+  ];
+  if (make === undefined) throw new RangeError(`no key is called "${name}"`);
+  return make('\0', '\0', '\0').split('\0');
+}
+
+const escape = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
