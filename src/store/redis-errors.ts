@@ -49,7 +49,8 @@ export function toByError(error: unknown, where: string): unknown {
       cause: error,
     });
   }
-  if (code === 'NOPERM') {
+  // Of a command inside a script, servers before 7.2 say it without the code.
+  if (code === 'NOPERM' || message.includes('The user executing the script can')) {
     return new ByError('REDIS_AUTH', `This Redis user may not do that: ${message.slice(0, 200)}`, {
       hint: 'Give the user the rights of its role, or use another user.',
       cause: error,

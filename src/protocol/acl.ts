@@ -1,0 +1,207 @@
+/**
+ * Redis users, one for each role: what each may do, as the line `ACL SETUSER` takes. Keys of different kinds are granted
+ * in selectors of their own, because a right to write a stream must not be a right to delete it. Commands inside our
+ * scripts are checked like any other, so a right to run scripts on a key is not yet a right to change it.
+ */
+import {createKeys, type KeySchema} from './keys.js';
+
+export const ACL_ROLES = ['client', 'worker', 'manager', 'viewer'] as const;
+export type AclRole = (typeof ACL_ROLES)[number];
+
+export interface AclOptions {
+  readonly schema: KeySchema;
+  /** The agent types a worker serves; `*` for all. */
+  readonly agentTypes: readonly string[];
+  /** What the ids of its workers begin with; '' for all. */
+  readonly workerPrefix: string;
+  /** Redis 7.2 or later, or Valkey: earlier ones refuse a rule that names commands they do not know. */
+  readonly since72: boolean;
+  /** Put in front of every key. */
+  readonly prefix?: string;
+}
+
+/** One selector: these commands on keys like these. */
+interface Grant {
+  readonly commands: string;
+  /** R reads, W writes, RW both. */
+  readonly access: 'R' | 'W' | 'RW';
+  readonly keys: readonly string[];
+}
+
+const CONNECTION =
+  'ping hello auth client|setname client|getname client|id quit reset echo time select info ' +
+  'command|docs command|info command|count multi exec discard wait';
+const SINCE_72 = 'client|setinfo waitaof';
+const CLUSTER =
+  'cluster|slots cluster|shards cluster|nodes cluster|info cluster|keyslot cluster|myid asking readonly readwrite';
+const READ_ALL =
+  'xread xrange xrevrange xlen xpending xinfo|groups xinfo|consumers xinfo|stream hget hmget hgetall hlen hkeys hexists ' +
+  'hscan get mget smembers sismember srandmember scard sscan zrange zscore zcard exists type ttl pttl';
+
+/**
+ * The words after `ACL SETUSER name`. Applied again it replaces what the user may do, and keeps its passwords.
+ */
+export function aclRules(role: AclRole, options: AclOptions): string[] {
+  const {schema, since72} = options;
+  const connection = [
+    CONNECTION,
+    ...(since72 ? [SINCE_72] : []),
+    ...(schema === 'v2' ? [CLUSTER] : []),
+    // Ends a blocked read of one's own; Redis can not tell it from another's, so only those get it who need it to stop.
+    ...(role === 'worker' || role === 'manager' ? ['client|unblock'] : []),
+    ...(role === 'manager' || role === 'viewer' ? ['scan dbsize'] : []),
+    ...(role === 'manager' ? ['client|list'] : []),
+  ];
+  return [
+    ...['on', 'resetkeys', 'resetchannels', 'clearselectors', '-@all'],
+    ...plus(connection.join(' ')),
+    ...grantsOf(role, options).map(selector),
+  ];
+}
+
+const plus = (commands: string): string[] => commands.split(' ').map(command => `+${command}`);
+
+function selector({commands, access, keys}: Grant): string {
+  const sign = access === 'RW' ? '~' : `%${access}~`;
+  return `(${[...plus(commands), ...keys.map(key => sign + key)].join(' ')})`;
+}
+
+function grantsOf(role: AclRole, options: AclOptions): Grant[] {
+  switch (role) {
+    case 'client':
+      return clientGrants(options);
+    case 'worker':
+      return workerGrants(options);
+    case 'manager':
+      return [
+        {
+          commands:
+            '@stream @hash @set @sortedset set get mget del unlink exists expire pexpire ttl pttl type eval evalsha',
+          access: 'RW',
+          keys: everything(options),
+        },
+      ];
+    case 'viewer':
+      return [{commands: READ_ALL, access: 'R', keys: everything(options)}];
+  }
+}
+
+/** Every key of the deployment: the metrics keys have a name of their own. */
+const everything = ({prefix = ''}: AclOptions): string[] => [
+  `${prefix}byai_gateway:*`,
+  `${prefix}by_framework:*`,
+];
+
+/** What both senders and workers touch of a session, of routing, and of what waits. */
+function shared({schema, prefix = ''}: AclOptions) {
+  const keys = createKeys({schema, prefix});
+  const isV2 = schema === 'v2';
+  return {
+    keys,
+    registry: keys.sessionRegistry('*'),
+    events: keys.sessionDataStream('*'),
+    /** Where commands are put. Workers' own streams are not among them: what is there can suspend a worker. */
+    work: [keys.ctrlStream('*'), keys.wakeup(), keys.deliveryPending()],
+    routing: [
+      keys.circuit('*'),
+      keys.fallback('*'),
+      keys.userQuota('*'),
+      keys.members('*'),
+      keys.workerLease('*'),
+    ],
+    /** In a Cluster, documents on their way to other slots. */
+    outbox: isV2 ? [keys.sessionOutbox('*')] : [],
+    openOutboxes: isV2 ? [keys.openOutboxes()] : [],
+    // The marker names a stream, and in v2 that name may bring braces of its own.
+    once: isV2 ? [`${prefix}byai_gateway:v2:control_plane:by:once:*`] : [],
+  };
+}
+
+const granted = (grants: readonly Grant[]): Grant[] => grants.filter(({keys}) => keys.length > 0);
+
+function clientGrants(options: AclOptions): Grant[] {
+  const {keys, registry, events, work, routing, outbox, openOutboxes, once} = shared(options);
+  const backlog = keys.pendingQueue('*');
+  const userOpen = keys.userOpen('*');
+  return granted([
+    {commands: 'xadd', access: 'W', keys: work},
+    {commands: 'xlen', access: 'R', keys: work},
+    {
+      commands: 'eval evalsha',
+      access: 'RW',
+      keys: [registry, ...work, ...routing, backlog, userOpen, ...outbox, ...openOutboxes, ...once],
+    },
+    {commands: 'get mget smembers srandmember sismember exists ttl', access: 'R', keys: routing},
+    {commands: 'zcard', access: 'R', keys: [backlog]},
+    {commands: 'scard sadd srem srandmember expire', access: 'RW', keys: [userOpen]},
+    {
+      commands: 'hset hsetnx hget hmget hgetall hdel hexists expire pexpire ttl pttl',
+      access: 'RW',
+      keys: [registry],
+    },
+    {
+      commands: 'xread xrange xrevrange xlen exists xinfo|stream pttl ttl',
+      access: 'R',
+      keys: [events, keys.wakeupResult('*')],
+    },
+    {commands: 'set get', access: 'RW', keys: [keys.checkpoint('*', '*')]},
+    {commands: 'xadd xrange xdel xlen expire', access: 'RW', keys: outbox},
+    {commands: 'xadd xdel', access: 'RW', keys: openOutboxes},
+    {commands: 'set get', access: 'RW', keys: once},
+  ]);
+}
+
+function workerGrants(options: AclOptions): Grant[] {
+  const {keys, registry, events, work, routing, outbox, openOutboxes, once} = shared(options);
+  const {agentTypes, workerPrefix} = options;
+  const workers = `${workerPrefix}*`;
+  const ownStreams = [...agentTypes.map(keys.ctrlStream), keys.workerCtrlStream(workers)];
+  const lease = keys.workerLease(workers);
+  const memberships = [...agentTypes.map(keys.members), keys.declaredTypes(workers), keys.knownWorkers()];
+  const reads = [...agentTypes.map(keys.denied), keys.workerAdmin(workers)];
+  const letters = keys.deadletter();
+  return granted([
+    {
+      commands:
+        'xreadgroup xack xdel xclaim xautoclaim xpending xlen xrange xadd xgroup|create xgroup|createconsumer ' +
+        'xgroup|delconsumer xinfo|groups xinfo|consumers xinfo|stream',
+      access: 'RW',
+      keys: ownStreams,
+    },
+    {commands: 'xadd', access: 'W', keys: [...work, letters]},
+    {commands: 'xlen', access: 'R', keys: work},
+    {
+      commands: 'eval evalsha',
+      access: 'RW',
+      keys: [
+        ...[registry, events, letters, ...ownStreams, ...work, lease, ...memberships, ...reads],
+        ...[...outbox, ...openOutboxes, ...once],
+      ],
+    },
+    {
+      commands: 'hset hsetnx hget hmget hgetall hdel hincrby hexists hlen expire pexpire ttl pttl',
+      access: 'RW',
+      keys: [registry, keys.taskGroup('*'), keys.taskGroupResults('*')],
+    },
+    {commands: 'xadd xlen xread xrange xrevrange exists expire pexpire ttl', access: 'RW', keys: [events]},
+    {commands: 'set get del unlink exists expire pexpire ttl pttl', access: 'RW', keys: [lease]},
+    {commands: 'sadd srem smembers sismember del unlink expire', access: 'RW', keys: memberships},
+    {commands: 'hget hmget hgetall sismember smembers', access: 'R', keys: reads},
+    {commands: 'get mget smembers srandmember sismember exists ttl', access: 'R', keys: routing},
+    {commands: 'xread xrange', access: 'R', keys: [keys.wakeupResult('*')]},
+    // What Python's workers keep beside.
+    {
+      commands: 'hset hget hgetall hdel hincrby expire zadd zrem zrange zremrangebyrank zcard',
+      access: 'RW',
+      keys: [
+        ...[keys.workerStatus(workers), keys.workerActiveSnapshots(workers)],
+        ...[keys.workerHistorySnapshots(workers), keys.workerExecutions(workers)],
+        ...[keys.workerActiveIndex(workers)],
+      ],
+    },
+    {commands: 'set get del expire', access: 'RW', keys: [keys.agentConfigsSnapshot('*')]},
+    {commands: 'xadd xrange xdel xlen expire', access: 'RW', keys: outbox},
+    {commands: 'xadd xdel xrange', access: 'RW', keys: openOutboxes},
+    {commands: 'set get', access: 'RW', keys: once},
+  ]);
+}
