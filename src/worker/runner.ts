@@ -123,6 +123,8 @@ class Worker implements WorkerHandle {
   /** Those that are blocked on agent types' streams now. */
   private readonly reading = new Set<Connection>();
   private readonly turns = new Set<Promise<void>>();
+  /** Heartbeats under way: in a Cluster they take several steps, and one that ended after we left would put us back. */
+  private readonly beats = new Set<Promise<void>>();
   /** Entries being handled or parked, as `{stream}/{id}`. */
   private readonly inHand = new Set<string>();
   private readonly parked = new Parked<Delivery>(() => this.nudge());
@@ -661,6 +663,16 @@ class Worker implements WorkerHandle {
   }
 
   private async beat(): Promise<void> {
+    const beat = this.sendHeartbeat();
+    this.beats.add(beat);
+    try {
+      await beat;
+    } finally {
+      this.beats.delete(beat);
+    }
+  }
+
+  private async sendHeartbeat(): Promise<void> {
     const joins = !this.closing.signal.aborted;
     const answer = await heartbeat(this.store, this.lease, {
       agentTypes: this.agentTypes,
@@ -768,6 +780,7 @@ class Worker implements WorkerHandle {
         this.orWarn('leaving the group', () => dropConsumer(this.store, stream, this.group, this.env.owner)),
       ),
     );
+    await Promise.allSettled([...this.beats]);
     await this.orWarn('giving the worker id back', () => leave(this.store, this.lease, this.agentTypes));
   }
 
