@@ -4,9 +4,8 @@ import {ByError} from '../errors.js';
 import {executionTree, type TreeRow} from '../observe/execution-tree.js';
 import {whereabouts, type EntryPlace, type Whereabouts} from '../observe/execution-place.js';
 import {canonicalStatus} from '../protocol/states.js';
-import {statusKind, type ExecutionRecord} from '../protocol/execution.js';
-import {integerOf, textOf} from '../protocol/fields.js';
-import {isObject} from '../protocol/limits.js';
+import {countedAttempts, pastAttempts, statusKind, type ExecutionRecord} from '../protocol/execution.js';
+import {integerOf} from '../protocol/fields.js';
 import {executionsInQueue, executionsOfWorker} from '../registry/open-executions.js';
 import {findByMessage, findExecution} from '../store/executions.js';
 import {serverTimeMs, type Store} from '../store/store.js';
@@ -111,6 +110,7 @@ export async function showForPeople(
   return {
     ...executionView(record),
     attempts: attemptCount(record),
+    ...countedAttempts(record),
     tookMs: tookMs(record),
     pastAttempts: pastAttempts(record),
     place: where.place,
@@ -130,18 +130,6 @@ export async function showForPeople(
 const attemptCount = ({extra}: ExecutionRecord): number | null =>
   extra['x_attempt'] === undefined ? null : integerOf(extra['x_attempt'], 0);
 
-/** Attempts that did not end the execution, as far as its record remembers them, oldest first. */
-function pastAttempts({extra}: ExecutionRecord) {
-  const rows = extra['x_attempts'];
-  if (!Array.isArray(rows)) return [];
-  return (rows as unknown[]).filter(isObject).map(row => ({
-    workerId: textOf(row['worker_id']),
-    ended: textOf(row['ended']),
-    error: textOf(row['error']),
-    at: integerOf(row['at'], 0),
-  }));
-}
-
 function factsOf(record: ExecutionRecord, nowMs: number): (Fact | undefined)[] {
   const optional = (name: string, value: string | undefined): Fact | undefined =>
     value === undefined || value === '' ? undefined : [name, value];
@@ -156,7 +144,8 @@ function factsOf(record: ExecutionRecord, nowMs: number): (Fact | undefined)[] {
     ['status', statusText(record.status)],
     optional('called by', calledBy(record)),
     optional('worker', record.workerId),
-    attempts === null ? undefined : ['attempts', String(attempts)],
+    attempts === null ? undefined : ['attempts', attemptsText(attempts, record)],
+    time('tried again', integerOf(record.extra['x_retry_at'], 0)),
     time('created', record.createdAt),
     time('started', record.startedAt),
     time('ended', record.finishedAt),
@@ -168,6 +157,15 @@ function factsOf(record: ExecutionRecord, nowMs: number): (Fact | undefined)[] {
       : undefined,
     optional('trace', record.traceId),
   ];
+}
+
+function attemptsText(attempts: number, record: ExecutionRecord): string {
+  const {crashes, failures} = countedAttempts(record);
+  const counted = [
+    crashes === 0 ? '' : `${crashes} crashed`,
+    failures === 0 ? '' : `${failures} failed and were tried again`,
+  ].filter(part => part !== '');
+  return counted.length === 0 ? String(attempts) : `${attempts}: ${counted.join(', ')}`;
 }
 
 function calledBy({sourceAgentType, parentMessageId}: ExecutionRecord): string {

@@ -2,6 +2,7 @@
 import {hostname, userInfo} from 'node:os';
 import {systemClock} from '../clock.js';
 import {ByError} from '../errors.js';
+import {handOverName} from '../protocol/consumers.js';
 import {encodeDeadLetter, newDeadLetter, preserveBytes} from '../protocol/deadletter.js';
 import {commandToWire} from '../protocol/commands.js';
 import {entryMs} from '../registry/queues.js';
@@ -23,11 +24,8 @@ import {
   type PendingRow,
 } from './queues.js';
 
-/**
- * A consumer nobody is: its worker id has no lease and its incarnation is no token's, so any worker that looks for what
- * dead workers left takes it up.
- */
-export const ANY_WORKER = 'by-queue#000000000000';
+/** Whatever is given to it is taken up by any worker that looks for what dead workers left. */
+const ANY_WORKER = handOverName('by-queue');
 
 export interface ClaimRequest {
   readonly ids: readonly string[];

@@ -1,5 +1,6 @@
 /** `by queue list|show|peek|pending`: what is in the queues. Changing them is queue-actions.ts. */
 import {ByError} from '../errors.js';
+import {parseConsumerName} from '../protocol/consumers.js';
 import {preserveBytes} from '../protocol/deadletter.js';
 import {commandToWire, type Command} from '../protocol/commands.js';
 import {
@@ -10,13 +11,13 @@ import {
   peekQueue,
   readQueueEntry,
   showQueue,
-  splitConsumer,
   type QueueEntry,
   type QueueSummary,
 } from '../registry/queues.js';
 import {compareIds} from '../store/data-streams.js';
 import {onlineMembers} from '../store/presence.js';
-import {entriesById, groupConsumers, pendingEntries, type PendingFacts} from '../store/queues.js';
+import {entriesById, pendingEntries, type PendingFacts} from '../store/queues.js';
+import {consumersOf} from '../store/recovery.js';
 import {serverTimeMs, type Store} from '../store/store.js';
 import {formatDuration} from './duration.js';
 import {showFacts} from './facts.js';
@@ -295,7 +296,7 @@ export async function withEntries(
     onlineMembers(store, agentType),
   ]);
   return facts.map((fact, at) => {
-    const {workerId} = splitConsumer(fact.consumer);
+    const {workerId} = parseConsumerName(fact.consumer);
     const entry = entries[at];
     return {
       ...fact,
@@ -316,9 +317,9 @@ export async function consumersNamed(
   group: string,
   name: string,
 ): Promise<string[]> {
-  const names = (await groupConsumers(store, stream, group)).map(consumer => consumer.name);
+  const names = (await consumersOf(store, stream, group)).map(consumer => consumer.name);
   if (names.includes(name)) return [name];
-  const lives = names.filter(each => splitConsumer(each).workerId === name);
+  const lives = names.filter(each => parseConsumerName(each).workerId === name);
   if (lives.length > 0) return lives;
   const near = suggest(name, names);
   throw new ByError('NOT_FOUND', `No consumer or worker "${name}" reads this queue.`, {

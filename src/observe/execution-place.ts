@@ -1,9 +1,9 @@
 /** Where the command of an execution is now: in a queue, with a worker, held back, among the dead letters, or gone. */
 import {isValidId} from '../ids.js';
+import {parseConsumerName} from '../protocol/consumers.js';
 import {CONSUMER_GROUP, type Keys} from '../protocol/keys.js';
 import type {ExecutionRecord} from '../protocol/execution.js';
 import {isTerminal} from '../protocol/states.js';
-import {splitConsumer} from '../registry/queues.js';
 import {replayMarkers, type StoredDeadLetter} from '../store/dead-letters.js';
 import {deadLetterOf, entryOfMessage, isHeldBack} from '../store/find-entry.js';
 import {entriesById, pendingEntries} from '../store/queues.js';
@@ -67,7 +67,7 @@ async function placeOf(store: Store, record: ExecutionRecord, group: string): Pr
     const [held] = await pendingEntries(store, stream, group, {count: 1, entryId: entry.id});
     if (held === undefined) return {kind: 'waiting', stream, entryId: entry.id};
     const {consumer, idleMs, deliveries} = held;
-    const {workerId} = splitConsumer(consumer);
+    const {workerId} = parseConsumerName(consumer);
     return {kind: 'pending', stream, entryId: entry.id, consumer, workerId, idleMs, deliveries};
   }
   if (isTerminal(record.status) || entryId !== undefined) return {kind: 'settled'};

@@ -189,6 +189,7 @@ function workerGrants(options: AclOptions): Grant[] {
     {commands: 'hget hmget hgetall sismember smembers', access: 'R', keys: reads},
     {commands: 'get mget smembers srandmember sismember exists ttl', access: 'R', keys: routing},
     {commands: 'xread xrange', access: 'R', keys: [keys.wakeupResult('*')]},
+    {commands: 'set del', access: 'RW', keys: ownStreams.map(keys.recoveryTurn)},
     // What Python's workers keep beside.
     {
       commands: 'hset hget hgetall hdel hincrby expire zadd zrem zrange zremrangebyrank zcard',

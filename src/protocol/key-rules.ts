@@ -66,6 +66,7 @@ const TABLE: Table = {
   sessionOutbox: ['stream', 'senders, workers', ttl(SESSION_TTL_S)],
   openOutboxes: ['stream', 'senders', settled],
   appendedOnce: ['string', 'senders, workers, managers', ttl(86_400)],
+  recoveryTurn: ['string', 'workers', ttl(1)],
 
   pluginReloadAck: ['stream', 'other SDKs', foreign],
   workerLock: ['string', 'other SDKs', foreign],
@@ -106,7 +107,7 @@ export function keyPattern(name: string, schema: KeySchema): string {
 }
 
 /** Their first part is another key, which may bring its own hash tag in v2, or be one. */
-const NAMES_A_KEY: ReadonlySet<string> = new Set(['appendedOnce']);
+const NAMES_A_KEY: ReadonlySet<string> = new Set(['appendedOnce', 'recoveryTurn']);
 
 /** @returns the rule of a key, or undefined if nobody may write it. */
 export function ruleMatcher(schema: KeySchema, prefix: string): (key: string) => KeyRule | undefined {

@@ -1,13 +1,15 @@
 /** Executions found by where their commands are: in an agent type's queue, or in a worker's hands. */
 import type {Command} from '../protocol/commands.js';
+import {parseConsumerName} from '../protocol/consumers.js';
 import {CONSUMER_GROUP} from '../protocol/keys.js';
 import type {ExecutionRecord} from '../protocol/execution.js';
 import {isValidId} from '../ids.js';
 import {findByMessage} from '../store/executions.js';
-import {entriesById, groupConsumers, pendingEntries} from '../store/queues.js';
+import {entriesById, pendingEntries} from '../store/queues.js';
+import {consumersOf} from '../store/recovery.js';
 import type {Store} from '../store/store.js';
 import {showWorker} from './listing.js';
-import {peekQueue, readQueueEntry, splitConsumer, type QueueEntry} from './queues.js';
+import {peekQueue, readQueueEntry, type QueueEntry} from './queues.js';
 
 export interface FoundExecutions {
   /** Oldest entry first, each once. */
@@ -42,8 +44,8 @@ export async function executionsOfWorker(
   ];
   const entries = await Promise.all(
     streams.map(async stream => {
-      const consumers = await groupConsumers(store, stream, group);
-      const own = consumers.filter(({name}) => splitConsumer(name).workerId === workerId);
+      const consumers = await consumersOf(store, stream, group);
+      const own = consumers.filter(({name}) => parseConsumerName(name).workerId === workerId);
       const held = await Promise.all(
         own.map(({name}) => pendingEntries(store, stream, group, {consumer: name, count})),
       );

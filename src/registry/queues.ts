@@ -1,19 +1,14 @@
 /** Queues: one for each agent type, joined from its control stream, its consumer group and its workers. */
 import {CONSUMER_GROUP} from '../protocol/keys.js';
+import {parseConsumerName} from '../protocol/consumers.js';
 import {readCommandEntry, type Command} from '../protocol/commands.js';
 import {ProtocolError} from '../protocol/limits.js';
 import {isValidId} from '../ids.js';
 import {pendingTypes} from '../store/control-plane.js';
 import {groupsOf, type ControlEntry, type GroupFacts} from '../store/control-streams.js';
 import {onlineMembers} from '../store/presence.js';
-import {
-  firstEntries,
-  groupConsumers,
-  heldBack,
-  pendingEntries,
-  streamLength,
-  type ConsumerFacts,
-} from '../store/queues.js';
+import {firstEntries, heldBack, pendingEntries, streamLength} from '../store/queues.js';
+import {consumersOf, type ConsumerFacts} from '../store/recovery.js';
 import {scanKeys, serverTimeMs, type Store} from '../store/store.js';
 import {listAgentTypes} from './listing.js';
 
@@ -93,7 +88,7 @@ export async function showQueue(
   const now = await serverTimeMs(store);
   const [{summary, groups, workerIds}, consumers] = await Promise.all([
     factsOf(store, agentType, group, now),
-    groupConsumers(store, stream, group),
+    consumersOf(store, stream, group),
   ]);
   const isThere = summary.depth + groups.length + summary.heldBack + summary.workersOnline > 0;
   if (!isThere) return undefined;
@@ -102,13 +97,15 @@ export async function showQueue(
     stream,
     group,
     groups,
-    consumerList: consumers.map(consumer => {
-      const name = splitConsumer(consumer.name);
-      return {...consumer, ...name, online: workerIds.includes(name.workerId)};
+    consumerList: consumers.sort(byName).map(consumer => {
+      const {workerId, incarnation = ''} = parseConsumerName(consumer.name);
+      return {...consumer, workerId, incarnation, online: workerIds.includes(workerId)};
     }),
     lastDeliveredId: groups.find(({name}) => name === group)?.lastDeliveredId ?? '',
   };
 }
+
+const byName = (a: {readonly name: string}, b: {readonly name: string}) => (a.name < b.name ? -1 : 1);
 
 async function factsOf(store: Store, agentType: string, group: string, nowMs: number) {
   const stream = store.keys.ctrlStream(agentType);
@@ -135,12 +132,6 @@ async function factsOf(store: Store, agentType: string, group: string, nowMs: nu
 
 /** Unix milliseconds of a stream id, by the server's clock. */
 export const entryMs = (entryId: string): number => Number(entryId.split('-')[0]);
-
-/** The worker behind a consumer's name: `{worker id}` by other SDKs, `{worker id}#{incarnation}` by ours. */
-export function splitConsumer(name: string): {readonly workerId: string; readonly incarnation: string} {
-  const [, workerId, incarnation] = /^([^#]+)#([0-9a-f]{12})$/.exec(name) ?? [];
-  return {workerId: workerId ?? name, incarnation: incarnation ?? ''};
-}
 
 /** An entry of a queue as people see it. */
 export interface QueueEntry {

@@ -1,17 +1,9 @@
 /** What operators see of a control stream: what waits in it, what was given to whom, and moving it by hand. */
 import {messageOf} from '../errors.js';
-import {infoFields, streamReply, type ControlEntry} from './control-streams.js';
+import {streamReply, type ControlEntry} from './control-streams.js';
 import type {Store} from './store.js';
 
 const RETRY = {retryForMs: 5000};
-
-export interface ConsumerFacts {
-  /** `{worker id}`, or `{worker id}#{incarnation}`. */
-  readonly name: string;
-  readonly pending: number;
-  /** Milliseconds since it last asked for entries. */
-  readonly idleMs: number;
-}
 
 export interface PendingFacts {
   readonly entryId: string;
@@ -29,23 +21,6 @@ export function streamLength(store: Store, stream: string): Promise<number> {
 /** Commands held back until somebody of the agent type is online. */
 export function heldBack(store: Store, agentType: string): Promise<number> {
   return store.commands.run(redis => redis.zcard(store.keys.pendingQueue(agentType)), RETRY);
-}
-
-/** @returns the consumers of a group, by name; none if stream or group does not exist. */
-export async function groupConsumers(store: Store, stream: string, group: string): Promise<ConsumerFacts[]> {
-  const reply = await whereThere(
-    store.commands.run(redis => redis.call('XINFO', 'CONSUMERS', stream, group), RETRY),
-  );
-  return rowsOf(reply)
-    .map(row => {
-      const fields = infoFields(row);
-      return {
-        name: fields.get('name') ?? '',
-        pending: Number(fields.get('pending') ?? 0),
-        idleMs: Number(fields.get('idle') ?? 0),
-      };
-    })
-    .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 export interface PendingFilter {

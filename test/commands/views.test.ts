@@ -5,6 +5,7 @@ import {startEmbeddedStore} from '../../src/dev/embedded/start.js';
 import {silentLogger} from '../../src/log.js';
 import {encodeRecord, execField, newExecutionRecord} from '../../src/protocol/execution.js';
 import {CONSUMER_GROUP} from '../../src/protocol/keys.js';
+import {encodePresence} from '../../src/protocol/presence.js';
 import {ensureGroup, readNew} from '../../src/store/control-streams.js';
 import {openStore, type Store} from '../../src/store/store.js';
 import {defineAgent} from '../../src/worker/agent.js';
@@ -262,6 +263,27 @@ describe.each(servers)('by on %s', (_, start) => {
       ]);
       expect(await failure(...claim, '--to', 'w-typo')).toMatchObject({code: 'NOT_FOUND'});
       expect(await failure(...claim, '1-1')).toMatchObject({code: 'NOT_FOUND'});
+    });
+
+    test('what claim takes from a worker that hangs is run by another', async () => {
+      const [stuck] = await pendingAt('hung', 'py-2', ['x']);
+      // Its lease is kept, so nobody takes its work by itself.
+      const lease = encodePresence({token: 'theirs', lastSeen: 1, ipAddress: ''});
+      await store.commands.run(redis => redis.set(store.keys.workerLease('py-2'), lease, 'EX', 30));
+      const other = await startWorker(
+        {url: server.url},
+        {agents: [defineAgent({type: 'hung', run: (_ctx, ask) => ask.text})], log: silentLogger},
+      );
+      const canary = await client.send({agentType: 'hung', content: 'canary'});
+      const statusOf = async ({sessionId, messageId}: {sessionId: string; messageId: string}) =>
+        (await client.find(sessionId, messageId))?.status;
+      await until(async () => (await statusOf(canary)) === 'COMPLETED');
+      expect(await statusOf(stuck!)).toBe('QUEUED');
+      expect(await data('queue', 'claim', 'hung', '--consumer', 'py-2', '--min-idle', '0')).toMatchObject({
+        claimed: [stuck!.streamId],
+      });
+      await until(async () => (await statusOf(stuck!)) === 'COMPLETED');
+      await other.stop({drainMs: 0});
     });
 
     test('claim asks before it takes from a worker that is online', async () => {

@@ -115,6 +115,7 @@ describeEachStore('entries in the hands of another SDK', at => {
     const store = at.open();
     const redis = at.redis();
     const sent = await heldBy('py-worker', store);
+    at.breaksRules('workerLease');
     const lease = encodePresence({token: 'theirs', lastSeen: 1, ipAddress: ''});
     await redis.set(store.keys.workerLease('py-worker'), lease);
     let starts = 0;

@@ -148,6 +148,7 @@ describeEachStore('a worker id', at => {
     );
     const sent = await send(store, 'x');
     await until(() => first.running === 1);
+    at.breaksRules('workerLease');
     const stranger = encodePresence({token: 'somebody else', lastSeen: 1, ipAddress: ''});
     await at.redis().set(store.keys.workerLease('w-1'), stranger);
     expect(await first.done).toBe('lease-lost');

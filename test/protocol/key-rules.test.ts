@@ -52,7 +52,9 @@ describe('the rules of the keys', () => {
       }
       expect(ruleOf(keys.pendingPayloads('x:payloads'))?.name).toBe('pendingPayloads');
       for (const stream of [keys.workerCtrlStream('w'), keys.ctrlStream('x'), keys.deadletter()])
-        expect(ruleOf(keys.appendedOnce(stream, 'session:1-1'))?.name).toBe('appendedOnce');
+        expect(
+          [keys.appendedOnce(stream, 'session:1-1'), keys.recoveryTurn(stream)].map(key => ruleOf(key)?.name),
+        ).toEqual(['appendedOnce', 'recoveryTurn']);
       expect(ruleOf(keys.ctrlStream(''))).toBeUndefined();
       expect(ruleOf('t:byai_gateway:something')).toBeUndefined();
       expect(ruleOf(keys.wakeup().slice(2))).toBeUndefined();

@@ -1,39 +1,20 @@
 /** What operators see of queues: on every store, with workers of ours and of other SDKs. */
-import {describe, expect, test} from 'vitest';
+import {expect, test} from 'vitest';
 import {GatewayClient} from '../../src/client/client.js';
 import {silentLogger} from '../../src/log.js';
 import {whereabouts} from '../../src/observe/execution-place.js';
 import {CONSUMER_GROUP} from '../../src/protocol/keys.js';
 import {executionsInQueue, executionsOfWorker} from '../../src/registry/open-executions.js';
-import {
-  allAgentTypes,
-  knownAgentTypes,
-  listQueues,
-  peekQueue,
-  showQueue,
-  splitConsumer,
-} from '../../src/registry/queues.js';
+import {allAgentTypes, knownAgentTypes, listQueues, peekQueue, showQueue} from '../../src/registry/queues.js';
 import {claimLease, heartbeat} from '../../src/store/presence.js';
 import {ensureGroup, readNew} from '../../src/store/control-streams.js';
-import {giveEntries, groupConsumers, pendingEntries} from '../../src/store/queues.js';
+import {giveEntries, pendingEntries} from '../../src/store/queues.js';
 import type {Store} from '../../src/store/store.js';
 import {defineAgent} from '../../src/worker/agent.js';
 import {startWorker} from '../../src/worker/runner.js';
 import {describeEachStore, until} from '../support/stores.js';
 
 const group = CONSUMER_GROUP;
-
-describe('a consumer name', () => {
-  test.each([
-    ['worker-1', 'worker-1', ''],
-    ['worker-1#0123456789ab', 'worker-1', '0123456789ab'],
-    ['a#b', 'a#b', ''],
-    ['#0123456789ab', '#0123456789ab', ''],
-    ['w#0123456789AB', 'w#0123456789AB', ''],
-  ])('%s is worker %s, life "%s"', (name, workerId, incarnation) => {
-    expect(splitConsumer(name)).toEqual({workerId, incarnation});
-  });
-});
 
 /** Read entries as a worker of any SDK does, and keep them. */
 async function take(store: Store, agentType: string, consumer: string, count: number): Promise<string[]> {
@@ -109,7 +90,6 @@ describeEachStore('queues', at => {
     expect(await pendingEntries(store, stream, group, {count: 10, consumer: 'py-1'})).toHaveLength(1);
     expect(await pendingEntries(store, stream, group, {count: 10, minIdleMs: 3_600_000})).toEqual([]);
     expect(await pendingEntries(store, stream, 'no-group', {count: 10})).toEqual([]);
-    expect(await groupConsumers(store, store.keys.ctrlStream('nobody'), group)).toEqual([]);
   });
 
   test('entries are given to somebody else, unless they were given out too lately', async () => {
