@@ -28,7 +28,8 @@ import {
 import {ensureGroup, readNew, settleMany, type ControlEntry} from '../store/control-streams.js';
 import {addDeadLetter, moveToDeadLetters} from '../store/dead-letters.js';
 import {onlineMembers} from '../store/presence.js';
-import type {Store} from '../store/store.js';
+import {forgetGoneWorkers, takeSweepTurn} from '../store/gone-workers.js';
+import {serverTimeMs, type Store} from '../store/store.js';
 import type {Provider, ProviderDecision} from './provider.js';
 
 export interface ManagerOptions {
@@ -54,6 +55,7 @@ export interface ManagerHandle {
 
 const READ_BLOCK_MS = 1000;
 /** How often agent types with pending deliveries are looked at. */
+const SWEEP_EVERY_MS = 60_000;
 const PENDING_POLL_MS = 200;
 const RELEASE_BATCH = 100;
 /** Wakeups at once: each may wait long for its provider. */
@@ -93,6 +95,7 @@ class Manager implements ManagerHandle {
       this.readLoop('wakeups', keys.wakeup(), entry => this.handleWakeup(entry)),
       this.readLoop('pending', keys.deliveryPending(), entry => this.takeDelivery(entry)),
       this.releaseLoop(),
+      this.sweepLoop(),
     ];
   }
 
@@ -268,7 +271,10 @@ class Manager implements ManagerHandle {
     let failures = 0;
     while (!this.stopping.signal.aborted) {
       try {
-        for (const agentType of await pendingTypes(this.store)) await this.releaseType(agentType);
+        const types = await pendingTypes(this.store);
+        // Ages are by the clock that gave the entries their ids.
+        const now = types.length === 0 ? 0 : await serverTimeMs(this.store);
+        for (const agentType of types) await this.releaseType(agentType, now);
         failures = 0;
       } catch (error) {
         failures++;
@@ -279,12 +285,26 @@ class Manager implements ManagerHandle {
     }
   }
 
-  private async releaseType(agentType: string): Promise<void> {
+  private async sweepLoop(): Promise<void> {
+    while (!this.stopping.signal.aborted) {
+      try {
+        if (await takeSweepTurn(this.store)) {
+          for (const workerId of await forgetGoneWorkers(this.store))
+            this.log.info('forgot a worker that has been gone for a day', {worker_id: workerId});
+        }
+      } catch (error) {
+        this.log.warn('sweeping failed', {error: messageOf(error)});
+      }
+      await sleep(SWEEP_EVERY_MS, this.stopping.signal);
+    }
+  }
+
+  private async releaseType(agentType: string, now: number): Promise<void> {
     const {online} = await onlineMembers(this.store, agentType);
     for (const {entryId, document} of await nextPending(this.store, agentType, RELEASE_BATCH)) {
       if (this.stopping.signal.aborted) return;
       const delivery = document === null ? undefined : readPendingDelivery(document);
-      const expired = this.now() - entryMs(entryId) > (this.options.pendingDeadlineMs ?? 86_400_000);
+      const expired = now - entryMs(entryId) > (this.options.pendingDeadlineMs ?? 86_400_000);
       if (!online && !expired && delivery !== undefined) continue;
       const target = {
         agentType,

@@ -66,6 +66,8 @@ const TABLE: Table = {
   sessionOutbox: ['stream', 'senders, workers', ttl(SESSION_TTL_S)],
   openOutboxes: ['stream', 'senders', settled],
   appendedOnce: ['string', 'senders, workers, managers', ttl(86_400)],
+  goneSince: ['string', 'managers', ttl(172_801)],
+  sweepTurn: ['string', 'managers', ttl(55)],
   recoveryTurn: ['string', 'workers', ttl(1)],
 
   pluginReloadAck: ['stream', 'other SDKs', foreign],

@@ -193,6 +193,10 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
     /** Says that a dead letter was replayed: cli.md §8.6, TTL 7 days. */
     deadletterReplay: (entryId: string) => `${base}control_plane:mgmt:deadletter:replay:${entryId}`,
     deadletterAudit: () => `${base}control_plane:mgmt:deadletter:audit`,
+    /** Since when a known worker has had no lease: by how much of its TTL has passed. In the worker's slot. */
+    goneSince: (workerId: string) => `${base}control_plane:by:gone_since:${tag(workerId)}`,
+    /** Lock with TTL: which manager sweeps. */
+    sweepTurn: () => `${base}control_plane:by:sweep`,
     /** Lock with TTL: whose turn it is to look for dead consumers of a stream. In the stream's slot. */
     recoveryTurn: (stream: string) => `${base}control_plane:by:recovery:${sameSlot(stream)}`,
 

@@ -73,7 +73,7 @@ for i = first, #wanted do
 end
 
 if not online and check == 'type' and (#members == SAMPLE or ARGV[13] ~= '') then
-  -- The sample was dead, and there may be more. Dead members are swept by managers and workers, so this is rare.
+  -- The sample was dead, and there may be more. Managers take out what has been dead for a day, so this is rare.
   local all = redis.call('SMEMBERS', presence)
   for from = 1, #all, 500 do
     local leases = {}
