@@ -17,6 +17,8 @@ export interface Subject {
 export interface OpenSubject {
   /** Sends one task of one chunk and an end. Resolves when it has ended, without asking the server for that. */
   task(): Promise<void>;
+  /** The same for many, with 100 sends under way. */
+  tasks(count: number): Promise<void>;
   close(): Promise<void>;
 }
 

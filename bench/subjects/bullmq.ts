@@ -103,6 +103,10 @@ export const bullmq: Subject = {
         await queue.add('t', {content: 'x'});
         await allEnded(++sent);
       },
+      async tasks(count) {
+        await inFlight(count, 100, () => queue.add('t', {content: 'x'}));
+        await allEnded((sent += count));
+      },
       close: stop,
     };
   },

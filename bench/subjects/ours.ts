@@ -124,6 +124,12 @@ export const ours: Subject = {
         await client.send({agentType: TYPE, content: 'x'});
         await allEnded(++sent);
       },
+      async tasks(count) {
+        await inFlight(count, 100, i =>
+          client.send({agentType: TYPE, content: 'x', sessionId: sessionOf(i)}),
+        );
+        await allEnded((sent += count));
+      },
       close: stop,
     };
   },

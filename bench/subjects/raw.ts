@@ -105,6 +105,10 @@ export const raw: Subject = {
         await send(sender);
         await allEnded(++sent);
       },
+      async tasks(count) {
+        await inFlight(count, 100, () => send(sender));
+        await allEnded((sent += count));
+      },
       close: stop,
     };
   },

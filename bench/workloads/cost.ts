@@ -27,7 +27,8 @@ async function tasks({quick}: BenchOptions): Promise<void> {
     report(
       {workload: 'task cost', subject, ...task},
       `${'task cost'.padEnd(22)} ${subject.padEnd(22)} ${task.commands.toFixed(2)} commands, ` +
-        `${task.roundTrips.toFixed(2)} round trips (alone ${task.aloneCommands} and ${task.aloneRoundTrips}): ` +
+        `${task.roundTrips.toFixed(2)} round trips (alone ${task.aloneCommands} and ${task.aloneRoundTrips}, ` +
+        `100 under way ${task.busyCommands.toFixed(2)} and ${task.busyRoundTrips.toFixed(2)}): ` +
         breakdown.join(', '),
     );
   }
@@ -40,6 +41,11 @@ async function tasks({quick}: BenchOptions): Promise<void> {
     reportRatio('round trips', `ours/${other}`, [ours.roundTrips], [theirs.roundTrips]);
   }
   const {commands, roundTrips, aloneCommands, aloneRoundTrips} = ours;
+  budget(
+    'the same with 100 under way: at most 12 commands',
+    ours.busyCommands <= 12,
+    ours.busyCommands.toFixed(2),
+  );
   const both = (many: number, alone: number) => `${many.toFixed(2)}, alone ${alone}`;
   budget(
     'a task with one chunk and its end: at most 18 commands',

@@ -9,6 +9,9 @@ export interface TaskCost {
   readonly commands: number;
   readonly roundTrips: number;
   readonly byCommand: Readonly<Record<string, number>>;
+  /** Tasks with 100 under way: what a working system pays. */
+  readonly busyCommands: number;
+  readonly busyRoundTrips: number;
   /** A task with nothing before or after it, so nothing is shared. */
   readonly aloneCommands: number;
   readonly aloneRoundTrips: number;
@@ -32,6 +35,11 @@ export async function taskCost(subject: Subject, url: string, count: number): Pr
   await quiet();
   const made = between(before, await counters(redis));
 
+  const calm = await counters(redis);
+  await open.tasks(count * 5);
+  await quiet();
+  const busy = between(calm, await counters(redis));
+
   const alone: {commands: number; reads: number}[] = [];
   for (let i = 0; i < ALONE; i++) {
     const start = await counters(redis);
@@ -45,6 +53,8 @@ export async function taskCost(subject: Subject, url: string, count: number): Pr
   return {
     commands: sum(made.byCommand) / count,
     roundTrips: made.reads / count,
+    busyCommands: sum(busy.byCommand) / (count * 5),
+    busyRoundTrips: busy.reads / (count * 5),
     byCommand: Object.fromEntries([...made.byCommand].map(([name, calls]) => [name, calls / count])),
     // A heartbeat falls into a few of them, so not the mean.
     aloneCommands: median(alone.map(one => one.commands)),

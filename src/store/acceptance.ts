@@ -135,7 +135,7 @@ async function acceptAtOnce(
           fresh: repeat ? '0' : '1',
           leasePrefix,
           leaseSuffix,
-          typeLimit: store.limits.perAgentType,
+          typeLimit: hasRoom(store, acceptance.agentType) ? 0 : store.limits.perAgentType,
           userLimit: acceptance.userCode === '' ? 0 : store.limits.perUser,
           userMember: userMember(acceptance),
           member: check.kind === 'type' ? seenOnline(store, acceptance.agentType) : '',
@@ -160,6 +160,7 @@ async function acceptAtOnce(
     reply = await attempt({retryForMs: 5000});
   }
   if (renews && reply[0] !== 'accepted') sessions.forget(acceptance.sessionId);
+  rememberRoom(store, acceptance.agentType, reply);
   if (check.kind === 'type') rememberOnline(store, acceptance.agentType, reply);
   return readReply(reply, acceptance);
 }
@@ -177,8 +178,11 @@ function renewedSessions(store: Store): RenewedSessions {
   return known;
 }
 
-/** How long a member counts as one without asking, in milliseconds. Its lease is looked at every time. */
-const MEMBER_FOR_MS = 1000;
+/**
+ * How long a member counts as one without asking, in milliseconds: as long as a worker may take to hear that it was
+ * suspended. Its lease is looked at every time.
+ */
+const MEMBER_FOR_MS = 5000;
 const seen = new WeakMap<Store, Map<string, {readonly workerId: string; readonly until: number}>>();
 
 function seenOnline(store: Store, agentType: string): string {
@@ -194,8 +198,26 @@ function rememberOnline(store: Store, agentType: string, [verdict, workerId = ''
     members.set(agentType, {workerId, until: performance.now() + MEMBER_FOR_MS});
 }
 
+/**
+ * A queue that is not half full is not looked at again for this long, in milliseconds: no server takes as many commands
+ * in that time as there is room. Small limits are looked at every time.
+ */
+const ROOM_FOR_MS = 100;
+const SMALL_LIMIT = 100_000;
+const room = new WeakMap<Store, Map<string, number>>();
+
+const hasRoom = (store: Store, agentType: string): boolean =>
+  performance.now() < (room.get(store)?.get(agentType) ?? 0);
+
+function rememberRoom(store: Store, agentType: string, [verdict, , depth = '']: readonly string[]): void {
+  const limit = store.limits.perAgentType;
+  if (verdict !== 'accepted' || depth === '' || limit < SMALL_LIMIT || Number(depth) >= limit / 2) return;
+  const until = room.get(store) ?? new Map<string, number>();
+  room.set(store, until.set(agentType, performance.now() + ROOM_FOR_MS));
+}
+
 function readReply([verdict = '', ...rest]: readonly string[], {userCode}: Acceptance): AcceptOutcome {
-  if (verdict === 'accepted') return {kind: 'accepted', entryIds: rest.slice(1)};
+  if (verdict === 'accepted') return {kind: 'accepted', entryIds: rest.slice(2)};
   if (verdict === 'duplicate')
     return {kind: 'duplicate', executionId: rest[0] ?? '', record: decodeRecord(rest[1] ?? '')};
   if (verdict === 'full') return {kind: 'full', scope: rest[0] === 'user' ? 'user' : 'type'};

@@ -22,7 +22,8 @@
 -- ARGV[13] member       a member of the agent type that was online a moment ago, or ''
 -- ARGV[14+] documents    one for each stream
 --
--- Returns {'accepted', a member that is online or '', entry id of each stream...}
+-- Returns {'accepted', a member that is online or '', most entries of a stream or '' if not looked at, entry id of
+--          each stream...}
 --         {'duplicate', execution id, its record}: this message was accepted before (a refusal does not count)
 --         {'full', 'type' or 'user'}: too much waits, nothing was written
 --         {'undecided', circuit, quota, 'online' or 'offline'}: the caller decides, nothing was written
@@ -91,11 +92,13 @@ if circuit or quota or not online then
   return {'undecided', circuit or '', quota or '', online and 'online' or 'offline'}
 end
 
+local depth = ''
 if #KEYS >= 7 then
   local type_limit, user_limit = tonumber(ARGV[10]), tonumber(ARGV[11])
   if type_limit > 0 then
     for i = 7, #KEYS do
-      if redis.call('XLEN', KEYS[i]) >= type_limit then return {'full', 'type'} end
+      depth = math.max(tonumber(depth) or 0, redis.call('XLEN', KEYS[i]))
+      if depth >= type_limit then return {'full', 'type'} end
     end
     -- Only what is not delivered at once can wait there.
     if check == 'none' and redis.call('ZCARD', KEYS[5]) >= type_limit then return {'full', 'type'} end
@@ -109,13 +112,13 @@ end
 
 redis.call('HSET', registry, 'exec:' .. ARGV[1], ARGV[3], 'msg_map:' .. ARGV[2], ARGV[1])
 if ARGV[4] ~= '0' then redis.call('EXPIRE', registry, ARGV[4]) end
-local answer = {'accepted', online}
+local answer = {'accepted', online, tostring(depth)}
 for i = 7, #KEYS do
   local entry = redis.pcall('XADD', KEYS[i], '*', 'data', ARGV[i + 7])
   if type(entry) == 'table' and entry.err then
     -- A script does not roll back: a stream of the wrong type must not leave a record behind.
     redis.call('HDEL', registry, 'exec:' .. ARGV[1], 'msg_map:' .. ARGV[2])
-    for done = 7, i - 1 do redis.call('XDEL', KEYS[done], answer[done - 4]) end
+    for done = 7, i - 1 do redis.call('XDEL', KEYS[done], answer[done - 3]) end
     return entry
   end
   answer[#answer + 1] = entry
