@@ -5,6 +5,7 @@ export default tseslint.config(
     ignores: [
       ...['dist', 'node_modules', 'templates', 'coverage', 'bin', 'scripts', 'eslint.config.js'],
       // Runs on the built package, as it is.
+      'test/faults/agents.mjs',
       'test/faults/worker.mjs',
     ],
   },

@@ -17,6 +17,7 @@ const ENTRIES = [
   'src/cli/unexpected.js',
   'src/cli/hooks/command-not-found.js',
   'src/dev/embedded/thread.js',
+  'src/worker/isolated.js',
 ];
 
 const compiled = (await filesUnder(dist)).filter(file => file.endsWith('.js'));

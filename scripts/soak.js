@@ -4,6 +4,7 @@
 //   --minutes 2     how long work comes in
 //   --seed 1        same seed, same faults and same work (not the same interleaving)
 //   --workers 4     --concurrency 20   --rate 40 (tasks a second)   --lease-ms 3000
+//   --kill-every-ms 1000   a worker is killed so often on average; half as often each it is suspended, and stopped
 //   --poison 0      how many tasks kill every worker they meet; they must become dead letters, and nothing else may
 //   --redis-url     default: a redis-server of its own, from the PATH
 import {spawn} from 'node:child_process';
@@ -21,7 +22,12 @@ const number = text => ({type: 'string', default: String(text)});
 const {values} = parseArgs({
   options: {
     ...{minutes: number(2), seed: number(1), workers: number(4), concurrency: number(20), rate: number(40)},
-    ...{'lease-ms': number(3000), poison: number(0), 'redis-url': {type: 'string'}},
+    ...{
+      'lease-ms': number(3000),
+      'kill-every-ms': number(1000),
+      poison: number(0),
+      'redis-url': {type: 'string'},
+    },
   },
 });
 const minutes = Number(values.minutes);
@@ -29,6 +35,7 @@ const leaseMs = Number(values['lease-ms']);
 const count = Number(values.workers);
 const AGENT = 'soak';
 const GROUP = 'agent_engines';
+const MAX_ATTEMPTS = 5;
 const random = generator(Number(values.seed));
 const between = (from, to) => from + random() * (to - from);
 const note = text => process.stderr.write(`${text}\n`);
@@ -40,8 +47,10 @@ const client = new GatewayClient(store);
 
 /** Everything the workers said about an execution: id -> starts. */
 const starts = new Map();
-/** When a worker died without notice: process id -> Unix ms. */
+/** When a worker died without notice: worker id -> Unix ms. */
 const killedAt = new Map();
+/** Workers that were suspended. */
+const suspended = new Set();
 const faults = {kill: 0, suspend: 0, stop: 0};
 let serial = 0;
 let isOver = false;
@@ -83,7 +92,6 @@ async function keepWorker() {
   while (!isOver) {
     const options = {
       url,
-      agentType: AGENT,
       leaseMs,
       concurrency: Number(values.concurrency),
       workerId: `soak-${++serial}`,
@@ -93,45 +101,47 @@ async function keepWorker() {
       [fileURLToPath(new URL('soak-worker.js', import.meta.url)), JSON.stringify(options)],
       {stdio: ['ignore', 'pipe', process.env.SOAK_LOG ? 'inherit' : 'ignore']},
     );
-    live.add(child);
-    createInterface({input: child.stdout}).on('line', line => heard(JSON.parse(line), child.pid));
+    const one = {child, workerId: options.workerId};
+    live.add(one);
+    createInterface({input: child.stdout}).on('line', line => heard(JSON.parse(line), options.workerId));
     const exit = new Promise(resolve => child.once('close', resolve));
     const watch = (async () => {
       while (!isOver && child.exitCode === null && child.signalCode === null) await sleep(50);
       if (isOver) child.kill('SIGTERM');
     })();
     await exit;
-    live.delete(child);
-    if (child.signalCode === 'SIGKILL') killedAt.set(child.pid, killedAt.get(child.pid) ?? Date.now());
+    live.delete(one);
     await watch;
   }
 }
 
-function heard(doc, pid) {
+function heard(doc, workerId) {
   if (doc.what !== 'start') return;
   const known = starts.get(doc.id) ?? [];
-  known.push({...doc, pid});
+  known.push({...doc, workerId});
   starts.set(doc.id, known);
 }
 
 async function makeTrouble() {
   while (Date.now() < endAt) {
-    await sleep(between(leaseMs / 2, leaseMs * 2));
+    // Two of four faults are kills.
+    await sleep(between(0, Number(values['kill-every-ms'])));
     const victims = [...live];
     const victim = victims[Math.floor(random() * victims.length)];
     const what = random();
     if (victim === undefined) continue;
     if (what < 0.5) {
       faults.kill++;
-      killedAt.set(victim.pid, Date.now());
-      victim.kill('SIGKILL');
+      killedAt.set(victim.workerId, Date.now());
+      victim.child.kill('SIGKILL');
     } else if (what < 0.75) {
       faults.stop++;
-      victim.kill('SIGTERM');
+      victim.child.kill('SIGTERM');
     } else {
       faults.suspend++;
-      victim.kill('SIGSTOP');
-      void sleep(leaseMs * between(0.2, 2)).then(() => victim.kill('SIGCONT'));
+      suspended.add(victim.workerId);
+      victim.child.kill('SIGSTOP');
+      void sleep(leaseMs * between(0.2, 2)).then(() => victim.child.kill('SIGCONT'));
     }
   }
 }
@@ -152,7 +162,15 @@ async function drained(sent, ms) {
 
 async function judge() {
   const {keys, commands} = store;
-  const counts = {completed: 0, lost: 0, double: 0, disordered: 0, wrongly_dead: 0, over_started: 0};
+  const counts = {
+    completed: 0,
+    lost: 0,
+    double: 0,
+    disordered: 0,
+    struck_out: 0,
+    wrongly_dead: 0,
+    over_started: 0,
+  };
   for (const one of accepted) {
     const record = await client.find(one.sessionId, one.messageId);
     const status = record?.status ?? 'MISSING';
@@ -162,7 +180,12 @@ async function judge() {
       note(`lost: ${JSON.stringify(record)}`);
     }
     if (status === 'FAILED' && !poisoned.has(one.executionId)) {
-      counts.wrongly_dead++;
+      // Five times with a worker we killed or suspended is what the limit of attempts is for.
+      const struck = (starts.get(one.executionId) ?? []).filter(
+        ({workerId}) => killedAt.has(workerId) || suspended.has(workerId),
+      );
+      if (struck.length >= MAX_ATTEMPTS) counts.struck_out++;
+      else counts.wrongly_dead++;
       note(`dead: ${JSON.stringify(record)}`);
     }
     const rows = await commands.run(redis => redis.xrange(keys.sessionDataStream(one.sessionId), '-', '+'));
@@ -173,7 +196,8 @@ async function judge() {
     const order = said.map(([, attempt, i]) => Number(attempt) * 1000 + Number(i));
     if (order.some((value, i) => i > 0 && value <= order[i - 1])) counts.disordered++;
     const seen = starts.get(one.executionId) ?? [];
-    if (record && (record.extra.x_crashes ?? 0) + (record.extra.x_failures ?? 0) > 5) counts.over_started++;
+    if (record && (record.extra.x_crashes ?? 0) + (record.extra.x_failures ?? 0) > MAX_ATTEMPTS)
+      counts.over_started++;
     if (new Set(seen.map(({attempt}) => attempt)).size !== seen.length) counts.over_started++;
   }
   const stream = keys.ctrlStream(AGENT);
@@ -187,7 +211,11 @@ async function judge() {
   const broken = ['lost', 'double', 'disordered', 'wrongly_dead', 'over_started'].filter(
     name => counts[name] > 0,
   );
-  const ok = broken.length === 0 && left.entries === 0 && left.pending === 0 && deadLetters === poisoned.size;
+  const ok =
+    broken.length === 0 &&
+    left.entries === 0 &&
+    left.pending === 0 &&
+    deadLetters === poisoned.size + counts.struck_out;
   return {
     ...{ok, seed: Number(values.seed), minutes, accepted: accepted.length, ...counts},
     ...{dead: deadLetters, poison: poisoned.size, faults, lease_ms: leaseMs},
@@ -209,7 +237,7 @@ function recoveryTimes() {
   for (const seen of starts.values()) {
     let crashes = 0;
     for (let i = 1; i < seen.length; i++) {
-      const at = killedAt.get(seen[i - 1].pid);
+      const at = killedAt.get(seen[i - 1].workerId);
       // Killed later: the next start was a retry, not a recovery.
       if (at === undefined || at > seen[i].at) continue;
       crashes++;

@@ -49,6 +49,7 @@ export async function runWorkers(
         {...settings, name: 'by-worker'},
         {
           agents,
+          agentsFile: resolve(plan.entry),
           group: run.group,
           log: workerLog(run.printer),
           ...(plan.workerId === undefined ? {} : {workerId: plan.workerId}),

@@ -29,6 +29,8 @@ export interface StoreOptions {
 }
 
 export interface Store {
+  /** What it was opened with; holds what the URL holds. For opening another to the same keys. */
+  readonly options: StoreOptions;
   readonly keys: Keys;
   /** For commands that answer at once. */
   readonly commands: Connection;
@@ -62,6 +64,7 @@ export function openStore(options: StoreOptions): Store {
   };
   const commands = connect('commands');
   return {
+    options,
     keys: createKeys({schema, prefix: options.prefix ?? ''}),
     commands,
     blocking: (name, key) => connect(name, () => commands.nodeOf(key)),

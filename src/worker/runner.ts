@@ -2,14 +2,13 @@
  * A worker process: one connection for commands, one that waits on its agent types' streams, one that waits on its
  * own stream, so that a cancel is heard while every slot is taken.
  */
-import {createHash} from 'node:crypto';
 import {networkInterfaces} from 'node:os';
 import {backoffMs} from '../backoff.js';
 import {sleep, systemClock, type Clock} from '../clock.js';
 import {ByError, messageOf} from '../errors.js';
 import {isValidId, newHexUuid} from '../ids.js';
 import {createLogger, type Logger} from '../log.js';
-import {readCommandEntry, type CancelCommand, type Command} from '../protocol/commands.js';
+import type {CancelCommand, Command} from '../protocol/commands.js';
 import {consumerName, handOverName} from '../protocol/consumers.js';
 import {CONSUMER_GROUP} from '../protocol/keys.js';
 import {ensureGroup, groupsOf, readNew, type ControlEntry} from '../store/control-streams.js';
@@ -22,8 +21,10 @@ import {checkServer, openStore, type Store, type StoreOptions} from '../store/st
 import type {Connection} from '../store/connection.js';
 import {executionHint, findByMessage, findExecution, markCancelled} from '../store/executions.js';
 import {toHandler, type Agent, type Handler} from './agent.js';
+import {Isolation} from './isolation.js';
 import {Parked} from './parked.js';
 import {quarantine} from './poison.js';
+import {readEntry} from './read-entry.js';
 import {LOOK_EVERY_MS, Recovery, type Recovered} from './recovery.js';
 import {DEFAULT_MAX_ATTEMPTS, isCount} from './retry.js';
 import {RunningTasks, type AbandonReason} from './running.js';
@@ -34,6 +35,11 @@ import {runTurn, type Delivery, type TurnCommand, type TurnEnvironment, type Tur
 
 export interface WorkerOptions {
   readonly agents: readonly Agent[];
+  /**
+   * The file that exports these agents. An execution that crashed workers runs in a process of its own that loads it;
+   * without it, such an execution has to wait until it is alone in this process.
+   */
+  readonly agentsFile?: string;
   /** Default: `worker-` and eight random hex digits. A live id can not be used twice. */
   readonly workerId?: string;
   /** Executions at once. Default 50. */
@@ -79,6 +85,8 @@ const FINAL_MS = 2000;
 const HURRIED_FINAL_MS = 800;
 /** A worker that holds this many times its slots in entries that wait reads no more. */
 const PARKED_PER_SLOT = 10;
+/** When an execution that needs a process of its own looks again for room. */
+const ISOLATION_FULL_MS = 200;
 /** How often other groups on our streams are looked for. */
 const GROUP_CHECK_MS = 60_000;
 
@@ -129,6 +137,7 @@ class Worker implements WorkerHandle {
   private readonly inHand = new Set<string>();
   private readonly parked = new Parked<Delivery>(() => this.nudge());
   private readonly solitude = new Solitude();
+  private readonly isolation: Isolation | undefined;
   private readonly recovery: Recovery;
   private readonly leaseMs: number;
   /** Something ran alone: there may be more of the kind. */
@@ -185,6 +194,8 @@ class Worker implements WorkerHandle {
     this.now = options.now ?? systemClock;
     this.log = (options.log ?? createLogger()).child({worker_id: this.workerId});
     this.group = options.group ?? CONSUMER_GROUP;
+    this.isolation =
+      options.agentsFile === undefined ? undefined : new Isolation(options.agentsFile, store.options);
     this.recovery = new Recovery(store, this.group, {name, workerId: this.workerId});
     this.done = new Promise(resolve => (this.resolveDone = resolve));
     this.env = {
@@ -327,8 +338,8 @@ class Worker implements WorkerHandle {
   }
 
   /**
-   * Start entries that were delivered before. Of those that must run alone one is kept; the others go to whoever has
-   * none, or come back when ours is done.
+   * Start entries that were delivered before. Of those that must run alone no more are kept than can; the others go to
+   * whoever has room, or come back when ours are done.
    */
   private async dispatchAgain(recovered: readonly Recovered[], agentType: string | undefined): Promise<void> {
     const deliveries = await Promise.all(
@@ -339,12 +350,12 @@ class Worker implements WorkerHandle {
     const tooMany: Delivery[] = [];
     for (const delivery of deliveries) {
       const {entry, takenFrom: from, alone} = delivery;
-      if (alone && agentType !== undefined && this.solitude.isWanted) {
+      if (alone && agentType !== undefined && (this.isolation?.isFull ?? this.solitude.isWanted)) {
         tooMany.push(delivery);
         continue;
       }
       this.log.info('taking up unfinished work', {entry: entry.id, from, alone});
-      this.suspectsFirst ||= alone;
+      this.suspectsFirst ||= alone && this.isolation === undefined;
       this.dispatch(delivery);
     }
     await this.handOver(tooMany);
@@ -513,7 +524,7 @@ class Worker implements WorkerHandle {
     const {entry, agentType: streamType} = delivery;
     let command: Command;
     try {
-      command = readCommandEntry(entry.data, idsFrom(entry));
+      command = readEntry(entry);
     } catch (error) {
       await this.quarantine(entry, messageOf(error));
       return {kind: 'over'};
@@ -558,6 +569,11 @@ class Worker implements WorkerHandle {
       await this.quarantine(entry, `this worker does not serve "${targetAgentType}"`);
       return {kind: 'over'};
     }
+    if (delivery.alone && this.isolation !== undefined) {
+      if (this.isolation.isFull) return {kind: 'later', delayMs: ISOLATION_FULL_MS};
+      const outcome = await this.isolation.run(this.env, delivery, type);
+      if (outcome !== 'unable') return outcome;
+    }
     // While we wait nothing is claimed, so waiting is no attempt.
     if (!(await this.solitude.enter(delivery.alone, this.closing.signal))) return {kind: 'unbegun'};
     try {
@@ -571,7 +587,7 @@ class Worker implements WorkerHandle {
   private async hasCrashed(entry: ControlEntry): Promise<boolean> {
     let command: Command;
     try {
-      command = readCommandEntry(entry.data, idsFrom(entry));
+      command = readEntry(entry);
     } catch {
       // It becomes a dead letter when it is handled.
       return false;
@@ -799,6 +815,7 @@ class Worker implements WorkerHandle {
   }
 
   private closeConnections(): void {
+    this.isolation?.close();
     for (const reader of this.readers) reader.close();
     if (this.ownsStore) this.store.close();
   }
@@ -812,12 +829,6 @@ async function within(ms: number, work: Promise<void>): Promise<void> {
 }
 
 const handle = ({stream, id}: ControlEntry): string => `${stream}/${id}`;
-
-/** A command without ids of its own gets them from its entry: delivered again, it is the same command. */
-function idsFrom({stream, id}: ControlEntry) {
-  const digest = createHash('sha256').update(`${stream}/${id}`).digest('hex');
-  return {messageId: () => `msg-${digest.slice(0, 16)}`, traceId: () => digest.slice(16, 48)};
-}
 
 /**
  * Which agent types to read, and how many entries of each, so that no more arrives than can start.

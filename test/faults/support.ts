@@ -16,6 +16,8 @@ import {until, type TestStore} from '../support/stores.js';
 /** Short, so that a test need not wait long; long enough for a busy machine. */
 export const LEASE_MS = 1500;
 export const TYPE = 'writer';
+/** What worker processes run. */
+export const AGENTS_FILE = resolve(import.meta.dirname, 'agents.mjs');
 
 export interface WorkerProcess {
   readonly pid: number;
@@ -36,7 +38,6 @@ export async function spawnWorker(
   const options = {
     store: {url: url ?? at.url(), prefix: store.keys.prefix, keySchema: store.keys.schema},
     worker: {leaseMs: LEASE_MS, ...worker},
-    agentType: TYPE,
     ...(dieBefore === undefined ? {} : {dieBefore}),
   };
   const child = spawn(

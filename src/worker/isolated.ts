@@ -1,0 +1,97 @@
+/** The process of one execution that crashed before: runs its turn under the name of the worker that started it. */
+import {Worker} from 'node:worker_threads';
+import {systemClock} from '../clock.js';
+import {ByError, messageOf} from '../errors.js';
+import {createLogger} from '../log.js';
+import {RenewedSessions} from '../store/renewed-sessions.js';
+import {openStore, type Store} from '../store/store.js';
+import {toHandler} from './agent.js';
+import type {TurnIdentity} from './event-writer.js';
+import type {FromIsolated, IsolatedJob, ToIsolated} from './isolation.js';
+import {loadAgents} from './load-agents.js';
+import {readEntry} from './read-entry.js';
+import {Recovery} from './recovery.js';
+import {RunningTasks, type RunningTask} from './running.js';
+import {Settler} from './settler.js';
+import {runTurn, type TurnEnvironment} from './turn.js';
+
+const tell = (message: FromIsolated) =>
+  new Promise<void>(resolve => {
+    if (process.send === undefined) resolve();
+    else process.send(message, undefined, undefined, () => resolve());
+  });
+const abandoned = new AbortController();
+const running = new (class extends RunningTasks {
+  override begin(turn: TurnIdentity, messageId: string): RunningTask {
+    void tell({kind: 'begun', turn, messageId});
+    return super.begin(turn, messageId);
+  }
+})();
+
+process.title = 'by worker: one execution';
+// A terminal's Ctrl-C and a service manager's SIGTERM reach every process: the worker decides what becomes of this one.
+process.on('SIGINT', () => undefined).on('SIGTERM', () => undefined);
+// Without the worker nobody keeps the lease. An agent in an endless loop hears nothing of that: a thread looks too.
+process.on('disconnect', () => process.exit(1));
+new Worker(
+  `setInterval(() => { if (process.ppid !== ${process.ppid}) process.kill(process.pid, 'SIGKILL'); }, 1000);`,
+  {eval: true},
+).unref();
+process.on('message', (message: ToIsolated) => {
+  switch (message.kind) {
+    case 'job':
+      void work(message.job);
+      break;
+    case 'cancel':
+      for (const task of running.all()) task.cancel(message.reason, message.force);
+      break;
+    case 'abandon':
+      running.abandonAll(message.reason);
+      abandoned.abort();
+      break;
+  }
+});
+
+async function work(job: IsolatedJob): Promise<void> {
+  const log = createLogger({
+    level: 'debug',
+    write: (_line, level, message, fields) => void tell({kind: 'log', level, message, fields}),
+  });
+  try {
+    const handler = (await loadAgents(job.agentsFile))
+      .map(toHandler)
+      .find(({agentTypes}) => agentTypes.includes(job.agentType));
+    if (handler === undefined) throw new Error(`${job.agentsFile} exports no "${job.agentType}"`);
+    const command = readEntry(job.delivery.entry);
+    if (command.action !== 'ASK_AGENT' && command.action !== 'RESUME') throw new Error('no turn to run');
+    const store = openStore({...job.store, name: 'by-worker'});
+    const settler = new Settler(store, job.worker.group, () => job.deletesEntries, log);
+    await tell({kind: 'loaded'});
+    const env = environment(job, store, settler, log);
+    const outcome = await runTurn(env, job.delivery, command, job.agentType, handler);
+    await settler.flush();
+    await tell({kind: 'outcome', outcome});
+    process.exit(0);
+  } catch (error) {
+    await tell({kind: 'log', level: 'error', message: 'left for later', fields: {error: messageOf(error)}});
+    process.exit(error instanceof ByError ? 1 : 70);
+  }
+}
+
+function environment(
+  {worker, deletesEntries}: IsolatedJob,
+  store: Store,
+  settler: Settler,
+  log: TurnEnvironment['log'],
+): TurnEnvironment {
+  const recovery = new Recovery(store, worker.group, {name: worker.owner, workerId: worker.workerId});
+  return {
+    ...worker,
+    ...{store, settler, log, running},
+    now: systemClock,
+    renewed: new RenewedSessions(systemClock),
+    deletesEntries: () => deletesEntries,
+    abandon: abandoned.signal,
+    isGone: owner => recovery.isGone(owner),
+  };
+}

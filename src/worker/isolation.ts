@@ -1,0 +1,150 @@
+/**
+ * Executions that crashed before, each in a process of its own (G4): the next crash takes nobody with it, and nobody
+ * has to make room. The process works under this worker's name, lease and fences. What is said to the execution here
+ * (cancel, give up) is passed on; when the process dies, the attempt is counted as a crash and tried again.
+ */
+import {fork, type ChildProcess} from 'node:child_process';
+import {backoffMs} from '../backoff.js';
+import {messageOf} from '../errors.js';
+import type {LogFields, LogLevel} from '../log.js';
+import {codeFile, isBuilt} from '../config/package-info.js';
+import type {StoreOptions} from '../store/store.js';
+import type {TurnIdentity} from './event-writer.js';
+import type {AbandonReason, RunningTask} from './running.js';
+import type {Delivery, TurnEnvironment, TurnOutcome} from './turn.js';
+
+/** Everything the process needs to run one turn. It travels over a private pipe: it holds the connection's secrets. */
+export interface IsolatedJob {
+  /** The file that exports the agents. */
+  readonly agentsFile: string;
+  readonly agentType: string;
+  readonly store: StoreOptions;
+  readonly delivery: Delivery;
+  readonly worker: Pick<TurnEnvironment, 'workerId' | 'owner' | 'group' | 'cancelGraceMs' | 'maxAttempts'>;
+  readonly deletesEntries: boolean;
+}
+
+export type ToIsolated =
+  | {readonly kind: 'job'; readonly job: IsolatedJob}
+  | {readonly kind: 'cancel'; readonly reason: string; readonly force: boolean}
+  | {readonly kind: 'abandon'; readonly reason: AbandonReason};
+
+export type FromIsolated =
+  /** The agents are loaded: from here on the process ends by what it runs. */
+  | {readonly kind: 'loaded'}
+  | {readonly kind: 'begun'; readonly turn: TurnIdentity; readonly messageId: string}
+  | {readonly kind: 'log'; readonly level: LogLevel; readonly message: string; readonly fields: LogFields}
+  | {readonly kind: 'outcome'; readonly outcome: TurnOutcome};
+
+/** Processes at once. Each costs what a worker costs before it works: some 60 MB and a third of a second. */
+const AT_ONCE = 4;
+/** The wait before another start, doubled with each attempt. */
+const AFTER_CRASH = {baseMs: 250, maxMs: 10_000};
+/** How long a process has to end after it was told that nobody waits for it any more. */
+const LAST_WORDS_MS = 1000;
+
+export class Isolation {
+  private readonly children = new Set<ChildProcess>();
+
+  constructor(
+    private readonly agentsFile: string,
+    private readonly store: StoreOptions,
+  ) {}
+
+  get isFull(): boolean {
+    return this.children.size >= AT_ONCE;
+  }
+
+  /** @returns what became of the turn; 'unable' if a process for it can not be started. */
+  run(env: TurnEnvironment, delivery: Delivery, agentType: string): Promise<TurnOutcome | 'unable'> {
+    const child = fork(codeFile(`src/worker/isolated.${isBuilt() ? 'js' : 'ts'}`), {
+      serialization: 'advanced',
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      // A debugger's port can be used once.
+      execArgv: isBuilt()
+        ? process.execArgv.filter(option => !option.startsWith('--inspect'))
+        : ['--import', 'tsx'],
+    });
+    this.children.add(child);
+    const job: IsolatedJob = {
+      ...{agentsFile: this.agentsFile, agentType, store: this.store, delivery},
+      worker: {
+        ...{workerId: env.workerId, owner: env.owner, group: env.group},
+        ...{cancelGraceMs: env.cancelGraceMs, maxAttempts: env.maxAttempts},
+      },
+      deletesEntries: env.deletesEntries(delivery.entry.stream),
+    };
+    tell(child, {kind: 'job', job});
+    return outcomeOf(child, env).finally(() => this.children.delete(child));
+  }
+
+  /** End what still runs: its attempts are fenced, or counted as crashes by whoever takes them over. */
+  close(): void {
+    for (const child of this.children) child.kill('SIGKILL');
+  }
+}
+
+function outcomeOf(child: ChildProcess, env: TurnEnvironment): Promise<TurnOutcome | 'unable'> {
+  let hasLoaded = false;
+  let outcome: TurnOutcome | undefined;
+  let task: RunningTask | undefined;
+  child.on('message', (message: FromIsolated) => {
+    switch (message.kind) {
+      case 'loaded':
+        hasLoaded = true;
+        break;
+      case 'begun':
+        task = env.running.begin(message.turn, message.messageId);
+        passOn(task, child, env.cancelGraceMs);
+        break;
+      case 'log':
+        env.log[message.level](message.message, message.fields);
+        break;
+      case 'outcome':
+        outcome = message.outcome;
+        break;
+    }
+  });
+  return new Promise(resolve => {
+    child.on('error', error => {
+      env.log.warn('no process of its own for an execution that crashed', {error: messageOf(error)});
+      if (child.pid === undefined) resolve('unable');
+    });
+    child.on('close', (code, signal) => {
+      if (task !== undefined) env.running.end(task);
+      if (outcome === undefined && hasLoaded) {
+        const delayMs = backoffMs(attemptOf(task), AFTER_CRASH);
+        env.log.warn('its process ended before the execution did', {
+          ...{execution_id: task?.executionId, exit_code: code, signal, delay_ms: delayMs},
+        });
+        resolve({kind: 'later', delayMs});
+      } else resolve(outcome ?? 'unable');
+    });
+  });
+}
+
+/** Tell the process what the task here is told. One that does not end then is ended. */
+function passOn(task: RunningTask, child: ChildProcess, cancelGraceMs: number): void {
+  const onAbort = () => {
+    if (task.abandonReason === undefined)
+      tell(child, {kind: 'cancel', reason: task.cancelReason ?? '', force: false});
+    else tell(child, {kind: 'abandon', reason: task.abandonReason});
+  };
+  if (task.signal.aborted) onAbort();
+  else task.signal.addEventListener('abort', onAbort, {once: true});
+  void task.stopped(cancelGraceMs).then(() => {
+    if (task.abandonReason === undefined)
+      tell(child, {kind: 'cancel', reason: task.cancelReason ?? '', force: true});
+    else tell(child, {kind: 'abandon', reason: task.abandonReason});
+    const timer = setTimeout(() => child.kill('SIGKILL'), LAST_WORDS_MS);
+    child.once('close', () => clearTimeout(timer));
+  });
+}
+
+/** What can not be delivered concerns a process that is gone, and its end says the rest. */
+const tell = (child: ChildProcess, message: ToIsolated): void => {
+  if (child.connected) child.send(message, () => undefined);
+};
+
+const attemptOf = (task: RunningTask | undefined): number =>
+  Math.max(1, Number.parseInt(task?.turn.fence ?? '1', 10));

@@ -1,0 +1,52 @@
+// The agent of the fault tests' worker processes: it does what the message says, and says what it does.
+import {defineAgent} from '../../dist/src/index.js';
+import {existsSync} from 'node:fs';
+
+const say = (...words) => process.stdout.write(`${words.join(' ')}\n`);
+const die = () => process.kill(process.pid, 'SIGKILL');
+const forEver = () => new Promise(() => setInterval(() => undefined, 60_000));
+
+export const agent = defineAgent({
+  type: 'writer',
+  async run(ctx, ask) {
+    say('start', ctx.messageId, ctx.attempt);
+    ctx.signal.addEventListener('abort', () => say('aborted', ctx.messageId, ctx.signal.reason.message));
+    const [what, file] = ask.text.split(' ');
+    switch (what) {
+      case 'where':
+        say('process', ctx.messageId, process.pid);
+        break;
+      case 'hang':
+        say('process', ctx.messageId, process.pid);
+        // Nothing else runs in this process any more, not even what would end it.
+        for (;;);
+      case 'die':
+        return die();
+      case 'die-once':
+        if (ctx.attempt === 1) die();
+        break;
+      case 'hang-once':
+        if (ctx.attempt === 1) {
+          await ctx.emitChunk('half ');
+          say('half', ctx.messageId);
+          await forEver();
+        }
+        break;
+      case 'wait-for':
+        say('process', ctx.messageId, process.pid);
+        while (!existsSync(file)) {
+          await new Promise(resolve => setTimeout(resolve, 20));
+          ctx.checkCancelled();
+        }
+        break;
+      case 'talk-until':
+        while (!existsSync(file)) {
+          await new Promise(resolve => setTimeout(resolve, 20));
+          if (existsSync(`${file}.say`))
+            await ctx.emitChunk('late ').catch(error => say('refused', ctx.messageId, error.code));
+        }
+        break;
+    }
+    return {content: `done ${ctx.attempt}`};
+  },
+});
