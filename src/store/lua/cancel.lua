@@ -18,8 +18,13 @@
 --
 -- One script, because a worker may take the execution between a look and a mark.
 local EMPTY = '[-1e+308]'
-local function decode(text) return cjson.decode((string.gsub(text, '%[%]', EMPTY))) end
-local function encode(doc) return (string.gsub(cjson.encode(doc), '%[%-1e%+308%]', '[]')) end
+local function decode(text)
+  return cjson.decode(string.find(text, '[]', 1, true) and string.gsub(text, '%[%]', EMPTY) or text)
+end
+local function encode(doc)
+  local text = cjson.encode(doc)
+  return string.find(text, EMPTY, 1, true) and string.gsub(text, '%[%-1e%+308%]', '[]') or text
+end
 
 local field = 'exec:' .. ARGV[1]
 local text = redis.call('HGET', KEYS[1], field)

@@ -25,27 +25,53 @@
 -- state without its reply, a failure without its dead letter.
 local registry = KEYS[1]
 local EMPTY = '[-1e+308]'
-local function decode(text) return cjson.decode((string.gsub(text, '%[%]', EMPTY))) end
-local function encode(doc) return (string.gsub(cjson.encode(doc), '%[%-1e%+308%]', '[]')) end
+local function decode(text)
+  return cjson.decode(string.find(text, '[]', 1, true) and string.gsub(text, '%[%]', EMPTY) or text)
+end
+local function encode(doc)
+  local text = cjson.encode(doc)
+  return string.find(text, EMPTY, 1, true) and string.gsub(text, '%[%-1e%+308%]', '[]') or text
+end
+
+-- A first attempt that ends as most do is written as text, as claim.lua began it: the long way costs eight times as much.
+local BEGUN = '^({"execution_id":.-"status":")RUNNING(","created_at":%d+,"updated_at":)%d+(,"started_at":%d+,'
+  .. '"finished_at":)0(,"timeline":%[[^%]]*)(%],.*,"x_attempt":1,"x_owner":")[^"\\]*(","x_fence":")([^"\\]*)'
+  .. '","x_entry":"([^"\\]*)"}$'
+local PLAIN = '^{"status":"(%u+)","updated_at":(%d+),"finished_at":(%d+)}$'
+
+local function after_plain_end(text)
+  local status, now, finished_at = string.match(ARGV[3], PLAIN)
+  if not status then return nil end
+  local a, b, c, d, e, f, fence, entry = string.match(text, BEGUN)
+  if not a or fence ~= ARGV[2] then return nil end
+  return a .. status .. b .. now .. c .. finished_at .. d .. ',{"status":"' .. status .. '","timestamp":' .. now .. '}'
+    .. e .. f .. '","x_entry":"' .. entry .. '","x_ended":"' .. entry .. '"}'
+end
+
+local function after_any_end(text)
+  local record = decode(text)
+  if record.x_fence ~= ARGV[2] then return nil, 'fenced' end
+  for _, state in ipairs(cjson.decode(ARGV[9])) do
+    if record.status == state then return nil, 'terminal' end
+  end
+  local patch = decode(ARGV[3])
+  for field, value in pairs(patch) do record[field] = value end
+  if type(record.timeline) ~= 'table' then record.timeline = {} end
+  record.timeline[#record.timeline + 1] = {status = patch.status, timestamp = patch.updated_at}
+  -- The turn is over: nothing more may be written under its fence.
+  record.x_fence = ''
+  record.x_owner = ''
+  -- Delivered again, this entry is known to be done, also while the execution waits.
+  record.x_ended = record.x_entry
+  return encode(record)
+end
 
 local text = redis.call('HGET', registry, 'exec:' .. ARGV[1])
 if not text then return 'fenced' end
-local record = decode(text)
-if record.x_fence ~= ARGV[2] then return 'fenced' end
-for _, state in ipairs(cjson.decode(ARGV[9])) do
-  if record.status == state then return 'terminal' end
-end
-
-local patch = decode(ARGV[3])
-for field, value in pairs(patch) do record[field] = value end
-if type(record.timeline) ~= 'table' then record.timeline = {} end
-record.timeline[#record.timeline + 1] = {status = patch.status, timestamp = patch.updated_at}
--- The turn is over: nothing more may be written under its fence.
-record.x_fence = ''
-record.x_owner = ''
--- Delivered again, this entry is known to be done, also while the execution waits.
-record.x_ended = record.x_entry
-redis.call('HSET', registry, 'exec:' .. ARGV[1], encode(record))
+local after, refusal = after_plain_end(text), nil
+if not after then after, refusal = after_any_end(text) end
+if not after then return refusal end
+redis.call('HSET', registry, 'exec:' .. ARGV[1], after)
 for i = 12, #ARGV do redis.call('XADD', KEYS[2], '*', 'data', ARGV[i]) end
 if ARGV[4] ~= '0' and #ARGV >= 12 then redis.call('EXPIRE', KEYS[2], ARGV[4]) end
 if ARGV[11] ~= '0' then redis.call('EXPIRE', registry, ARGV[11]) end

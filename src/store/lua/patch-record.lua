@@ -7,8 +7,13 @@
 --
 -- Returns 'ended' or 'open'; an execution without a record is open.
 local EMPTY = '[-1e+308]'
-local function decode(text) return cjson.decode((string.gsub(text, '%[%]', EMPTY))) end
-local function encode(doc) return (string.gsub(cjson.encode(doc), '%[%-1e%+308%]', '[]')) end
+local function decode(text)
+  return cjson.decode(string.find(text, '[]', 1, true) and string.gsub(text, '%[%]', EMPTY) or text)
+end
+local function encode(doc)
+  local text = cjson.encode(doc)
+  return string.find(text, EMPTY, 1, true) and string.gsub(text, '%[%-1e%+308%]', '[]') or text
+end
 local text = ARGV[1] ~= '' and redis.call('HGET', KEYS[1], 'exec:' .. ARGV[1])
 if not text then return 'open' end
 local record = decode(text)

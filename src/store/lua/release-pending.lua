@@ -19,8 +19,13 @@ redis.call('HDEL', KEYS[2], ARGV[1])
 if redis.call('ZCARD', KEYS[1]) == 0 then redis.call('SREM', KEYS[3], ARGV[3]) end
 
 local EMPTY = '[-1e+308]'
-local function decode(text) return cjson.decode((string.gsub(text, '%[%]', EMPTY))) end
-local function encode(doc) return (string.gsub(cjson.encode(doc), '%[%-1e%+308%]', '[]')) end
+local function decode(text)
+  return cjson.decode(string.find(text, '[]', 1, true) and string.gsub(text, '%[%]', EMPTY) or text)
+end
+local function encode(doc)
+  local text = cjson.encode(doc)
+  return string.find(text, EMPTY, 1, true) and string.gsub(text, '%[%-1e%+308%]', '[]') or text
+end
 local text = ARGV[4] ~= '' and redis.call('HGET', KEYS[5], 'exec:' .. ARGV[4])
 if text then
   local record = decode(text)
