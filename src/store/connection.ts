@@ -117,6 +117,11 @@ export class Connection {
     return this.found === 'cluster';
   }
 
+  /** As {@link isCluster}, without asking: undefined before the connection has stood. */
+  get knownCluster(): boolean | undefined {
+    return this.found === undefined ? undefined : this.found === 'cluster';
+  }
+
   /** The node that holds a key now; undefined on a single server. */
   async nodeOf(key: string): Promise<NodeAddress | undefined> {
     if (!(await this.isCluster())) return undefined;

@@ -6,7 +6,7 @@
  */
 import {messageOf} from '../errors.js';
 import type {Connection, RunOptions} from './connection.js';
-import {loaded, runScript, type Loaded, type RawCall} from './run-script.js';
+import {loaded, runScript, type Loaded, type RawCall, type ScriptArg} from './run-script.js';
 
 /** Calls in one script: the server does nothing else meanwhile, so it must stay well below a millisecond or two. */
 const MAX_CALLS = 32;
@@ -17,32 +17,55 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
+/** Calls on one connection that are to run in one way. */
+interface Way {
+  waiting: Waiting[];
+  /** The end of this turn is already being waited for. */
+  scheduled: boolean;
+  /**
+   * How many calls went together last time. While they come one by one each is sent at once: waiting for the end of the
+   * turn would cost an idle task more than it saves. While there are many, waiting is what brings them together.
+   */
+  lately: number;
+}
+
 export class Batches {
-  /** For each connection and way to run: what waits for the end of this turn. */
-  private readonly waiting = new WeakMap<Connection, Map<string, Waiting[]>>();
+  private readonly ways = new WeakMap<Connection, Map<string, Way>>();
   private joined: Loaded | undefined;
 
   constructor(private readonly load: () => Loaded) {}
 
   async run(connection: Connection, call: RawCall, options: RunOptions): Promise<unknown> {
-    if (await connection.isCluster()) return runScript(connection, this.load(), call, options);
-    const ways = this.waiting.get(connection) ?? new Map<string, Waiting[]>();
-    this.waiting.set(connection, ways);
-    const way = `${options.retryForMs ?? 0}/${options.timeoutMs ?? 0}/${options.awaitReplica ?? false}`;
+    if (connection.knownCluster ?? (await connection.isCluster()))
+      return runScript(connection, this.load(), call, options);
+    const way = this.wayOf(connection, options);
     return new Promise((resolve, reject) => {
-      const waiting = ways.get(way);
       const item = {call, resolve, reject};
-      if (waiting !== undefined) {
-        waiting.push(item);
-        return;
-      }
-      ways.set(way, [item]);
-      setImmediate(() => {
-        const calls = ways.get(way) ?? [];
-        ways.delete(way);
-        for (let from = 0; from < calls.length; from += MAX_CALLS)
-          this.send(connection, calls.slice(from, from + MAX_CALLS), options);
-      });
+      const isFirst = !way.scheduled;
+      if (isFirst) this.schedule(connection, way, options);
+      if (isFirst && way.lately <= 1) this.send(connection, [item], options);
+      else way.waiting.push(item);
+    });
+  }
+
+  private wayOf(connection: Connection, options: RunOptions): Way {
+    let ways = this.ways.get(connection);
+    if (ways === undefined) this.ways.set(connection, (ways = new Map<string, Way>()));
+    const name = `${options.retryForMs ?? 0}/${options.timeoutMs ?? 0}/${options.awaitReplica ?? false}`;
+    let way = ways.get(name);
+    if (way === undefined) ways.set(name, (way = {waiting: [], scheduled: false, lately: 0}));
+    return way;
+  }
+
+  private schedule(connection: Connection, way: Way, options: RunOptions): void {
+    way.scheduled = true;
+    setImmediate(() => {
+      const calls = way.waiting;
+      way.waiting = [];
+      way.scheduled = false;
+      way.lately = calls.length;
+      for (let from = 0; from < calls.length; from += MAX_CALLS)
+        this.send(connection, calls.slice(from, from + MAX_CALLS), options);
     });
   }
 
@@ -53,16 +76,25 @@ export class Batches {
       return;
     }
     this.joined ??= loaded(joinedSource(this.load().source));
-    const keys = calls.flatMap(({call}) => call.keys);
-    const counts = calls.flatMap(({call}) => [call.keys.length, call.args.length]);
-    const args = [calls.length, ...counts, ...calls.flatMap(({call}) => call.args)];
-    runScript(connection, this.joined, {keys, args}, options).then(
+    runScript(connection, this.joined, joinedCall(calls), options).then(
       replies => settle(calls, replies),
       (error: unknown) => {
         for (const {reject} of calls) reject(error);
       },
     );
   }
+}
+
+/** Loops, not flatMap: with a hundred tasks under way this is one of the places that cost most. */
+function joinedCall(calls: readonly Waiting[]): RawCall {
+  const keys: string[] = [];
+  const args: ScriptArg[] = [calls.length];
+  for (const {call} of calls) args.push(call.keys.length, call.args.length);
+  for (const {call} of calls) {
+    for (const key of call.keys) keys.push(key);
+    for (const arg of call.args) args.push(arg);
+  }
+  return {keys, args};
 }
 
 /** The script as a function, run for each call: ARGV is the number of calls, keys and arguments of each, all arguments. */

@@ -8,6 +8,6 @@ export const readEntry = (entry: ControlEntry): Command => readCommandEntry(entr
 
 /** A command without ids of its own gets them from its entry: delivered again, it is the same command. */
 function idsFrom({stream, id}: ControlEntry) {
-  const digest = createHash('sha256').update(`${stream}/${id}`).digest('hex');
-  return {messageId: () => `msg-${digest.slice(0, 16)}`, traceId: () => digest.slice(16, 48)};
+  const digest = () => createHash('sha256').update(`${stream}/${id}`).digest('hex');
+  return {messageId: () => `msg-${digest().slice(0, 16)}`, traceId: () => digest().slice(16, 48)};
 }
