@@ -17,6 +17,10 @@ export const jobs = {
     (await import('./workloads/task-cost.js')).taskCost(await subjects[subject](), url, count),
   sendCost: async (url: string, workers: number, count: number) =>
     (await import('./workloads/send-cost.js')).sendCost(url, workers, count),
+  backlog: async (url: string, waiting: number, count: number) =>
+    (await import('./workloads/backlog-rates.js')).backlogRates(url, waiting, count),
+  memory: async (url: string, few: number, many: number) =>
+    (await import('./workloads/growth.js')).growth(url, few, many),
   tail: async (perSecond: number, seconds: number) =>
     (await import('./workloads/tail-flood.js')).tailUnderFlood(perSecond, seconds),
 } satisfies Record<string, (...args: never[]) => Promise<unknown>>;

@@ -16,11 +16,15 @@ export async function measure<J extends keyof Jobs>(
   ...args: Parameters<Jobs[J]>
 ): Promise<Awaited<ReturnType<Jobs[J]>>> {
   const script = join(import.meta.dirname, 'child.ts');
-  const child = spawn(process.execPath, ['--import', 'tsx', script, job, JSON.stringify(args)], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    signal: interrupted.signal,
-    timeout: LIMIT_MS,
-  });
+  const child = spawn(
+    process.execPath,
+    ['--expose-gc', '--import', 'tsx', script, job, JSON.stringify(args)],
+    {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      signal: interrupted.signal,
+      timeout: LIMIT_MS,
+    },
+  );
   let complaints = '';
   // Read to its end, or a child that logs would wait for room in the pipe.
   child.stderr.setEncoding('utf8').on('data', (piece: string) => {

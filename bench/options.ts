@@ -1,7 +1,20 @@
 /** What `npm run bench` may be told. */
 import {parseArgs} from 'node:util';
 
-export const WORKLOADS = ['send', 'e2e', 'stream', 'latency', 'cost', 'cold-start', 'tail'] as const;
+export const WORKLOADS = [
+  'send',
+  'drain',
+  'e2e',
+  'stream',
+  'sessions',
+  'latency',
+  'replay',
+  'cost',
+  'backlog',
+  'memory',
+  'cold-start',
+  'tail',
+] as const;
 export type WorkloadName = (typeof WORKLOADS)[number];
 
 export interface BenchOptions {

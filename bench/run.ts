@@ -3,7 +3,7 @@
  * Rounds are interleaved; every measurement has a fresh process and a fresh server. One JSON line a result on standard
  * output, the same for people on standard error. Nothing here fails for being slow.
  *
- *   --only send,e2e     some workloads: send, e2e, stream, latency, cost, cold-start, tail
+ *   --only send,e2e     some workloads; the list is in options.ts
  *   --rounds 3          how many rounds
  *   --quick             smaller counts
  */
@@ -11,9 +11,11 @@ import {messageOf} from '../src/errors.js';
 import {readOptions, USAGE, type BenchOptions, type WorkloadName} from './options.js';
 import {reportBudget, say} from './report.js';
 import {interrupted, stopServersOnSignal} from './server.js';
+import {backlog} from './workloads/backlog.js';
 import {coldStart} from './workloads/cold-start.js';
 import {compareLatency, compareRates, RATED} from './workloads/compared.js';
 import {cost} from './workloads/cost.js';
+import {memory} from './workloads/memory.js';
 import {tail} from './workloads/tail.js';
 
 const rates = (group: WorkloadName) => async (options: BenchOptions) => {
@@ -22,10 +24,15 @@ const rates = (group: WorkloadName) => async (options: BenchOptions) => {
 
 const workloads: Readonly<Record<WorkloadName, (options: BenchOptions) => Promise<void>>> = {
   send: rates('send'),
+  drain: rates('drain'),
   e2e: rates('e2e'),
   stream: rates('stream'),
+  sessions: rates('sessions'),
   latency: compareLatency,
+  replay: rates('replay'),
   cost,
+  backlog,
+  memory,
   'cold-start': coldStart,
   tail,
 };

@@ -4,6 +4,16 @@ export interface Subject {
   sendAwaited(url: string, count: number): Promise<number>;
   /** Sends with 100 under way. @returns sends a second. */
   sendInFlight(url: string, count: number): Promise<number>;
+  /** Hands over 500 at a time, the next when all are accepted. @returns sends a second. */
+  sendMany(url: string, count: number): Promise<number>;
+  /** Works off what waits, one worker with 50 slots. @returns tasks a second, the worker's start included. */
+  drain(url: string, count: number): Promise<number>;
+  /** So many tasks in sessions of their own, 200 chunks each, all under way together. @returns chunks a second. */
+  sessions(url: string, count: number): Promise<number>;
+  /** As {@link endToEnd}, with two workers. */
+  endToEndTwo(url: string, count: number): Promise<number>;
+  /** Puts so many failed tasks back. @returns tasks a second. */
+  replay(url: string, count: number): Promise<number>;
   /** Sends and works off tasks of one chunk and an end, one worker with 50 slots. @returns tasks a second. */
   endToEnd(url: string, count: number): Promise<number>;
   /** One task that emits so many chunks, awaiting each. @returns chunks a second, until the task has ended. */
@@ -22,7 +32,11 @@ export interface OpenSubject {
   close(): Promise<void>;
 }
 
-export type Rated = 'sendAwaited' | 'sendInFlight' | 'endToEnd' | 'stream';
+export type Rated = Exclude<keyof Subject, 'latency' | 'open'>;
+/** Handed over at once by `sendMany`. */
+export const TOGETHER = 500;
+/** What each task of `sessions` says. */
+export const CHUNKS = 200;
 export type SubjectName = 'raw' | 'bullmq' | 'ours' | 'ours, logging';
 
 /** Runs an async job so many times with at most `width` under way. */

@@ -1,6 +1,6 @@
 /** BullMQ with its defaults; a chunk is a progress update, which is what its readers can follow. */
 import {Queue, QueueEvents, Worker} from 'bullmq';
-import {inFlight, perSecond, type OpenSubject, type Subject} from '../subject.js';
+import {CHUNKS, inFlight, perSecond, TOGETHER, until, type OpenSubject, type Subject} from '../subject.js';
 
 const NAME = 'q';
 
@@ -16,7 +16,7 @@ async function openQueue(url: string): Promise<Queue> {
 }
 
 /** A queue and a worker whose jobs report so much progress. */
-async function start(url: string, chunks = 1) {
+async function start(url: string, chunks = 1, concurrency = 50) {
   const queue = await openQueue(url);
   let completed = 0;
   let waiting: {count: number; resolve: () => void} | undefined;
@@ -25,7 +25,7 @@ async function start(url: string, chunks = 1) {
     async job => {
       for (let i = 0; i < chunks; i++) await job.updateProgress({chunk: 'token '});
     },
-    {connection: connectionOf(url), concurrency: 50},
+    {connection: connectionOf(url), concurrency},
   );
   worker.on('completed', () => {
     completed++;
@@ -34,6 +34,7 @@ async function start(url: string, chunks = 1) {
   await worker.waitUntilReady();
   return {
     queue,
+    completed: () => completed,
     allEnded: (count: number) =>
       new Promise<void>(resolve => {
         waiting = {count, resolve};
@@ -46,6 +47,16 @@ async function start(url: string, chunks = 1) {
   };
 }
 
+async function fill(queue: Queue, count: number): Promise<void> {
+  for (let sent = 0; sent < count; sent += TOGETHER) {
+    const some = Array.from({length: Math.min(TOGETHER, count - sent)}, () => ({
+      name: 't',
+      data: {content: 'x'},
+    }));
+    await queue.addBulk(some);
+  }
+}
+
 async function sends(url: string, count: number, width: number): Promise<number> {
   const queue = await openQueue(url);
   const rate = await perSecond(count, () => inFlight(count, width, () => queue.add('t', {content: 'x'})));
@@ -56,6 +67,62 @@ async function sends(url: string, count: number, width: number): Promise<number>
 export const bullmq: Subject = {
   sendAwaited: (url, count) => sends(url, count, 1),
   sendInFlight: (url, count) => sends(url, count, 100),
+
+  async sendMany(url, count) {
+    const queue = await openQueue(url);
+    const rate = await perSecond(count, () => fill(queue, count));
+    await queue.close();
+    return rate;
+  },
+
+  async drain(url, count) {
+    const queue = await openQueue(url);
+    await fill(queue, count);
+    let stop = () => Promise.resolve();
+    const rate = await perSecond(count, async () => {
+      const worker = await start(url);
+      stop = worker.stop;
+      await worker.allEnded(count);
+    });
+    await stop();
+    await queue.close();
+    return rate;
+  },
+
+  async sessions(url, count) {
+    const {queue, allEnded, stop} = await start(url, CHUNKS, count);
+    const rate = await perSecond(count * CHUNKS, async () => {
+      await inFlight(count, 100, () => queue.add('t', {content: 'x'}));
+      await allEnded(count);
+    });
+    await stop();
+    return rate;
+  },
+
+  async endToEndTwo(url, count) {
+    const [one, two] = [await start(url), await start(url)];
+    const rate = await perSecond(count, async () => {
+      await inFlight(count, 100, () => one.queue.add('t', {content: 'x'}));
+      await until(() => one.completed() + two.completed() >= count);
+    });
+    await Promise.all([one.stop(), two.stop()]);
+    return rate;
+  },
+
+  async replay(url, count) {
+    const queue = await openQueue(url);
+    const worker = new Worker(NAME, () => Promise.reject(new Error('no')), {
+      connection: connectionOf(url),
+      concurrency: 50,
+    });
+    await fill(queue, count);
+    while ((await queue.getFailedCount()) < count) await new Promise(resolve => setTimeout(resolve, 20));
+    await worker.close();
+    const rate = await perSecond(count, () => queue.retryJobs({count: 1000}));
+    if ((await queue.getWaitingCount()) !== count) throw new Error('not all jobs were put back');
+    await queue.close();
+    return rate;
+  },
 
   async endToEnd(url, count) {
     const {queue, allEnded, stop} = await start(url);

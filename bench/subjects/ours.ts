@@ -10,29 +10,32 @@ import {
   startWorker,
   type Logger,
 } from '../../src/index.js';
+import {carryOutReplay, planReplay} from '../../src/availability/replay.js';
+import {listDeadLetters} from '../../src/store/dead-letters.js';
 import {sessionExecutions} from '../../src/store/executions.js';
 import {putOnline} from '../online.js';
-import {inFlight, perSecond, until, type OpenSubject, type Subject} from '../subject.js';
+import {CHUNKS, inFlight, perSecond, TOGETHER, until, type OpenSubject, type Subject} from '../subject.js';
 
 const TYPE = 'a';
 const SESSIONS = 1000;
 const sessionOf = (i: number) => `s-${i % SESSIONS}`;
 
 /** A client and a worker whose only agent says one chunk and ends. */
-async function start(url: string, log: Logger) {
+async function start(url: string, log: Logger, chunks = 1, concurrency = 50) {
   const store = openStore({url});
   let ended = 0;
   const agent = defineAgent({
     type: TYPE,
     async run(ctx) {
-      await ctx.emitChunk('token ');
+      for (let i = 0; i < chunks; i++) await ctx.emitChunk('token ');
       ended++;
     },
   });
-  const worker = await startWorker({url}, {agents: [agent], concurrency: 50, log});
+  const worker = await startWorker({url}, {agents: [agent], concurrency, log});
   return {
     store,
     client: new GatewayClient(store),
+    ended: () => (worker.running === 0 ? ended : 0),
     /** A slot is given back once the end of its task is written. */
     allEnded: (count: number) => until(() => ended >= count && worker.running === 0),
     stop: async () => {
@@ -51,6 +54,17 @@ async function sends(url: string, count: number, width: number): Promise<number>
   );
   client.close();
   return rate;
+}
+
+/** Hands over tasks 500 at a time. */
+async function fill(client: GatewayClient, count: number): Promise<void> {
+  for (let sent = 0; sent < count; sent += TOGETHER) {
+    const some = Array.from({length: Math.min(TOGETHER, count - sent)}, (_, i) => ({
+      ...{agentType: TYPE, content: 'x', sessionId: sessionOf(sent + i), policy: 'SEND_ANYWAY' as const},
+    }));
+    const outcomes = await client.sendMany(some);
+    if (outcomes.some(({status}) => status === 'rejected')) throw new Error('a send was refused');
+  }
 }
 
 async function endToEnd(url: string, count: number, log: Logger): Promise<number> {
@@ -73,6 +87,77 @@ export const ours: Subject = {
   sendAwaited: (url, count) => sends(url, count, 1),
   sendInFlight: (url, count) => sends(url, count, 100),
   endToEnd: (url, count) => endToEnd(url, count, silentLogger),
+
+  async sendMany(url, count) {
+    await putOnline(url, TYPE, 1);
+    const client = createClient({url});
+    await client.send({agentType: TYPE, content: 'warm'});
+    const rate = await perSecond(count, () => fill(client, count));
+    client.close();
+    return rate;
+  },
+
+  async drain(url, count) {
+    const sender = createClient({url});
+    await fill(sender, count);
+    sender.close();
+    let stop = () => Promise.resolve();
+    const rate = await perSecond(count, async () => {
+      const worker = await start(url, silentLogger);
+      stop = worker.stop;
+      await worker.allEnded(count);
+    });
+    await stop();
+    return rate;
+  },
+
+  async sessions(url, count) {
+    const {client, allEnded, stop} = await start(url, silentLogger, CHUNKS, count);
+    const rate = await perSecond(count * CHUNKS, async () => {
+      await inFlight(count, 100, () => client.send({agentType: TYPE, content: 'x'}));
+      await allEnded(count);
+    });
+    await stop();
+    return rate;
+  },
+
+  async endToEndTwo(url, count) {
+    const [one, two] = [await start(url, silentLogger), await start(url, silentLogger)];
+    const rate = await perSecond(count, async () => {
+      await inFlight(count, 100, i =>
+        one.client.send({agentType: TYPE, content: 'x', sessionId: sessionOf(i)}),
+      );
+      await until(() => one.ended() + two.ended() >= count);
+    });
+    await Promise.all([one.stop(), two.stop()]);
+    return rate;
+  },
+
+  async replay(url, count) {
+    const store = openStore({url});
+    const client = new GatewayClient(store);
+    const agent = defineAgent({type: TYPE, run: () => Promise.reject(new Error('no'))});
+    const worker = await startWorker({url}, {agents: [agent], log: silentLogger});
+    await fill(client, count);
+    while ((await store.commands.run(redis => redis.xlen(store.keys.deadletter()))) < count)
+      await new Promise(resolve => setTimeout(resolve, 20));
+    await worker.stop();
+    const options = {newIds: false, keep: false, reason: '', sendAnyway: true, actor: 'bench'};
+    let replayed = 0;
+    const rate = await perSecond(count, async () => {
+      while (replayed < count) {
+        const plans = await planReplay(store, await listDeadLetters(store, TOGETHER), options);
+        await inFlight(plans.length, 50, async i => {
+          const plan = plans[i];
+          if (plan?.kind !== 'ready') throw new Error('a dead letter can not be replayed');
+          await carryOutReplay(store, Date.now, 'rpl-bench', plan, options);
+          replayed++;
+        });
+      }
+    });
+    store.close();
+    return rate;
+  },
 
   async stream(url, chunks) {
     let ended = false;

@@ -1,6 +1,6 @@
 /** A hand-written loop on ioredis, without records or guarantees: about the fastest Node can be. */
 import {Redis} from 'ioredis';
-import {inFlight, perSecond, until, type OpenSubject, type Subject} from '../subject.js';
+import {CHUNKS, inFlight, perSecond, TOGETHER, until, type OpenSubject, type Subject} from '../subject.js';
 
 const task = JSON.stringify({session: 's-1', content: 'x'});
 const event = JSON.stringify({type: 'chunk', text: 'token '});
@@ -15,17 +15,21 @@ type StreamReply = [stream: string, entries: [id: string, fields: string[]][]][]
 const send = (redis: Redis) => redis.xadd(TASKS, '*', 'data', task);
 
 /** A worker that answers every task with a chunk and an end, one write for all it was given at once. */
-async function start(url: string) {
+async function start(url: string, consumer = 'c') {
   const reader = new Redis(url);
   const writer = new Redis(url);
   const sender = new Redis(url);
-  await Promise.all([reader.xgroup('CREATE', TASKS, 'g', '0', 'MKSTREAM'), writer.ping(), sender.ping()]);
+  await Promise.all([
+    reader.xgroup('CREATE', TASKS, 'g', '0', 'MKSTREAM').catch(() => undefined),
+    writer.ping(),
+    sender.ping(),
+  ]);
   let ended = 0;
   const stopping = new AbortController();
   const loop = (async () => {
     while (!stopping.signal.aborted) {
       const reply = (await reader.xreadgroup(
-        'GROUP', 'g', 'c', 'COUNT', 50, 'BLOCK', 1000, 'STREAMS', TASKS, '>',
+        'GROUP', 'g', consumer, 'COUNT', 50, 'BLOCK', 1000, 'STREAMS', TASKS, '>',
       )) as StreamReply | null; // prettier-ignore
       const ids = reply?.[0]?.[1].map(([id]) => id) ?? [];
       if (ids.length === 0) continue;
@@ -37,6 +41,7 @@ async function start(url: string) {
   })();
   return {
     sender,
+    ended: () => ended,
     allEnded: (count: number) => until(() => ended >= count),
     stop: async () => {
       stopping.abort();
@@ -57,6 +62,75 @@ async function sends(url: string, count: number, width: number): Promise<number>
 export const raw: Subject = {
   sendAwaited: (url, count) => sends(url, count, 1),
   sendInFlight: (url, count) => sends(url, count, 100),
+
+  async sendMany(url, count) {
+    const redis = new Redis(url);
+    await redis.ping();
+    const rate = await perSecond(count, async () => {
+      for (let sent = 0; sent < count; sent += TOGETHER) {
+        const pipeline = redis.pipeline();
+        for (let i = sent; i < Math.min(sent + TOGETHER, count); i++) pipeline.xadd(TASKS, '*', 'data', task);
+        await pipeline.exec();
+      }
+    });
+    redis.disconnect();
+    return rate;
+  },
+
+  async drain(url, count) {
+    await raw.sendMany(url, count);
+    let stop = () => Promise.resolve();
+    const rate = await perSecond(count, async () => {
+      const worker = await start(url);
+      stop = worker.stop;
+      await worker.allEnded(count);
+    });
+    await stop();
+    return rate;
+  },
+
+  async sessions(url, count) {
+    const redis = new Redis(url);
+    await redis.ping();
+    const rate = await perSecond(count * CHUNKS, () =>
+      inFlight(count, count, async session => {
+        for (let i = 0; i < CHUNKS; i++) await redis.xadd(`${EVENTS}:${session}`, '*', 'data', event);
+      }),
+    );
+    redis.disconnect();
+    return rate;
+  },
+
+  async endToEndTwo(url, count) {
+    const [one, two] = [await start(url), await start(url, 'c2')];
+    const rate = await perSecond(count, async () => {
+      await inFlight(count, 100, () => send(one.sender));
+      await until(() => one.ended() + two.ended() >= count);
+    });
+    await Promise.all([one.stop(), two.stop()]);
+    return rate;
+  },
+
+  /** From one stream to another by pipelines: what one would write by hand. */
+  async replay(url, count) {
+    const redis = new Redis(url);
+    for (let i = 0; i < count; i += TOGETHER) {
+      const pipeline = redis.pipeline();
+      for (let j = 0; j < TOGETHER; j++) pipeline.xadd('dead', '*', 'data', task);
+      await pipeline.exec();
+    }
+    const rate = await perSecond(count, async () => {
+      for (;;) {
+        const entries = await redis.xrange('dead', '-', '+', 'COUNT', TOGETHER);
+        if (entries.length === 0) break;
+        const pipeline = redis.pipeline();
+        for (const [, [, document = '']] of entries) pipeline.xadd(TASKS, '*', 'data', document);
+        await pipeline.xdel('dead', ...entries.map(([id]) => id)).exec();
+      }
+    });
+    redis.disconnect();
+    return rate;
+  },
 
   async endToEnd(url, count) {
     const {sender, allEnded, stop} = await start(url);

@@ -1,4 +1,4 @@
-/** `send`, `e2e`, `stream`, `latency`: by-toolkit beside raw ioredis and BullMQ, in interleaved rounds. */
+/** Rates and latency: by-toolkit beside raw ioredis and BullMQ, in interleaved rounds. */
 import {measure} from '../measure.js';
 import type {BenchOptions, WorkloadName} from '../options.js';
 import {reportRatio, reportValues} from '../report.js';
@@ -18,8 +18,13 @@ interface RatedWorkload {
 export const RATED: readonly RatedWorkload[] = [
   {group: 'send', name: 'sendAwaited', title: 'send, awaited', count: 10_000},
   {group: 'send', name: 'sendInFlight', title: 'send, 100 in flight', count: 30_000},
+  {group: 'send', name: 'sendMany', title: 'send, 500 together', count: 30_000},
+  {group: 'drain', name: 'drain', title: 'drain', count: 20_000},
+  {group: 'e2e', name: 'endToEndTwo', title: 'e2e, 2 workers', count: 20_000},
   {group: 'e2e', name: 'endToEnd', title: 'e2e', count: 20_000, also: 'ours, logging'},
   {group: 'stream', name: 'stream', title: 'stream', count: 10_000},
+  {group: 'sessions', name: 'sessions', title: '200 sessions x 200', count: 200},
+  {group: 'replay', name: 'replay', title: 'replay', count: 10_000},
 ];
 const LATENCY_COUNT = 1000;
 /** `--quick` does this part of the work. */

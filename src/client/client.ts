@@ -12,6 +12,9 @@ export interface ClientOptions {
   readonly now?: Clock;
 }
 
+/** Commands of one {@link GatewayClient.sendMany} under way at once: memory stays bounded however many there are. */
+const SENT_TOGETHER = 512;
+
 export class GatewayClient {
   private readonly now: Clock;
   private readonly interceptors: readonly Interceptor[];
@@ -27,6 +30,20 @@ export class GatewayClient {
   /** @throws {ByError} when the command was not accepted; see {@link send}. */
   send(request: SendRequest): Promise<SendResult> {
     return send({store: this.store, now: this.now, interceptors: this.interceptors}, request);
+  }
+
+  /**
+   * Send many; one that is refused does not stop the others. Those of one call share round trips, and each is accepted
+   * or refused by itself.
+   * @returns one outcome for each request, in their order; the reason of a refused one is what {@link send} throws.
+   */
+  async sendMany(requests: readonly SendRequest[]): Promise<PromiseSettledResult<SendResult>[]> {
+    const outcomes: PromiseSettledResult<SendResult>[] = [];
+    for (let from = 0; from < requests.length; from += SENT_TOGETHER) {
+      const some = requests.slice(from, from + SENT_TOGETHER);
+      outcomes.push(...(await Promise.allSettled(some.map(request => this.send(request)))));
+    }
+    return outcomes;
   }
 
   cancel(request: CancelRequest): Promise<CancelResult> {

@@ -3,6 +3,7 @@ import {startManager} from '../../src/availability/manager.js';
 import {mockProvider} from '../../src/availability/mock-provider.js';
 import type {Provider} from '../../src/availability/provider.js';
 import {GatewayClient} from '../../src/client/client.js';
+import type {ByError} from '../../src/errors.js';
 import {silentLogger} from '../../src/log.js';
 import type {Store} from '../../src/store/store.js';
 import {contentText, defineAgent} from '../../src/worker/agent.js';
@@ -37,6 +38,27 @@ const completed = (client: GatewayClient, sent: {sessionId: string; messageId: s
     const record = await client.find(sent.sessionId, sent.messageId);
     return record?.status === 'COMPLETED' && record;
   });
+
+describeEachStore('sending many', at => {
+  test('gives one outcome for each, in order, and one that is refused stops no other', async () => {
+    const store = at.open();
+    const client = new GatewayClient(store);
+    await work(at, store);
+    const requests = Array.from({length: 600}, (_, i) => ({
+      ...{agentType: i === 1 ? 'nobody' : 'echo', content: i === 2 ? '' : String(i), messageId: `m-${i}`},
+      sessionId: `s-${i % 7}`,
+    }));
+    const outcomes = await client.sendMany(requests);
+    expect(
+      outcomes.map(one => (one.status === 'fulfilled' ? one.value.messageId : (one.reason as ByError).code)),
+    ).toEqual(
+      requests.map(({messageId}, i) => ['', 'AGENT_TYPE_UNAVAILABLE', 'INVALID_INPUT'][i] || messageId),
+    );
+    await completed(client, requests[599]!);
+    const again = await client.sendMany(requests.slice(3, 5));
+    expect(again.map(one => one.status === 'fulfilled' && one.value.duplicate)).toEqual([true, true]);
+  });
+});
 
 describeEachStore('send', at => {
   test('is refused at once when nobody is online, and the session says why', async () => {
