@@ -2,21 +2,27 @@
  * Identifiers: spec/wire-protocol.md §0.1. Nothing parses their length, so ours carry 64 random bits where the
  * SDKs carry 32: a message id is also the key of idempotency, and must not collide inside a long session.
  */
-import {createHash, randomBytes, randomUUID} from 'node:crypto';
+import {createHash, randomBytes} from 'node:crypto';
 
 /** Asking the system for eight bytes costs as much as for four thousand. */
 const POOL_BYTES = 4096;
 let pool = Buffer.alloc(0);
 let used = 0;
 
-/** 64 random bits as 16 hex digits. */
-function random(): string {
-  if (used + 8 > pool.length) {
+/** @returns where so many random bytes begin in the pool. They are used once. */
+function take(bytes: number): number {
+  if (used + bytes > pool.length) {
     pool = randomBytes(POOL_BYTES);
     used = 0;
   }
-  used += 8;
-  return pool.toString('hex', used - 8, used);
+  used += bytes;
+  return used - bytes;
+}
+
+/** 64 random bits as 16 hex digits. */
+function random(): string {
+  const from = take(8);
+  return pool.toString('hex', from, from + 8);
 }
 
 export const newMessageId = () => `msg-${random()}`;
@@ -28,7 +34,12 @@ export const newReloadId = () => `reload-${random()}`;
 export const newReplayId = () => `rpl-${random()}`;
 
 /** UUIDv4 as 32 lower-case hex digits: trace ids, lease tokens, admin message ids. */
-export const newHexUuid = () => randomUUID().replaceAll('-', '');
+export function newHexUuid(): string {
+  const from = take(16);
+  pool[from + 6] = ((pool[from + 6] ?? 0) & 0x0f) | 0x40;
+  pool[from + 8] = ((pool[from + 8] ?? 0) & 0x3f) | 0x80;
+  return pool.toString('hex', from, from + 16);
+}
 
 /** Data event id (`data.id`): as {@link newHexUuid}, in upper case. */
 export const newEventId = () => newHexUuid().toUpperCase();

@@ -390,19 +390,18 @@ function longestText(command: Command): number {
 
 function assertHeader(header: Header): void {
   if (header.traceId === '') throw unsendable('trace_id', 'A command needs a trace id.');
-  const required = {message_id: header.messageId, session_id: header.sessionId};
-  const optional = {
-    source_agent_type: header.sourceAgentType,
-    target_agent_type: header.targetAgentType,
-    parent_message_id: header.parentMessageId,
-    task_group_id: header.taskGroupId,
-  };
-  for (const [field, id] of Object.entries(required)) {
-    if (id === '') throw unsendable(field, `A command needs a ${field}.`);
-  }
-  for (const [field, id] of Object.entries({...required, ...optional})) {
-    if (id !== '' && !isValidId(id)) throw unsendable(field, `"${id.slice(0, 80)}" can not be a ${field}.`);
-  }
+  if (header.messageId === '') throw unsendable('message_id', 'A command needs a message_id.');
+  if (header.sessionId === '') throw unsendable('session_id', 'A command needs a session_id.');
+  assertId('message_id', header.messageId);
+  assertId('session_id', header.sessionId);
+  assertId('source_agent_type', header.sourceAgentType);
+  assertId('target_agent_type', header.targetAgentType);
+  assertId('parent_message_id', header.parentMessageId);
+  assertId('task_group_id', header.taskGroupId);
+}
+
+function assertId(field: string, id: string): void {
+  if (id !== '' && !isValidId(id)) throw unsendable(field, `"${id.slice(0, 80)}" can not be a ${field}.`);
 }
 
 const unsendable = (field: string, message: string) =>
