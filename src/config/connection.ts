@@ -16,12 +16,23 @@ export interface DepthLimits {
   readonly perUser: number;
 }
 
+/** A group of Sentinels, and the name under which they watch our server. */
+export interface SentinelSettings {
+  /** As `host:port`; asked in turn. */
+  readonly nodes: readonly string[];
+  readonly master: string;
+  /** Of the Sentinels themselves; never print it. */
+  readonly password?: string;
+}
+
 export interface ConnectionSettings {
   /** May hold a password: never print it. */
   readonly url: string;
   readonly keySchema: KeySchema;
   /** Nodes of a Cluster as `host:port`; none if the URL alone says where Redis is. */
   readonly clusterNodes: readonly string[];
+  /** Who knows which server leads; undefined if the URL says where Redis is. */
+  readonly sentinel?: SentinelSettings;
   /** What the server must give; undefined to take what it gives. */
   readonly durability?: Durability;
   /** Those that were set. */
@@ -68,9 +79,23 @@ export function resolveConnection(sources: ConnectionSources): ConnectionSetting
       sources.configKeySchema ??
       (clusterNodes.length > 0 ? 'v2' : 'v1'),
     clusterNodes,
+    ...sentinelOf(env),
     limits: limitsOf(env),
     ...(sources.durability === undefined ? {} : {durability: sources.durability}),
     source,
+  };
+}
+
+function sentinelOf(env: ConnectionSources['env']): {sentinel?: SentinelSettings} {
+  const nodes = nodesFrom(env['BY_SENTINELS'] ?? '', 26_379);
+  if (nodes.length === 0) return {};
+  const password = env['BY_SENTINEL_PASSWORD'];
+  return {
+    sentinel: {
+      nodes,
+      master: env['BY_SENTINEL_MASTER'] || 'mymaster',
+      ...(password ? {password} : {}),
+    },
   };
 }
 
@@ -92,12 +117,15 @@ function limitFrom(env: ConnectionSources['env'], name: string): number | undefi
 /** The SDKs' lists of nodes: spec §0.3. An explicit REDIS_MODE=standalone means that they are not in use. */
 function clusterVariables(env: ConnectionSources['env']): string[] {
   if (env['REDIS_MODE'] === 'standalone') return [];
-  const nodes = env['REDIS_CLUSTER_HOST'] || env['REDIS_CLUSTER_NODES'] || '';
-  return nodes
+  return nodesFrom(env['REDIS_CLUSTER_HOST'] || env['REDIS_CLUSTER_NODES'] || '', 6379);
+}
+
+function nodesFrom(list: string, port: number): string[] {
+  return list
     .split(',')
     .map(node => node.trim())
     .filter(node => node !== '')
-    .map(node => (/:\d+$/.test(node) ? node : `${node}:6379`));
+    .map(node => (/:\d+$/.test(node) ? node : `${node}:${port}`));
 }
 
 function clusterUrl(

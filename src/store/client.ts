@@ -122,13 +122,14 @@ async function openCluster(request: ClientRequest, within: Deadline): Promise<Cl
   }
 }
 
-function parseNode(node: NodeAddress): {host: string; port: number} {
+/** @throws {ByError} INVALID_CONFIG */
+export function parseNode(node: NodeAddress): {host: string; port: number} {
   const at = node.lastIndexOf(':');
   const port = Number(node.slice(at + 1));
   const host = node.slice(0, at).replace(/^\[(.*)\]$/, '$1');
   if (at <= 0 || !Number.isInteger(port) || port < 1 || port > 65_535) {
-    throw new ByError('INVALID_CONFIG', `"${node}" is no node of a Cluster.`, {
-      hint: 'Name nodes as host:port, separated by commas.',
+    throw new ByError('INVALID_CONFIG', `"${node}" is no address of a server.`, {
+      hint: 'Name nodes and Sentinels as host:port, separated by commas.',
     });
   }
   return {host, port};

@@ -2,9 +2,10 @@
 import {createKeys, type Keys, type KeySchema} from '../protocol/keys.js';
 import {ByError} from '../errors.js';
 import {Cluster, type Redis} from 'ioredis';
-import type {DepthLimits, Durability} from '../config/connection.js';
+import type {DepthLimits, Durability, SentinelSettings} from '../config/connection.js';
 import {requireDurability} from './durability.js';
 import {addressOf, Connection, type ConnectionOptions} from './connection.js';
+import {leaderOf} from './sentinel.js';
 
 export interface StoreOptions {
   /** `redis://` or `rediss://`. May hold a password: never print it. */
@@ -16,6 +17,8 @@ export interface StoreOptions {
    * is enough, while that node lives.
    */
   readonly clusterNodes?: readonly string[];
+  /** Who knows which server leads; the host in the URL is then not used, its user, password and database are. */
+  readonly sentinel?: SentinelSettings;
   /** Put in front of every key; tests share one server with it. Default none. */
   readonly prefix?: string;
   /** Shown by CLIENT LIST. */
@@ -45,7 +48,8 @@ export interface Store {
 
 /** Connects with the first command, so opening never fails and costs nothing. */
 export function openStore(options: StoreOptions): Store {
-  const {url, commandTimeoutMs, clusterNodes = []} = options;
+  const {url, commandTimeoutMs, clusterNodes = [], sentinel} = options;
+  const leader = sentinel && (() => leaderOf(sentinel));
   const schema = options.keySchema ?? (clusterNodes.length > 0 ? 'v2' : 'v1');
   const open = new Set<Connection>();
   const connect = (name: string, locate?: ConnectionOptions['locate']) => {
@@ -62,15 +66,15 @@ export function openStore(options: StoreOptions): Store {
     open.add(connection);
     return connection;
   };
-  const commands = connect('commands');
+  const commands = connect('commands', leader);
   return {
     options,
     keys: createKeys({schema, prefix: options.prefix ?? ''}),
     commands,
-    blocking: (name, key) => connect(name, () => commands.nodeOf(key)),
+    blocking: (name, key) => connect(name, leader ?? (() => commands.nodeOf(key))),
     durability: options.durability,
     limits: {perAgentType: 1_000_000, perUser: 0, ...options.limits},
-    address: addressOf({url, clusterNodes}),
+    address: sentinel ? `${sentinel.master} of ${sentinel.nodes.join(', ')}` : addressOf({url, clusterNodes}),
     close: () => {
       for (const connection of open) connection.close();
       open.clear();

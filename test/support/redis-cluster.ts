@@ -46,9 +46,40 @@ export async function startRedisCluster(startServer: StartServer = startRedisSer
   return {url: nodes[0]?.server.url ?? '', nodes: nodes.map(({server}) => server), stop};
 }
 
+/** One more node, which copies the first and takes over when that is gone. @returns once it has caught up. */
+export async function addReplica({nodes}: RedisCluster): Promise<RedisServer> {
+  const [first] = nodes;
+  if (first === undefined) throw new Error('a Cluster without nodes');
+  const {server} = await startNode(startRedisServer);
+  const client = new Redis(server.url);
+  const leader = new Redis(first.url);
+  try {
+    const busPort =
+      /@(\d+)/.exec(
+        String(await leader.cluster('NODES'))
+          .split('\n')
+          .find(line => line.includes('myself')) ?? '',
+      )?.[1] ?? '';
+    await client.call('CLUSTER', 'MEET', '127.0.0.1', String(first.port), busPort);
+    await isWhole(client, nodes.length + 1);
+    await isWhole(leader, nodes.length + 1);
+    await client.call('CLUSTER', 'REPLICATE', String(await leader.call('CLUSTER', 'MYID')));
+    while (!(await client.info('replication')).includes('master_link_status:up'))
+      await new Promise(resolve => setTimeout(resolve, 20));
+    return server;
+  } finally {
+    client.disconnect();
+    leader.disconnect();
+  }
+}
+
 async function startNode(startServer: StartServer): Promise<{server: RedisServer; busPort: number}> {
   const busPort = await freePort();
-  const server = await startServer(['--cluster-enabled', 'yes', '--cluster-port', String(busPort)]);
+  const server = await startServer([
+    ...['--cluster-enabled', 'yes', '--cluster-port', String(busPort)],
+    // Soon enough for a test that a replica takes over, and no sooner than a busy machine allows.
+    ...['--cluster-node-timeout', '2000', '--cluster-replica-validity-factor', '0'],
+  ]);
   return {server, busPort};
 }
 
