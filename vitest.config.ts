@@ -3,11 +3,24 @@ import {defineConfig} from 'vitest/config';
 export default defineConfig({
   oxc: {jsx: {runtime: 'automatic'}},
   test: {
-    include: ['test/**/*.test.ts', 'test/**/*.test.tsx'],
     testTimeout: 30_000,
     hookTimeout: 60_000,
     // Two cores: more workers than that only makes servers and clients wait for each other.
     maxWorkers: 2,
     globalSetup: ['test/support/global-setup.ts'],
+    projects: [
+      {extends: true, test: {name: 'all', include: ['test/**/*.test.ts', 'test/**/*.test.tsx']}},
+      // Once more, with every part under the Redis user of its role: test/support/roles.ts.
+      {
+        extends: true,
+        test: {
+          name: 'roles',
+          include: ['test/{availability,client,faults,registry,store,worker}/**/*.test.ts'],
+          // Those that start servers of their own.
+          exclude: ['test/store/{cluster,durability}.test.ts', 'test/faults/{server,failover}.test.ts'],
+          setupFiles: ['test/support/roles-setup.ts'],
+        },
+      },
+    ],
   },
 });

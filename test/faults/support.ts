@@ -36,7 +36,7 @@ export async function spawnWorker(
   {dieBefore, url}: {readonly dieBefore?: string; readonly url?: string} = {},
 ): Promise<WorkerProcess> {
   const options = {
-    store: {url: url ?? at.url(), prefix: store.keys.prefix, keySchema: store.keys.schema},
+    store: {url: url ?? at.url('worker'), prefix: store.keys.prefix, keySchema: store.keys.schema},
     worker: {leaseMs: LEASE_MS, ...worker},
     ...(dieBefore === undefined ? {} : {dieBefore}),
   };

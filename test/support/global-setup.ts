@@ -6,16 +6,29 @@ import {execFileSync} from 'node:child_process';
 import type {TestProject} from 'vitest/node';
 import {startRedisCluster} from './redis-cluster.js';
 import {freePort, startRedisServer} from './redis-server.js';
+import {createRoles} from './roles.js';
 
 declare module 'vitest' {
   export interface ProvidedContext {
     redisUrl: string;
     /** One node of a Cluster of three. */
     clusterUrl: string;
+    /** The server has a user for each role, and everybody uses theirs. */
+    hasRoles: boolean;
   }
 }
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const hasRoles = project.name === 'roles';
+  project.provide('hasRoles', hasRoles);
+  if (hasRoles) {
+    // Users belong to a server: not to one that others use too.
+    const own = await startOwnServer();
+    await createRoles(own.url, 't:*:');
+    project.provide('redisUrl', own.url);
+    project.provide('clusterUrl', '');
+    return () => own.stop();
+  }
   const [server, cluster] = await Promise.all([findServer(), findCluster()]);
   project.provide('redisUrl', server.url);
   project.provide('clusterUrl', cluster.url);
@@ -49,6 +62,10 @@ async function findCluster(): Promise<{url: string; stop: () => Promise<void>}> 
 async function findServer(): Promise<{url: string; stop: () => Promise<void>}> {
   const given = process.env['BY_TEST_REDIS_URL'];
   if (given) return {url: given, stop: () => Promise.resolve()};
+  return startOwnServer();
+}
+
+async function startOwnServer(): Promise<{url: string; stop: () => Promise<void>}> {
   if (has('redis-server')) return startRedisServer();
   if (has('docker', ['info'])) return startContainer();
   throw new Error(

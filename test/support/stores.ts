@@ -6,14 +6,15 @@ import {randomBytes} from 'node:crypto';
 import {Cluster, Redis} from 'ioredis';
 import {afterAll, afterEach, beforeAll, describe, expect, inject} from 'vitest';
 import type {EmbeddedStore} from '../../src/dev/embedded/start.js';
-import {openStore, type Store} from '../../src/store/store.js';
+import {openStore, type Store, type StoreOptions} from '../../src/store/store.js';
 import {brokenRules, deleteKeys, type Exception} from './keyspace.js';
+import {openByRole, roleUrl} from './roles.js';
 
 export interface TestStore {
   /** A store under a prefix nobody else uses; closed after the test. */
   open(): Store;
-  /** The server's address. */
-  url(): string;
+  /** The server's address; with the credentials of the role, where roles are in use. */
+  url(role?: 'client' | 'worker' | 'manager'): string;
   /** A plain client, to look behind the scenes; closed after the test. Of a Cluster, it serves all keys. */
   redis(): Redis;
   readonly kind: 'redis' | 'embedded' | 'cluster';
@@ -34,6 +35,7 @@ export function describeEachStore(name: string, suite: (store: TestStore) => voi
 /** On the stores that are one server: for faults between a client and its server, and what only one script can do. */
 export function describeEachServer(name: string, suite: (store: TestStore) => void): void {
   describe(`${name} (redis-server)`, () => suite(harness('redis', () => inject('redisUrl'))));
+  if (inject('hasRoles')) return;
   describe(`${name} (embedded)`, () => {
     let embedded: EmbeddedStore | undefined;
     beforeAll(async () => {
@@ -46,6 +48,7 @@ export function describeEachServer(name: string, suite: (store: TestStore) => vo
 }
 
 export function describeCluster(name: string, suite: (store: TestStore) => void): void {
+  if (inject('hasRoles')) return;
   describe(`${name} (cluster)`, () => suite(harness('cluster', () => inject('clusterUrl'))));
 }
 
@@ -58,8 +61,9 @@ function harness(kind: TestStore['kind'], url: () => string): TestStore {
   let cleanups: (() => unknown)[] = [];
   let prefixes: string[] = [];
   let exceptions = new Set<Exception>();
-  const openAt = (prefix: string) =>
-    openStore({url: url(), prefix, name: 'test', keySchema: kind === 'cluster' ? 'v2' : 'v1'});
+  const optionsOf = (prefix: string): StoreOptions => ({
+    ...{url: url(), prefix, name: 'test', keySchema: kind === 'cluster' ? 'v2' : 'v1'},
+  });
   afterEach(async ({task}) => {
     const acts = cleanups.reverse();
     const opened = prefixes;
@@ -68,7 +72,7 @@ function harness(kind: TestStore['kind'], url: () => string): TestStore {
     for (const act of acts) await act();
     const broken: string[] = [];
     for (const prefix of opened) {
-      const store = openAt(prefix);
+      const store = openStore(optionsOf(prefix));
       broken.push(...(await brokenRules(store, allowed)));
       await deleteKeys(store);
       store.close();
@@ -78,11 +82,12 @@ function harness(kind: TestStore['kind'], url: () => string): TestStore {
   });
   return {
     kind,
-    url,
+    url: role => (role !== undefined && inject('hasRoles') ? roleUrl(url(), role) : url()),
     open() {
       const prefix = `t:${randomBytes(6).toString('hex')}:`;
       prefixes.push(prefix);
-      const store = openAt(prefix);
+      const options = optionsOf(prefix);
+      const store = inject('hasRoles') ? openByRole(options) : openStore(options);
       cleanups.push(() => store.close());
       return store;
     },
