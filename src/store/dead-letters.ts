@@ -5,6 +5,7 @@ import {execField, msgMapField} from '../protocol/execution.js';
 import {SESSION_TTL_S} from '../protocol/keys.js';
 import {isObject} from '../protocol/limits.js';
 import {settleMany, type ControlEntry} from './control-streams.js';
+import {deadLettersFull} from './depth.js';
 import {appendOnce} from './outbox.js';
 import {defineScript, texts} from './script.js';
 import {getAll, type Store} from './store.js';
@@ -20,22 +21,18 @@ export interface StoredDeadLetter {
   readonly letter: ReadDeadLetter | undefined;
 }
 
-/** Write a dead letter that has no source entry to settle. @returns its id. */
-export async function addDeadLetter(store: Store, document: string): Promise<string> {
-  const id = await store.commands.run(redis => redis.xadd(store.keys.deadletter(), '*', 'data', document), {
-    retryForMs: 5000,
-  });
-  return id ?? '';
-}
-
 const deadLetterScript = defineScript({
   file: 'dead-letter.lua',
   keys: ['deadletter', 'source'],
-  args: ['record', 'group', 'entry'],
+  args: ['record', 'group', 'entry', 'limit'],
   reply: raw => (typeof raw === 'string' ? raw : ''),
 });
 
-/** @returns the dead letter's id, or '' if somebody else settled the entry first. */
+/**
+ * Acknowledge an entry and keep it, in one step.
+ * @returns the dead letter's id, or '' if somebody else settled the entry first.
+ * @throws {ByError} DEAD_LETTERS_FULL; then nothing was changed.
+ */
 export async function moveToDeadLetters(
   store: Store,
   group: string,
@@ -43,14 +40,16 @@ export async function moveToDeadLetters(
   record: string,
 ): Promise<string> {
   if (await store.commands.isCluster()) return moveInSteps(store, group, entry, record);
-  return deadLetterScript(
+  const id = await deadLetterScript(
     store.commands,
     {
       keys: {deadletter: store.keys.deadletter(), source: entry.stream},
-      args: {record, group, entry: entry.id},
+      args: {record, group, entry: entry.id, limit: store.limits.deadLetters},
     },
     {retryForMs: 30_000},
   );
+  if (id === 'full') throw deadLettersFull(store);
+  return id;
 }
 
 async function moveInSteps(
@@ -68,9 +67,14 @@ async function moveInSteps(
     {stream: store.keys.deadletter(), document: record},
     `${stream}/${id}`,
   );
+  if (letter.isFull) throw deadLettersFull(store);
   await settleMany(store, group, stream, [id], true);
   return letter.entryId;
 }
+
+/** How many dead letters there are, replayed ones that were kept included. */
+export const countDeadLetters = (store: Store): Promise<number> =>
+  store.commands.run(redis => redis.xlen(store.keys.deadletter()), {retryForMs: 5000});
 
 /** Newest first. @param count most entries to return. */
 export async function listDeadLetters(

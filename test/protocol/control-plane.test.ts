@@ -94,7 +94,7 @@ describe('dead letters', () => {
     reason: 'not JSON',
     commandPayload: {},
     firstFailedAt: 7,
-    attempts: [{workerId: 'w-1', error: 'not JSON', at: 7}],
+    attempts: [{attempt: 2, workerId: 'w-1', ended: 'failed', error: 'not JSON', at: 7}],
     xStream: 'stream',
     xEntryId: '1-0',
     xData: '{',
