@@ -108,7 +108,7 @@ describe.each([
     const failed = await client.send({agentType: 'fl', content: 'fail', userCode: 'u'});
     await until(async () => (await statusOf(failed)) === 'FAILED');
     const operator = storeOf('manager');
-    const options = {newIds: false, keep: false, reason: '', sendAnyway: true, actor: 'test'};
+    const options = {newIds: false, keep: false, reason: '', policy: 'SEND_ANYWAY', actor: 'test'} as const;
     const [plan] = await planReplay(operator, await listDeadLetters(operator, 10), options);
     if (plan?.kind !== 'ready') throw new Error('nothing to replay');
     expect(await carryOutReplay(operator, Date.now, 'rpl-1', plan, options)).toMatchObject({
