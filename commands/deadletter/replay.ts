@@ -50,7 +50,8 @@ taken as JSON, anything else as text.`;
     })(),
     'availability-timeout': durationFlag({description: 'how long wake-and-wait waits; default 30s'}),
     edit: Flags.boolean({
-      description: 'open the command in your editor (BY_EDITOR, VISUAL, EDITOR); one letter',
+      description:
+        'open the command of one letter in your editor (BY_EDITOR; in a terminal also VISUAL, EDITOR)',
     }),
     set: Flags.string({
       description: 'change a place of the command; may be repeated',
@@ -102,7 +103,7 @@ taken as JSON, anything else as text.`;
       },
       edits: readEdits(flags.set ?? [], flags.unset ?? []),
       isEdited: flags.edit,
-      editor: this.terminal.editor,
+      editor: this.terminal.editor.anywhere ?? (this.canPrompt ? this.terminal.editor.forPeople : undefined),
       canPrompt: this.canPrompt,
       wait: flags.wait,
       dryRun: flags['dry-run'],

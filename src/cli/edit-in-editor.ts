@@ -12,12 +12,12 @@ export interface EditorChoice {
   readonly isOutputTaken: boolean;
 }
 
-/** @throws {ByError} USAGE without an editor, CONFLICT if it ends with an error. */
+/** @throws {ByError} INPUT_NEEDED without an editor, USAGE for one that does not start, CONFLICT if it ends with an error. */
 export async function editInEditor(text: string, {command, isOutputTaken}: EditorChoice): Promise<string> {
   const [program, ...words] = (command ?? '').split(/\s+/).filter(word => word !== '');
   if (program === undefined) {
-    throw new ByError('USAGE', 'No editor is set.', {
-      hint: 'Set EDITOR (or BY_EDITOR), or change single places with --set path=value.',
+    throw new ByError('INPUT_NEEDED', 'There is no editor to open here.', {
+      hint: 'Name one in BY_EDITOR (in a terminal, EDITOR will do), or change single places with --set path=value.',
     });
   }
   // A folder of its own, which nobody else may enter: commands may hold secrets.

@@ -115,8 +115,8 @@ export async function replayForPeople(store: Store, printer: Printer, request: R
     counts: result.counts,
   });
   throwIfPartial(request, {items, left: result.left, outage, skipped: skipped.length}, result);
-  if (request.wait) await waitFor(store, printer, replayed, signal, result);
-  return result;
+  if (!request.wait) return result;
+  return {...result, executions: await waitFor(store, printer, replayed, signal, result)};
 }
 
 /** The change to every command: the editor's for one letter, that of --set and --unset for all. */
@@ -305,7 +305,7 @@ const HINTS: Partial<Record<ErrorCode, string>> = {
 /** Nothing can be done, and here is why: as the first of them says it. */
 function throwIfSkipped([first]: readonly Skipped[], counts: object): void {
   if (first === undefined) return;
-  throw new ByError(first.code, `Nothing was replayed: ${first.id}: ${first.why}.`, {
+  throw new ByError(first.code, `Nothing was replayed: ${first.id}: ${first.why.replace(/\.$/, '')}.`, {
     hint: HINTS[first.code] ?? 'See `by deadletter list`.',
     details: {counts},
   });
@@ -337,14 +337,14 @@ function throwIfPartial(
   });
 }
 
-/** @throws {ByError} TASK_FAILED, TASK_CANCELLED or INPUT_REQUIRED if not all completed. */
+/** @returns the status each execution ended with. @throws {ByError} TASK_FAILED, TASK_CANCELLED or INPUT_REQUIRED. */
 async function waitFor(
   store: Store,
   printer: Printer,
   replayed: readonly ReplayedItem[],
   signal: AbortSignal,
   result: object,
-): Promise<void> {
+): Promise<ReadonlyMap<string, string>> {
   const ended = new Map<string, string>();
   while (!signal.aborted && ended.size < replayed.length) {
     const open = replayed.filter(({executionId}) => !ended.has(executionId));
@@ -358,7 +358,6 @@ async function waitFor(
     );
     if (ended.size < replayed.length) await sleep(WAIT_POLL_MS, signal);
   }
-  const statuses = Object.fromEntries(ended);
   const count = (status: string) => [...ended.values()].filter(each => each === status).length;
   const ends = [
     ['FAILED', 'TASK_FAILED'],
@@ -369,7 +368,8 @@ async function waitFor(
     if (count(status) === 0) continue;
     throw new ByError(code, `${count(status)} of ${replayed.length} replayed executions ended ${status}.`, {
       hint: 'See `by exec show` of each; what failed is among the dead letters again.',
-      details: {...result, executions: new Map(Object.entries(statuses))},
+      details: {...result, executions: ended},
     });
   }
+  return ended;
 }
