@@ -11,7 +11,7 @@ import {
   encodeDeadLetter,
   entryTimeMs,
   newDeadLetter,
-  preserveBytes,
+  rawParts,
   type DeadLetterSource,
 } from '../protocol/deadletter.js';
 import {isDeliverable, readPendingDelivery, type PendingDelivery} from '../protocol/delivery.js';
@@ -283,14 +283,12 @@ class Manager implements ManagerHandle {
   private async quarantine(entry: ControlEntry, source: DeadLetterSource, reason: string): Promise<void> {
     const letter = newDeadLetter({
       source,
-      reason,
-      commandPayload: {},
+      ...rawParts(entry.data, reason),
       attempts: [{workerId: this.managerId, error: reason, at: this.now()}],
       firstFailedAt: this.now(),
       firstAcceptedAt: entryTimeMs(entry.id),
       xStream: entry.stream,
       xEntryId: entry.id,
-      xData: preserveBytes((entry.data ?? Buffer.alloc(0)).subarray(0, 65_536)),
     });
     const id = await moveToDeadLetters(this.store, MANAGER_GROUP, entry, encodeDeadLetter(letter));
     this.log.warn('unreadable entry moved to the dead letters', {entry: entry.id, dead_letter: id, reason});

@@ -7,7 +7,7 @@ import {
   encodeDeadLetter,
   entryTimeMs,
   newDeadLetter,
-  preserveBytes,
+  rawParts,
   wholeCommand,
 } from '../protocol/deadletter.js';
 import {firstAcceptedAt, pastAttempts, type ExecutionRecord} from '../protocol/execution.js';
@@ -195,15 +195,15 @@ function deadLetterOf(
   const now = systemClock();
   const givenAt = entryTimeMs(entry.id);
   const by = `given up by ${userInfo().username}@${hostname()}`;
+  const why = reason === '' ? by : `${reason} (${by})`;
   const command = found?.command === undefined ? {} : wholeCommand(entry.data, found.command.header);
   const isCommand = Object.keys(command).length > 0;
   return encodeDeadLetter(
     newDeadLetter({
       source: 'manual',
-      reason: reason === '' ? by : `${reason} (${by})`,
       executionId: record?.executionId ?? '',
       targetAgentType: agentType,
-      commandPayload: command,
+      ...(isCommand ? {reason: why, commandPayload: command} : rawParts(entry.data, why)),
       deliveryStream: entry.stream,
       attempts: [
         ...(record === undefined ? [] : pastAttempts(record)),
@@ -213,7 +213,6 @@ function deadLetterOf(
       firstAcceptedAt: firstAcceptedAt(record, givenAt),
       xStream: entry.stream,
       xEntryId: entry.id,
-      xData: isCommand ? '' : preserveBytes(entry.data ?? Buffer.alloc(0)),
     }),
   );
 }

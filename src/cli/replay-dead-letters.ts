@@ -109,7 +109,7 @@ export async function replayForPeople(store: Store, printer: Printer, request: R
   showSummary(printer, result);
   printer.event({
     type: 'end',
-    reason: stopped ?? 'completed',
+    reason: outage?.code ?? stopped ?? 'completed',
     replayId,
     dryRun: false,
     counts: result.counts,

@@ -1,4 +1,5 @@
 /** Dead letters: work nobody could do, kept whole so that it can be done again. Spec §7.6, cli.md §8.1, G5. */
+import {createHash} from 'node:crypto';
 import {z} from 'zod';
 import {integerOf, objectOf, textOf} from './fields.js';
 import {readCommandEntry} from './commands.js';
@@ -125,6 +126,22 @@ function attemptsOf(value: unknown): DeadLetterAttempt[] {
     error: textOf(row['error']),
     at: Number(row['at']) || 0,
   }));
+}
+
+/** Raw bytes kept of an entry that holds no command. */
+const MAX_RAW_BYTES = 65_536;
+
+/** The parts of a dead letter made of bytes that are no command: what is kept of them, and proof of the rest (G6). */
+export function rawParts(
+  raw: Uint8Array = new Uint8Array(),
+  reason: string,
+): Pick<NewDeadLetter, 'reason' | 'commandPayload' | 'xData'> {
+  const sha256 = createHash('sha256').update(raw).digest('hex');
+  return {
+    reason: `${reason} (${raw.length} bytes, sha256 ${sha256})`,
+    commandPayload: {},
+    xData: preserveBytes(raw.subarray(0, MAX_RAW_BYTES)),
+  };
 }
 
 /** The bytes of an entry as text that survives JSON: UTF-8 as it is, anything else as `base64:...`. */

@@ -1,19 +1,14 @@
 /** Entries that can not be run: kept whole among the dead letters, out of everybody's way (G6). */
-import {createHash} from 'node:crypto';
 import {
   encodeDeadLetter,
   entryTimeMs,
   newDeadLetter,
-  preserveBytes,
+  rawParts,
   wholeCommand,
-  type NewDeadLetter,
 } from '../protocol/deadletter.js';
 import type {ControlEntry} from '../store/control-streams.js';
 import {moveToDeadLetters} from '../store/dead-letters.js';
 import type {Store} from '../store/store.js';
-
-/** Raw bytes kept of an entry that holds no command; a hash and the length tell about the rest. */
-const MAX_RAW_BYTES = 65_536;
 
 /** Why and by whom an entry is given up. */
 export interface Verdict {
@@ -51,16 +46,4 @@ export function quarantine(
     xEntryId: entry.id,
   });
   return moveToDeadLetters(store, group, entry, encodeDeadLetter(letter));
-}
-
-function rawParts(
-  raw: Buffer = Buffer.alloc(0),
-  reason: string,
-): Pick<NewDeadLetter, 'reason' | 'commandPayload' | 'xData'> {
-  const sha256 = createHash('sha256').update(raw).digest('hex');
-  return {
-    reason: `${reason} (${raw.length} bytes, sha256 ${sha256})`,
-    commandPayload: {},
-    xData: preserveBytes(raw.subarray(0, MAX_RAW_BYTES)),
-  };
 }
