@@ -25,6 +25,7 @@ const codes = {
   AGENT_CIRCUIT_OPEN: {exit: 5, retryable: true},
   TENANT_QUOTA_EXCEEDED: {exit: 5, retryable: true},
   QUEUE_FULL: {exit: 5, retryable: true},
+  DEAD_LETTERS_FULL: {exit: 5, retryable: true},
   WORKER_NOT_ONLINE: {exit: 5, retryable: true},
 
   TASK_FAILED: {exit: 6, retryable: false},
@@ -37,6 +38,7 @@ const codes = {
   CONFLICT: {exit: 11, retryable: false},
   WORKER_ID_TAKEN: {exit: 11, retryable: true},
   ALREADY_REPLAYED: {exit: 11, retryable: false},
+  PAYLOAD_LOST: {exit: 11, retryable: false},
   DIRECTORY_NOT_EMPTY: {exit: 11, retryable: false},
   FENCED: {exit: 11, retryable: false},
   LEASE_LOST: {exit: 11, retryable: true},

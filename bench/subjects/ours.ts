@@ -142,7 +142,7 @@ export const ours: Subject = {
     while ((await store.commands.run(redis => redis.xlen(store.keys.deadletter()))) < count)
       await new Promise(resolve => setTimeout(resolve, 20));
     await worker.stop();
-    const options = {newIds: false, keep: false, reason: '', sendAnyway: true, actor: 'bench'};
+    const options = {newIds: false, keep: false, reason: '', policy: 'SEND_ANYWAY' as const, actor: 'bench'};
     let replayed = 0;
     const rate = await perSecond(count, async () => {
       while (replayed < count) {

@@ -4,13 +4,14 @@
  */
 import {backoffMs} from '../backoff.js';
 import {sleep, systemClock, type Clock} from '../clock.js';
-import {messageOf} from '../errors.js';
+import {ByError, messageOf} from '../errors.js';
 import {isValidId, newHexUuid} from '../ids.js';
 import {createLogger, type Logger} from '../log.js';
 import {
   encodeDeadLetter,
+  entryTimeMs,
   newDeadLetter,
-  preserveBytes,
+  rawParts,
   type DeadLetterSource,
 } from '../protocol/deadletter.js';
 import {isDeliverable, readPendingDelivery, type PendingDelivery} from '../protocol/delivery.js';
@@ -26,7 +27,10 @@ import {
   takePending,
 } from '../store/control-plane.js';
 import {ensureGroup, readNew, settleMany, type ControlEntry} from '../store/control-streams.js';
-import {addDeadLetter, moveToDeadLetters} from '../store/dead-letters.js';
+import {findExecution} from '../store/executions.js';
+import {firstAcceptedAt} from '../protocol/execution.js';
+import {moveToDeadLetters} from '../store/dead-letters.js';
+import {alarmFull} from './full-letters.js';
 import {onlineMembers} from '../store/presence.js';
 import {forgetGoneWorkers, takeSweepTurn} from '../store/gone-workers.js';
 import {serverTimeMs, type Store} from '../store/store.js';
@@ -76,6 +80,8 @@ class Manager implements ManagerHandle {
   private readonly now: Clock;
   private readonly stopping = new AbortController();
   private readonly work = new Set<Promise<void>>();
+  /** Dead letters of failed wakeups that found no room, by the entry that waits for it: the provider is not asked again. */
+  private readonly held = new Map<string, string>();
   private loops: Promise<void>[] = [];
 
   constructor(
@@ -146,12 +152,20 @@ class Manager implements ManagerHandle {
 
   private run(entry: ControlEntry, handle: (entry: ControlEntry) => Promise<void>): void {
     const job = handle(entry)
-      .catch((error: unknown) => this.log.error('left for later', {entry: entry.id, error: messageOf(error)}))
+      .catch((error: unknown) => {
+        if (error instanceof ByError && error.code === 'DEAD_LETTERS_FULL') alarmFull(this.store, this.log);
+        else this.log.error('left for later', {entry: entry.id, error: messageOf(error)});
+      })
       .finally(() => this.work.delete(job));
     this.work.add(job);
   }
 
   private async handleWakeup(entry: ControlEntry): Promise<void> {
+    const held = this.held.get(entry.id);
+    if (held !== undefined) {
+      await this.keepFailedWakeup(entry, held);
+      return;
+    }
     let request: WakeupRequest;
     try {
       request = readWakeupRequest(entry.data ?? '');
@@ -170,9 +184,6 @@ class Manager implements ManagerHandle {
     if ((await joinWakeup(this.store, request, startedAt)) === 'lead') {
       const decision = await this.carryOut(request);
       await decideWakeup(this.store, request, decision, true);
-      // With WAKE_AND_QUEUE the command waits in the pending queue, so nothing is lost with the wakeup.
-      if (decision.status === 'FAILED' && request.policy !== 'WAKE_AND_QUEUE')
-        await this.keepFailedWakeup(request, decision);
       const elapsedMs = this.now() - startedAt;
       this.log.info('wakeup', {
         agent_type: request.targetAgentType,
@@ -182,6 +193,11 @@ class Manager implements ManagerHandle {
         duration_ms: elapsedMs,
       });
       this.options.onWakeup?.(request, decision, elapsedMs);
+      // With WAKE_AND_QUEUE the command waits in the pending queue, so nothing is lost with the wakeup.
+      if (decision.status === 'FAILED' && request.policy !== 'WAKE_AND_QUEUE') {
+        await this.keepFailedWakeup(entry, this.failedWakeup(entry, request, decision));
+        return;
+      }
     }
     await settleMany(this.store, MANAGER_GROUP, entry.stream, [entry.id], true);
   }
@@ -215,22 +231,33 @@ class Manager implements ManagerHandle {
     }
   }
 
-  private async keepFailedWakeup(request: WakeupRequest, failed: WakeupDecision): Promise<void> {
-    await addDeadLetter(
-      this.store,
-      encodeDeadLetter(
-        newDeadLetter({
-          source: 'wakeup',
-          reason: failed.reason,
-          executionId: request.executionId,
-          targetAgentType: request.targetAgentType,
-          region: request.region,
-          commandPayload: request.commandPayload,
-          deliveryStream: this.store.keys.ctrlStream(request.targetAgentType),
-          attempts: [{workerId: this.managerId, error: failed.reason, at: this.now()}],
-          firstFailedAt: this.now(),
-        }),
-      ),
+  /** The dead letter of a wakeup, written with its acknowledgement: one without the other is lost or doubled. */
+  private async keepFailedWakeup(entry: ControlEntry, letter: string): Promise<void> {
+    try {
+      await moveToDeadLetters(this.store, MANAGER_GROUP, entry, letter);
+      this.held.delete(entry.id);
+    } catch (error) {
+      if (error instanceof ByError && error.code === 'DEAD_LETTERS_FULL') this.held.set(entry.id, letter);
+      throw error;
+    }
+  }
+
+  private failedWakeup(entry: ControlEntry, request: WakeupRequest, failed: WakeupDecision): string {
+    return encodeDeadLetter(
+      newDeadLetter({
+        source: 'wakeup',
+        reason: failed.reason,
+        executionId: request.executionId,
+        targetAgentType: request.targetAgentType,
+        region: request.region,
+        commandPayload: request.commandPayload,
+        deliveryStream: this.store.keys.ctrlStream(request.targetAgentType),
+        attempts: [{workerId: this.managerId, error: failed.reason, at: this.now()}],
+        firstFailedAt: this.now(),
+        firstAcceptedAt: entryTimeMs(entry.id),
+        xStream: entry.stream,
+        xEntryId: entry.id,
+      }),
     );
   }
 
@@ -256,12 +283,12 @@ class Manager implements ManagerHandle {
   private async quarantine(entry: ControlEntry, source: DeadLetterSource, reason: string): Promise<void> {
     const letter = newDeadLetter({
       source,
-      reason,
-      commandPayload: {},
+      ...rawParts(entry.data, reason),
+      attempts: [{workerId: this.managerId, error: reason, at: this.now()}],
       firstFailedAt: this.now(),
+      firstAcceptedAt: entryTimeMs(entry.id),
       xStream: entry.stream,
       xEntryId: entry.id,
-      xData: preserveBytes((entry.data ?? Buffer.alloc(0)).subarray(0, 65_536)),
     });
     const id = await moveToDeadLetters(this.store, MANAGER_GROUP, entry, encodeDeadLetter(letter));
     this.log.warn('unreadable entry moved to the dead letters', {entry: entry.id, dead_letter: id, reason});
@@ -304,7 +331,7 @@ class Manager implements ManagerHandle {
     for (const {entryId, document} of await nextPending(this.store, agentType, RELEASE_BATCH)) {
       if (this.stopping.signal.aborted) return;
       const delivery = document === null ? undefined : readPendingDelivery(document);
-      const expired = now - entryMs(entryId) > (this.options.pendingDeadlineMs ?? 86_400_000);
+      const expired = now - entryTimeMs(entryId) > (this.options.pendingDeadlineMs ?? 86_400_000);
       if (!online && !expired && delivery !== undefined) continue;
       const target = {
         agentType,
@@ -315,7 +342,8 @@ class Manager implements ManagerHandle {
       if (delivery === undefined) {
         await releasePending(this.store, target);
       } else if (expired) {
-        await this.expire(target, delivery);
+        // While there is no room for one, there is none for the others.
+        if ((await this.expire(target, delivery)) === 'full') return;
       } else {
         // The stream comes from the agent type, never from the entry (G10).
         const stream = this.store.keys.ctrlStream(agentType);
@@ -335,8 +363,10 @@ class Manager implements ManagerHandle {
   private async expire(
     target: {agentType: string; entryId: string; sessionId: string; executionId: string},
     delivery: PendingDelivery,
-  ): Promise<void> {
+  ): Promise<'done' | 'full'> {
     const reason = 'nobody came online before the deadline';
+    const {sessionId, executionId, entryId} = target;
+    const record = isValidId(sessionId) ? await findExecution(this.store, sessionId, executionId) : undefined;
     const letter = newDeadLetter({
       source: 'pending',
       reason,
@@ -345,7 +375,11 @@ class Manager implements ManagerHandle {
       region: delivery.region,
       commandPayload: delivery.commandPayload,
       deliveryStream: this.store.keys.ctrlStream(target.agentType),
+      attempts: [{workerId: this.managerId, error: reason, at: this.now()}],
       firstFailedAt: this.now(),
+      firstAcceptedAt: firstAcceptedAt(record, entryTimeMs(entryId)),
+      xStream: this.store.keys.deliveryPending(),
+      xEntryId: entryId,
     });
     const outcome = await releasePending(this.store, {
       ...target,
@@ -359,17 +393,16 @@ class Manager implements ManagerHandle {
         updated_at: this.now(),
       },
     });
+    if (outcome === 'full') alarmFull(this.store, this.log);
     if (outcome === 'released') this.options.onDelivery?.(delivery, 'expired');
+    return outcome === 'full' ? 'full' : 'done';
   }
 }
-
-/** Milliseconds of a stream id: when Redis took the entry. */
-const entryMs = (entryId: string): number => Number(entryId.split('-')[0]);
 
 /** Higher priority first, then the older: milliseconds fit thirteen digits, so a priority step outweighs any age. */
 export function pendingScore(priority: number, entryId: string): number {
   const clamped = Math.max(-100, Math.min(100, Math.trunc(priority)));
-  return -clamped * 1e13 + entryMs(entryId);
+  return -clamped * 1e13 + entryTimeMs(entryId);
 }
 
 /** A provider's answer in the form of the wire. */

@@ -1,105 +1,55 @@
-/** `by deadletter list|show|replay`. */
-import {hostname, userInfo} from 'node:os';
-import {
-  carryOutReplay,
-  deadLetterCode,
-  planReplay,
-  requireDeadLetter,
-  type ReplayedItem,
-  type ReplayOptions,
-  type ReplayPlan,
-} from '../availability/replay.js';
-import {sleep, systemClock} from '../clock.js';
-import {ByError} from '../errors.js';
-import {isValidId, newReplayId} from '../ids.js';
-import {listDeadLetters, replayMarkers, type StoredDeadLetter} from '../store/dead-letters.js';
+/** `by deadletter list|show|audit`. */
+import {countDeadLetters, findDeadLetter} from '../store/dead-letters.js';
+import {auditOf, type AuditEntry} from '../store/replays.js';
+import {requireDeadLetter} from '../availability/replay.js';
 import type {Store} from '../store/store.js';
+import {
+  canBeReplayed,
+  described,
+  findLetters,
+  type DeadLetterFilter,
+  type DeadLetterRow,
+} from './dead-letter-filter.js';
 import {showFacts} from './facts.js';
 import {opaque} from './json.js';
 import {paint, type Printer} from './printer.js';
-import {isoTime, parseTimePoint, relativeTime} from './time.js';
+import {isoTime, relativeTime} from './time.js';
 
-export interface DeadLetterFilter {
-  readonly agent: string | undefined;
-  readonly code: string | undefined;
-  readonly since: string | undefined;
-  readonly replayable: string | undefined;
-  readonly limit: number;
+export const GROUPINGS = ['code', 'agent', 'reason'] as const;
+export type Grouping = (typeof GROUPINGS)[number];
+
+export interface ListRequest {
+  readonly filter: DeadLetterFilter;
+  readonly groupBy: Grouping | undefined;
+  /** `table`, `json`, `jsonl` or `name`. */
+  readonly output: string;
 }
 
-export interface DeadLetterRow {
-  readonly id: string;
-  /** Unix milliseconds of the entry. */
-  readonly at: number;
-  readonly agentType: string;
-  readonly code: string;
-  readonly attempts: number;
-  readonly replay: 'yes' | 'replayed' | 'no-payload' | 'unreadable';
-  readonly reason: string;
-  readonly executionId: string;
-}
-
-/** Dead letters read in one go while looking for those that fit a filter. */
-const PAGE = 500;
-
-async function find(
-  store: Store,
-  filter: DeadLetterFilter,
-): Promise<{entry: StoredDeadLetter; row: DeadLetterRow}[]> {
-  const since = filter.since === undefined ? undefined : parseTimePoint(filter.since, Date.now());
-  const oldest = since === undefined ? 0 : since.kind === 'time' ? since.ms : entryMs(since.id);
-  const found: {entry: StoredDeadLetter; row: DeadLetterRow}[] = [];
-  let before = '+';
-  for (;;) {
-    const page = await listDeadLetters(store, PAGE, before);
-    const markers = await replayMarkers(
-      store,
-      page.map(entry => entry.id),
+export async function listForPeople(store: Store, printer: Printer, {filter, groupBy, output}: ListRequest) {
+  const limit = groupBy === undefined ? filter.limit : Infinity;
+  const [{letters, hasMore}, total] = await Promise.all([
+    findLetters(store, {...filter, limit}, 'newest'),
+    countDeadLetters(store),
+  ]);
+  const rows = letters.map(({row}) => row);
+  const most = store.limits.deadLetters;
+  const isFull = most > 0 && total >= most;
+  if (groupBy !== undefined) showGroups(printer, groupsOf(rows, groupBy), groupBy);
+  else if (output === 'name') for (const row of rows) printer.out(row.id);
+  else showRows(printer, rows);
+  if (isFull) {
+    printer.warn(
+      `There are ${total} dead letters, and ${most} are the most: what fails now stays pending until some are replayed or dropped.`,
     );
-    for (const entry of page) {
-      const row = toRow(entry, markers.has(entry.id));
-      if (row.at < oldest) return found;
-      if (matches(row, filter)) found.push({entry, row});
-      if (found.length >= filter.limit) return found;
-    }
-    const last = page.at(-1);
-    if (page.length < PAGE || !last) return found;
-    before = last.id;
   }
+  if (output !== 'name') noteRows(printer, rows, hasMore);
+  const facts = {total, limit: most, isFull, hasMore};
+  return groupBy === undefined
+    ? {entries: rows, ...facts}
+    : {groups: groupsOf(rows, groupBy).slice(0, filter.limit), ...facts};
 }
 
-function matches(row: DeadLetterRow, filter: DeadLetterFilter): boolean {
-  if (filter.agent !== undefined && row.agentType !== filter.agent) return false;
-  if (filter.code !== undefined && row.code !== filter.code) return false;
-  return filter.replayable === undefined || (row.replay === 'yes') === (filter.replayable === 'yes');
-}
-
-function toRow({id, letter}: StoredDeadLetter, isReplayed: boolean): DeadLetterRow {
-  return {
-    id,
-    at: entryMs(id),
-    agentType: letter?.targetAgentType ?? '',
-    code: letter ? deadLetterCode(letter.source) : 'UNREADABLE',
-    attempts: letter?.attempts.length ?? 0,
-    replay: !letter ? 'unreadable' : isReplayed ? 'replayed' : letter.replayable,
-    reason: letter?.reason ?? '',
-    executionId: letter?.executionId ?? '',
-  };
-}
-
-const entryMs = (id: string): number => Number(id.split('-')[0]);
-
-export async function listForPeople(
-  store: Store,
-  printer: Printer,
-  output: string,
-  filter: DeadLetterFilter,
-): Promise<DeadLetterRow[]> {
-  const rows = (await find(store, filter)).map(({row}) => row);
-  if (output === 'name') {
-    for (const row of rows) printer.out(row.id);
-    return rows;
-  }
+function showRows(printer: Printer, rows: readonly DeadLetterRow[]): void {
   for (const row of rows) printer.event(row);
   const now = Date.now();
   printer.table(rows, [
@@ -111,44 +61,118 @@ export async function listForPeople(
     {header: 'REPLAY', value: row => row.replay},
     {header: 'REASON', value: row => row.reason, shrink: true},
   ]);
-  const ready = rows.filter(row => row.replay === 'yes').length;
-  if (rows.length === 0) printer.note('No dead letters.');
-  else
-    printer.note(
-      paint.dim(`${rows.length} ${rows.length === 1 ? 'entry' : 'entries'}, ${ready} replayable`),
-      ready > 0 ? '   next: by deadletter replay --all --dry-run' : '',
-    );
-  return rows;
 }
 
+function noteRows(printer: Printer, rows: readonly DeadLetterRow[], hasMore: boolean): void {
+  if (rows.length === 0) {
+    printer.note('No dead letters.');
+    return;
+  }
+  const ready = rows.filter(canBeReplayed).length;
+  printer.note(
+    paint.dim(
+      `${rows.length} ${rows.length === 1 ? 'entry' : 'entries'}, ${ready} replayable${hasMore ? '; there are more (--limit)' : ''}`,
+    ),
+    ready > 0 ? '   next: by deadletter replay --all --dry-run' : '',
+  );
+}
+
+export interface LetterGroup {
+  readonly name: string;
+  readonly count: number;
+  readonly replayable: number;
+  /** Unix milliseconds. */
+  readonly oldest: number;
+  readonly newest: number;
+}
+
+/** The largest first. */
+function groupsOf(rows: readonly DeadLetterRow[], by: Grouping): LetterGroup[] {
+  const groups = new Map<string, DeadLetterRow[]>();
+  for (const row of rows) {
+    const name = by === 'agent' ? row.agentType : by === 'code' ? row.code : row.reason;
+    groups.set(name, [...(groups.get(name) ?? []), row]);
+  }
+  return [...groups]
+    .map(([name, members]) => ({
+      name,
+      count: members.length,
+      replayable: members.filter(canBeReplayed).length,
+      oldest: members.reduce((oldest, {at}) => Math.min(oldest, at), Infinity),
+      newest: members.reduce((newest, {at}) => Math.max(newest, at), 0),
+    }))
+    .sort((a, b) => b.count - a.count);
+}
+
+function showGroups(printer: Printer, groups: readonly LetterGroup[], by: Grouping): void {
+  for (const group of groups) printer.event(group);
+  const now = Date.now();
+  const age = (ms: number) => relativeTime(ms, now).replace(' ago', '');
+  printer.table(groups, [
+    {header: by.toUpperCase(), value: group => group.name || '-', shrink: true},
+    {header: 'COUNT', value: group => String(group.count), align: 'right'},
+    {header: 'REPLAYABLE', value: group => String(group.replayable), align: 'right'},
+    {header: 'OLDEST', value: group => age(group.oldest)},
+    {header: 'NEWEST', value: group => age(group.newest)},
+  ]);
+}
+
+/** @throws {ByError} NOT_FOUND if neither the letters nor the audit know it. */
 export async function showForPeople(store: Store, printer: Printer, id: string): Promise<unknown> {
-  const entry = await requireDeadLetter(store, id);
-  const marker = (await replayMarkers(store, [id])).get(id);
-  const row = toRow(entry, marker !== undefined);
-  const {letter} = entry;
+  const audit = /^\d{1,20}-\d{1,20}$/.test(id) ? await auditOf(store, id) : [];
+  const found = audit.length > 0 ? await findDeadLetter(store, id) : await requireDeadLetter(store, id);
+  if (found === undefined) {
+    showFacts(printer, [
+      ['id', id],
+      ['now', audit[0]?.action === 'drop' ? 'dropped' : 'replayed, and gone from the dead letters'],
+    ]);
+    showAudit(printer, audit);
+    return {id, replay: audit[0]?.action === 'drop' ? 'dropped' : 'replayed', audit};
+  }
+  const [told] = await described(store, [found]);
+  if (told === undefined) throw new TypeError('a letter was not described');
+  const {row, payload} = told;
+  const {letter} = found;
   showFacts(printer, [
     ['id', row.id],
     ['when', isoTime(row.at)],
+    row.firstAcceptedAt > 0 ? ['first accepted', isoTime(row.firstAcceptedAt)] : undefined,
     ['agent type', row.agentType || '-'],
     ['code', row.code],
     ['reason', row.reason],
     ['execution', row.executionId || '-'],
+    row.sessionId === '' ? undefined : ['session', `${row.sessionId}  message ${row.messageId}`],
+    row.userCode === '' ? undefined : ['user', row.userCode],
+    letter === undefined || letter.xEntryId === ''
+      ? undefined
+      : ['entry', `${letter.xEntryId} of ${letter.xStream}`],
     ['replay', row.replay],
   ]);
-  for (const attempt of letter?.attempts ?? []) {
-    printer.out(paint.dim(`attempt  ${isoTime(attempt.at)}  ${attempt.workerId}  ${attempt.error}`));
+  for (const {attempt = 0, workerId, ended = '', error, at} of letter?.attempts ?? []) {
+    const which = attempt > 0 ? `attempt ${attempt}` : 'attempt';
+    printer.out(
+      paint.dim(`${which}  ${isoTime(at)}  ${workerId}  ${ended === '' ? '' : `${ended}: `}${error}`),
+    );
   }
-  if (letter && letter.replayable === 'yes') {
-    printer.out(paint.bold('command'));
-    printer.block(JSON.stringify(letter.commandPayload, null, 2));
+  showAudit(printer, audit);
+  if (payload.kind !== 'lost') {
+    printer.out(
+      paint.bold(payload.kind === 'kept' ? 'command' : 'command (recovered: the letter itself has none)'),
+    );
+    printer.block(JSON.stringify(payload.document, null, 2));
   } else if (letter && letter.xData !== '') {
     printer.out(paint.bold('entry as it came'));
     printer.block(letter.xData);
+  } else {
+    printer.note(
+      paint.dim('PAYLOAD_LOST: written without its command, which is not in the wakeup stream any more.'),
+    );
   }
   return {
     ...row,
     attemptsList: letter?.attempts ?? [],
-    command: opaque(letter?.commandPayload ?? null),
+    audit,
+    command: opaque(payload.kind === 'lost' ? {} : payload.document),
     raw: letter?.xData ?? '',
     source: letter?.source ?? '',
     entryStream: letter?.xStream ?? '',
@@ -156,131 +180,30 @@ export async function showForPeople(store: Store, printer: Printer, id: string):
   };
 }
 
-/** Ids as arguments, or one on each line of standard input. */
-export async function idsFrom(args: readonly string[], readStdin: () => Promise<string>): Promise<string[]> {
-  if (!args.includes('-')) return [...args];
-  const read = (await readStdin()).split(/\s+/).filter(id => id !== '');
-  return [...args.filter(id => id !== '-'), ...read];
+function showAudit(printer: Printer, audit: readonly AuditEntry[]): void {
+  for (const entry of audit) {
+    const what =
+      entry.action === 'drop'
+        ? 'dropped'
+        : `replayed as ${entry.executionId} to ${entry.target}${entry.changed.length === 0 ? '' : `, changed: ${entry.changed.join(', ')}`}`;
+    const why = entry.reason === '' ? '' : `  "${entry.reason}"`;
+    printer.out(`${isoTime(entry.at)}  ${what}  by ${entry.actor}${why}  (${entry.replayId})`);
+  }
 }
 
-export interface ReplayRequest {
-  readonly ids: readonly string[];
-  readonly filter: DeadLetterFilter;
-  readonly all: boolean;
-  readonly ratePerSecond: number | undefined;
-  readonly options: Omit<ReplayOptions, 'actor'>;
-  readonly dryRun: boolean;
-  readonly signal: AbortSignal;
-  confirm(question: string): Promise<boolean>;
-}
-
-/** @throws {ByError} USAGE without a selection, NOT_FOUND, ALREADY_REPLAYED for a single id, PARTIAL. */
-export async function replayForPeople(
-  store: Store,
-  printer: Printer,
-  request: ReplayRequest,
-): Promise<unknown> {
-  const options: ReplayOptions = {...request.options, actor: `${userInfo().username}@${hostname()}`};
-  if (options.to !== undefined && !isValidId(options.to)) {
-    throw new ByError('USAGE', `"${options.to}" can not be an agent type.`, {hint: 'Correct --to.'});
-  }
-  const entries = await selected(store, request);
-  const plans = await planReplay(store, entries, options);
-  const ready = plans.filter(plan => plan.kind === 'ready');
-  const skipped = plans.filter(plan => plan.kind === 'skipped');
-  showPlan(printer, ready, skipped);
-  const counts = {matched: plans.length, replayed: 0, failed: 0, skipped: skipped.length};
-  if (request.dryRun) {
-    printer.note('Nothing was written. Run without --dry-run to apply.');
-    return {dryRun: true, counts, items: plans.map(planItem)};
-  }
-  const [only] = skipped;
-  if (ready.length === 0 && only) {
-    const code = only.why.includes('replayed before') ? 'ALREADY_REPLAYED' : 'CONFLICT';
-    throw new ByError(code, `Nothing was replayed: ${only.id}: ${only.why}.`, {
-      hint: 'See `by deadletter list`.',
-      details: {counts},
-    });
-  }
-  if (ready.length > 0 && !(await request.confirm(`Replay ${ready.length}?`))) {
-    throw new ByError('CONFLICT', 'Nothing was replayed.', {hint: 'Answer yes, or give --yes.'});
-  }
-  const replayId = newReplayId();
-  const items: ReplayedItem[] = [];
-  for (const [at, plan] of ready.entries()) {
-    if (request.signal.aborted) break;
-    if (at > 0 && request.ratePerSecond !== undefined)
-      await sleep(1000 / request.ratePerSecond, request.signal);
-    const item = await carryOutReplay(store, systemClock, replayId, plan, options);
-    items.push(item);
-    const sign =
-      item.result === 'replayed'
-        ? paint.green(printer.symbol('ok'))
-        : paint.yellow(printer.symbol('warning'));
-    printer.out(
-      sign,
-      ` ${item.id} ${printer.symbol('arrow')} ${item.streamId || item.result}   ${item.executionId}`,
-    );
-  }
-  const replayed = items.filter(item => item.result === 'replayed').length;
-  const result = {
-    replayId,
-    dryRun: false,
-    counts: {...counts, replayed, failed: items.length - replayed},
-    items,
-  };
-  printer.note(
-    `${replayed} replayed, ${items.length - replayed} lost to another replay, ${skipped.length} skipped    audit: ${replayId}`,
-  );
-  if (replayed < items.length) {
-    throw new ByError('PARTIAL', `${items.length - replayed} of ${items.length} were not replayed.`, {
-      hint: 'Somebody else replayed them at the same time; see `by deadletter list`.',
-      details: result,
-    });
-  }
-  return result;
-}
-
-async function selected(store: Store, request: ReplayRequest): Promise<StoredDeadLetter[]> {
-  if (request.ids.length > 0) {
-    const entries: StoredDeadLetter[] = [];
-    for (const id of request.ids) entries.push(await requireDeadLetter(store, id));
-    return entries;
-  }
-  if (!request.all && request.filter.agent === undefined && request.filter.code === undefined) {
-    throw new ByError('USAGE', 'Which dead letters?', {
-      hint: 'Name ids, filter by --agent or --code, or say --all.',
-      next: ['by deadletter list'],
-    });
-  }
-  const entries = (await find(store, request.filter)).map(({entry}) => entry);
-  // The oldest first: that is the order in which they were sent.
-  return entries.reverse();
-}
-
-function showPlan(
-  printer: Printer,
-  ready: readonly Extract<ReplayPlan, {kind: 'ready'}>[],
-  skipped: readonly Extract<ReplayPlan, {kind: 'skipped'}>[],
-): void {
-  printer.out(paint.bold('PLAN'), `  ${ready.length} to replay, ${skipped.length} skipped`);
-  printer.table(ready, [
-    {header: 'ID', value: plan => plan.id},
-    {header: 'TO', value: plan => plan.target},
-    {header: 'MESSAGE', value: plan => plan.command.header.messageId},
-    {header: 'RETRY', value: plan => `#${plan.count}`},
-    {header: 'CONTENT', value: plan => JSON.stringify(plan.command.content).slice(0, 60), shrink: true},
+/** Who replayed and dropped what, newest first. */
+export async function auditForPeople(store: Store, printer: Printer, limit: number) {
+  const entries = await auditOf(store, undefined, limit);
+  for (const entry of entries) printer.event(entry);
+  const now = Date.now();
+  printer.table(entries, [
+    {header: 'AGE', value: entry => relativeTime(entry.at, now).replace(' ago', '')},
+    {header: 'WHAT', value: entry => entry.action},
+    {header: 'LETTER', value: entry => entry.entry},
+    {header: 'EXECUTION', value: entry => entry.executionId || '-'},
+    {header: 'WHO', value: entry => entry.actor},
+    {header: 'REASON', value: entry => entry.reason || '-', shrink: true},
   ]);
-  for (const plan of skipped) printer.out(paint.dim(`skipped ${plan.id}: ${plan.why}`));
-}
-
-function planItem(plan: ReplayPlan) {
-  if (plan.kind === 'skipped') return {id: plan.id, result: 'skipped', why: plan.why};
-  return {
-    id: plan.id,
-    result: 'planned',
-    target: plan.target,
-    messageId: plan.command.header.messageId,
-    replayCount: plan.count,
-  };
+  if (entries.length === 0) printer.note('Nothing was replayed or dropped.');
+  return {entries};
 }

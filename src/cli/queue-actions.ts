@@ -3,9 +3,14 @@ import {hostname, userInfo} from 'node:os';
 import {systemClock} from '../clock.js';
 import {ByError} from '../errors.js';
 import {handOverName} from '../protocol/consumers.js';
-import {encodeDeadLetter, newDeadLetter, preserveBytes} from '../protocol/deadletter.js';
-import {commandToWire} from '../protocol/commands.js';
-import {entryMs} from '../registry/queues.js';
+import {
+  encodeDeadLetter,
+  entryTimeMs,
+  newDeadLetter,
+  rawParts,
+  wholeCommand,
+} from '../protocol/deadletter.js';
+import {firstAcceptedAt, pastAttempts, type ExecutionRecord} from '../protocol/execution.js';
 import {settleMany, type ControlEntry} from '../store/control-streams.js';
 import {moveToDeadLetters} from '../store/dead-letters.js';
 import {findByMessage} from '../store/executions.js';
@@ -174,7 +179,7 @@ async function giveUp(
     await settleMany(store, group, stream, [entryId], true);
     return {...item, result: isTaken ? 'settled' : 'dropped', deadLetterId: ''};
   }
-  const letter = deadLetterOf(agentType, found.entry, row, reason, item.executionId);
+  const letter = deadLetterOf(agentType, found.entry, row, reason, record);
   const deadLetterId = await moveToDeadLetters(store, group, found.entry, letter);
   return {...item, result: deadLetterId === '' ? 'settled' : 'dead_letter', deadLetterId};
 }
@@ -185,24 +190,29 @@ function deadLetterOf(
   entry: ControlEntry,
   {found, workerId, deliveries}: PendingRow,
   reason: string,
-  executionId: string,
+  record: ExecutionRecord | undefined,
 ): string {
   const now = systemClock();
+  const givenAt = entryTimeMs(entry.id);
   const by = `given up by ${userInfo().username}@${hostname()}`;
-  const command = found?.command;
+  const why = reason === '' ? by : `${reason} (${by})`;
+  const command = found?.command === undefined ? {} : wholeCommand(entry.data, found.command.header);
+  const isCommand = Object.keys(command).length > 0;
   return encodeDeadLetter(
     newDeadLetter({
       source: 'manual',
-      reason: reason === '' ? by : `${reason} (${by})`,
-      executionId,
+      executionId: record?.executionId ?? '',
       targetAgentType: agentType,
-      commandPayload: command === undefined ? {} : {...commandToWire(command)},
+      ...(isCommand ? {reason: why, commandPayload: command} : rawParts(entry.data, why)),
       deliveryStream: entry.stream,
-      attempts: [{workerId, error: `given out ${deliveries} times, not settled`, at: entryMs(entry.id)}],
+      attempts: [
+        ...(record === undefined ? [] : pastAttempts(record)),
+        {workerId, error: `given out ${deliveries} times, not settled`, at: givenAt},
+      ],
       firstFailedAt: now,
+      firstAcceptedAt: firstAcceptedAt(record, givenAt),
       xStream: entry.stream,
       xEntryId: entry.id,
-      xData: command === undefined ? preserveBytes(entry.data ?? Buffer.alloc(0)) : '',
     }),
   );
 }

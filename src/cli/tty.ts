@@ -21,6 +21,8 @@ export interface Terminal {
   readonly columns: number | undefined;
   /** Only ASCII decoration: BY_ASCII. */
   readonly ascii: boolean;
+  /** The program text is edited with, and words for it: VISUAL and EDITOR may want a terminal, BY_EDITOR need not. */
+  readonly editor: {readonly forPeople: string | undefined; readonly anywhere: string | undefined};
   color(mode: ColorMode): {readonly stdout: boolean; readonly stderr: boolean};
 }
 
@@ -44,6 +46,7 @@ export function terminalOf({stdin, stdout, stderr}: Streams, env: Environment): 
     // A terminal that reports no width (a serial line, some containers) says 0 or nothing.
     columns: isOutputTerminal ? stdout.columns || Number(env.COLUMNS) || 80 : undefined,
     ascii: isOn(env.BY_ASCII),
+    editor: {forPeople: [env.VISUAL, env.EDITOR].find(isSet), anywhere: env.BY_EDITOR || undefined},
     color: mode => ({
       stdout: mode === 'auto' ? automatic(isOutputTerminal) : mode === 'always',
       stderr: mode === 'auto' ? automatic(stderr.isTTY === true || forced) : mode === 'always',

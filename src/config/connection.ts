@@ -14,6 +14,8 @@ export interface DepthLimits {
   readonly perAgentType: number;
   /** Unfinished commands of one user. 0: no limit, and nothing is counted. Default 0. */
   readonly perUser: number;
+  /** Dead letters that may be kept: at so many, what fails stays where it is. 0: no limit. Default 100,000. */
+  readonly deadLetters: number;
 }
 
 /** A group of Sentinels, and the name under which they watch our server. */
@@ -102,14 +104,19 @@ function sentinelOf(env: ConnectionSources['env']): {sentinel?: SentinelSettings
 function limitsOf(env: ConnectionSources['env']): Partial<DepthLimits> {
   const perAgentType = limitFrom(env, 'BY_QUEUE_LIMIT');
   const perUser = limitFrom(env, 'BY_USER_LIMIT');
-  return {...(perAgentType === undefined ? {} : {perAgentType}), ...(perUser === undefined ? {} : {perUser})};
+  const deadLetters = limitFrom(env, 'BY_DEADLETTER_LIMIT');
+  return {
+    ...(perAgentType === undefined ? {} : {perAgentType}),
+    ...(perUser === undefined ? {} : {perUser}),
+    ...(deadLetters === undefined ? {} : {deadLetters}),
+  };
 }
 
 function limitFrom(env: ConnectionSources['env'], name: string): number | undefined {
   const text = env[name];
   if (!text) return undefined;
   if (/^\d{1,12}$/.test(text)) return Number(text);
-  throw new ByError('INVALID_CONFIG', `${name} is "${text.slice(0, 40)}", which is no number of commands.`, {
+  throw new ByError('INVALID_CONFIG', `${name} is "${text.slice(0, 40)}", which is no number.`, {
     hint: `Set ${name} to a whole number, 0 for no limit.`,
   });
 }

@@ -2,7 +2,7 @@
 import {CONSUMER_GROUP} from '../protocol/keys.js';
 import {listAgentTypes, listWorkers} from '../registry/listing.js';
 import {groupsOf} from '../store/control-streams.js';
-import {listDeadLetters} from '../store/dead-letters.js';
+import {countDeadLetters, listDeadLetters} from '../store/dead-letters.js';
 import {durabilityOf} from '../store/durability.js';
 import {checkServer, keysOfBothSchemas, serverTimeMs, type ServerFacts, type Store} from '../store/store.js';
 
@@ -90,17 +90,32 @@ export async function examine(store: Store): Promise<Check[]> {
     }
   }
 
-  const letters = await listDeadLetters(store, 1000);
-  const unreadable = letters.filter(letter => letter.letter === undefined).length;
-  if (letters.length > 0)
-    add(
-      'dead letters',
-      'warning',
-      `${letters.length >= 1000 ? 'at least 1,000' : letters.length}${unreadable > 0 ? `, ${unreadable} unreadable` : ''}`,
-      'by deadletter list',
-    );
-  else add('dead letters', 'ok', 'none');
+  checks.push(await examineDeadLetters(store));
   return checks;
+}
+
+async function examineDeadLetters(store: Store): Promise<Check> {
+  const name = 'dead letters';
+  const count = await countDeadLetters(store);
+  const limit = store.limits.deadLetters;
+  if (count === 0) return {name, level: 'ok', text: 'none'};
+  if (limit > 0 && count >= limit) {
+    return {
+      name,
+      level: 'problem',
+      text: `${count}, and ${limit} are the most: what fails now stays pending`,
+      fix: 'by deadletter replay --all --dry-run',
+    };
+  }
+  const newest = await listDeadLetters(store, 1000);
+  const unreadable = newest.filter(({letter}) => letter === undefined).length;
+  const ofLimit = limit > 0 ? ` of at most ${limit}` : '';
+  return {
+    name,
+    level: 'warning',
+    text: `${count}${ofLimit}${unreadable > 0 ? `, ${unreadable} unreadable` : ''}`,
+    fix: 'by deadletter list',
+  };
 }
 
 function describeServer({embedded, version, clusterNodes}: ServerFacts): string {

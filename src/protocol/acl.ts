@@ -145,14 +145,14 @@ function clientGrants(options: AclOptions): Grant[] {
       keys: [events, keys.wakeupResult('*')],
     },
     {commands: 'set get', access: 'RW', keys: [keys.checkpoint('*', '*')]},
-    {commands: 'xadd xrange xdel xlen expire', access: 'RW', keys: outbox},
+    {commands: 'xadd xrange xdel xlen expire persist', access: 'RW', keys: outbox},
     {commands: 'xadd xdel', access: 'RW', keys: openOutboxes},
     {commands: 'set get', access: 'RW', keys: once},
   ]);
 }
 
 function workerGrants(options: AclOptions): Grant[] {
-  const {keys, registry, events, work, routing, outbox, openOutboxes, once} = shared(options);
+  const {keys, registry, events, work, routing, openOutboxes} = shared(options);
   const {agentTypes, workerPrefix} = options;
   const workers = `${workerPrefix}*`;
   const ownStreams = [...agentTypes.map(keys.ctrlStream), keys.workerCtrlStream(workers)];
@@ -160,6 +160,9 @@ function workerGrants(options: AclOptions): Grant[] {
   const memberships = [...agentTypes.map(keys.members), keys.declaredTypes(workers), keys.knownWorkers()];
   const reads = [...agentTypes.map(keys.denied), keys.workerAdmin(workers)];
   const letters = keys.deadletter();
+  // On any server, dead letters wait there for room.
+  const outboxes = [keys.sessionOutbox('*')];
+  const once = [`${keys.prefix}byai_gateway:${keys.schema === 'v2' ? 'v2:' : ''}control_plane:by:once:*`];
   return granted([
     {
       commands:
@@ -169,13 +172,13 @@ function workerGrants(options: AclOptions): Grant[] {
       keys: ownStreams,
     },
     {commands: 'xadd', access: 'W', keys: [...work, letters]},
-    {commands: 'xlen', access: 'R', keys: work},
+    {commands: 'xlen', access: 'R', keys: [...work, letters]},
     {
       commands: 'eval evalsha',
       access: 'RW',
       keys: [
         ...[registry, events, letters, ...ownStreams, ...work, lease, ...memberships, ...reads],
-        ...[...outbox, ...openOutboxes, ...once],
+        ...[...outboxes, ...openOutboxes, ...once],
       ],
     },
     {
@@ -201,7 +204,7 @@ function workerGrants(options: AclOptions): Grant[] {
       ],
     },
     {commands: 'set get del expire', access: 'RW', keys: [keys.agentConfigsSnapshot('*')]},
-    {commands: 'xadd xrange xdel xlen expire', access: 'RW', keys: outbox},
+    {commands: 'xadd xrange xdel xlen expire persist', access: 'RW', keys: outboxes},
     {commands: 'xadd xdel xrange', access: 'RW', keys: openOutboxes},
     {commands: 'set get', access: 'RW', keys: once},
   ]);

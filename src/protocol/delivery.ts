@@ -1,6 +1,6 @@
 /** Pending deliveries: commands that wait until a worker of their agent type is there. Spec §7.4. */
 import {z} from 'zod';
-import {isObject, parseUntrustedObject, ProtocolError} from './limits.js';
+import {isObject, parseEnvelope, ProtocolError} from './limits.js';
 import {withUserCode} from './wakeup.js';
 import {document, integer, text, wire} from './wire.js';
 
@@ -33,9 +33,9 @@ export function decodePendingDelivery(doc: unknown): PendingDelivery {
   return z.decode(PendingDelivery, withUserCode(doc));
 }
 
-/** @throws {ProtocolError} as {@link decodePendingDelivery} and parseUntrusted. */
+/** @throws {ProtocolError} as {@link decodePendingDelivery} and parseEnvelope. */
 export const readPendingDelivery = (data: string | Uint8Array): PendingDelivery =>
-  decodePendingDelivery(parseUntrustedObject(data));
+  decodePendingDelivery(parseEnvelope(data));
 
 /** Java's agent calls leave the command out; such a delivery can only go to the dead letters (A5). */
 export const isDeliverable = (delivery: PendingDelivery): boolean =>

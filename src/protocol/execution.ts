@@ -91,6 +91,8 @@ export interface ReplyContext {
 
 /** An attempt that did not end its execution. */
 export interface PastAttempt {
+  /** Which try it was, from 1. */
+  readonly attempt: number;
   readonly workerId: string;
   readonly ended: string;
   readonly error: string;
@@ -103,11 +105,23 @@ export function pastAttempts(record: ExecutionRecord): PastAttempt[] {
   const rows = record.extra['x_attempts'];
   if (!Array.isArray(rows)) return [];
   return (rows as unknown[]).filter(isObject).map(row => ({
+    attempt: integerOf(row['attempt'], 0),
     workerId: textOf(row['worker_id']),
     ended: textOf(row['ended']),
     error: textOf(row['error']),
     at: integerOf(row['at'], 0),
   }));
+}
+
+/**
+ * When the command was first accepted: what a replay carried over, else the earlier of the record and its entry.
+ * @param entryMs when Redis took the entry: the clock of whoever wrote the record may be wrong.
+ */
+export function firstAcceptedAt(record: ExecutionRecord | undefined, entryMs: number): number {
+  const carried = integerOf(record?.extra['x_first_accepted_at'], 0);
+  if (carried > 0) return carried;
+  const known = [record?.createdAt ?? 0, entryMs].filter(at => at > 0);
+  return known.length === 0 ? 0 : Math.min(...known);
 }
 
 /** Attempts that count against the execution. */

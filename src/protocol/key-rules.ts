@@ -65,7 +65,7 @@ const TABLE: Table = {
   userOpen: ['set', 'senders', ttl(SESSION_TTL_S)],
   sessionOutbox: ['stream', 'senders, workers', ttl(SESSION_TTL_S)],
   openOutboxes: ['stream', 'senders', settled],
-  appendedOnce: ['string', 'senders, workers, managers', ttl(86_400)],
+  appendedOnce: ['string', 'senders, workers, managers, operators', ttl(604_800)],
   goneSince: ['string', 'managers', ttl(172_801)],
   sweepTurn: ['string', 'managers', ttl(55)],
   recoveryTurn: ['string', 'workers', ttl(1)],

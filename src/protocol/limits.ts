@@ -6,6 +6,9 @@ import {isUtf8} from 'node:buffer';
 
 export const MAX_DOCUMENT_BYTES = 1024 * 1024;
 export const MAX_DEPTH = 64;
+/** Of a document that holds a whole command: the command may use up its own limits, and the rest comes on top. */
+export const MAX_ENVELOPE_BYTES = 2 * MAX_DOCUMENT_BYTES;
+const MAX_ENVELOPE_DEPTH = MAX_DEPTH + 1;
 export const MAX_KEYS_PER_OBJECT = 1024;
 /** In UTF-16 code units, which are never more than the bytes of the same text. */
 export const MAX_STRING_LENGTH = 256 * 1024;
@@ -48,7 +51,22 @@ const FORBIDDEN_KEYS: ReadonlySet<string> = new Set(['__proto__', 'constructor',
  * @throws {ProtocolError} TOO_LARGE, NOT_UTF8, NOT_JSON, TOO_DEEP, TOO_MANY_KEYS, STRING_TOO_LONG or FORBIDDEN_KEY.
  */
 export function parseUntrusted(text: string | Uint8Array): unknown {
-  const decoded = typeof text === 'string' ? checkedText(text) : decodeBytes(text);
+  return parseWithin(text, MAX_DOCUMENT_BYTES, MAX_DEPTH);
+}
+
+/**
+ * As {@link parseUntrusted}, for a document of the control plane with a command inside.
+ *
+ * @throws {ProtocolError} also NOT_AN_OBJECT.
+ */
+export function parseEnvelope(text: string | Uint8Array): Readonly<Record<string, unknown>> {
+  const value = parseWithin(text, MAX_ENVELOPE_BYTES, MAX_ENVELOPE_DEPTH);
+  if (!isObject(value)) throw new ProtocolError('NOT_AN_OBJECT', 'The document is not a JSON object.');
+  return value;
+}
+
+function parseWithin(text: string | Uint8Array, maxBytes: number, maxDepth: number): unknown {
+  const decoded = typeof text === 'string' ? checkedText(text, maxBytes) : decodeBytes(text, maxBytes);
   let value: unknown;
   try {
     value = JSON.parse(decoded);
@@ -58,7 +76,7 @@ export function parseUntrusted(text: string | Uint8Array): unknown {
       cause: error instanceof SyntaxError ? undefined : error,
     });
   }
-  assertShape(value);
+  assertShape(value, maxDepth);
   return value;
 }
 
@@ -78,20 +96,20 @@ export function isObject(value: unknown): value is Readonly<Record<string, unkno
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function checkedText(text: string): string {
+function checkedText(text: string, maxBytes: number): string {
   // A code unit is at most three bytes, so the common short text needs no count.
-  if (text.length * 3 > MAX_DOCUMENT_BYTES && Buffer.byteLength(text) > MAX_DOCUMENT_BYTES) throw tooLarge();
+  if (text.length * 3 > maxBytes && Buffer.byteLength(text) > maxBytes) throw tooLarge(maxBytes);
   return text;
 }
 
-function decodeBytes(bytes: Uint8Array): string {
-  if (bytes.byteLength > MAX_DOCUMENT_BYTES) throw tooLarge();
+function decodeBytes(bytes: Uint8Array, maxBytes: number): string {
+  if (bytes.byteLength > maxBytes) throw tooLarge(maxBytes);
   if (!isUtf8(bytes)) throw new ProtocolError('NOT_UTF8', 'The document is not UTF-8.');
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
 }
 
-const tooLarge = () =>
-  new ProtocolError('TOO_LARGE', `The document is larger than ${MAX_DOCUMENT_BYTES} bytes.`);
+const tooLarge = (maxBytes: number) =>
+  new ProtocolError('TOO_LARGE', `The document is larger than ${maxBytes} bytes.`);
 
 /**
  * Depth, keys and strings within the limits, for a value that is a tree, as every parsed document is. It goes level by
@@ -99,13 +117,13 @@ const tooLarge = () =>
  *
  * @throws {ProtocolError} TOO_DEEP, TOO_MANY_KEYS, STRING_TOO_LONG or FORBIDDEN_KEY.
  */
-export function assertShape(root: unknown): void {
+export function assertShape(root: unknown, maxDepth = MAX_DEPTH): void {
   if (typeof root === 'string') checkString(root);
   if (typeof root !== 'object' || root === null) return;
   let level: object[] = [root];
   for (let depth = 1; level.length > 0; depth++) {
-    if (depth > MAX_DEPTH)
-      throw new ProtocolError('TOO_DEEP', `The document is nested deeper than ${MAX_DEPTH}.`);
+    if (depth > maxDepth)
+      throw new ProtocolError('TOO_DEEP', `The document is nested deeper than ${maxDepth}.`);
     const below: object[] = [];
     for (const container of level) {
       if (Array.isArray(container)) {

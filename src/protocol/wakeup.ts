@@ -1,6 +1,6 @@
 /** Wakeup messages: a router asks for a worker of some agent type, a controller answers. Spec §7.3 and §7.5. */
 import {z} from 'zod';
-import {isObject, parseUntrustedObject, ProtocolError} from './limits.js';
+import {isObject, parseEnvelope, parseUntrustedObject, ProtocolError} from './limits.js';
 import {document, integer, integerOrNull, text, textList, textOr, wire} from './wire.js';
 
 export const WakeupRequest = wire(
@@ -54,9 +54,9 @@ export function decodeWakeupRequest(doc: unknown): WakeupRequest {
   return z.decode(WakeupRequest, withUserCode(objectDoc(doc)));
 }
 
-/** @throws {ProtocolError} as {@link decodeWakeupRequest} and parseUntrusted. */
+/** @throws {ProtocolError} as {@link decodeWakeupRequest} and parseEnvelope. */
 export const readWakeupRequest = (data: string | Uint8Array): WakeupRequest =>
-  decodeWakeupRequest(parseUntrustedObject(data));
+  decodeWakeupRequest(parseEnvelope(data));
 
 export const encodeWakeupDecision = (decision: WakeupDecision): string =>
   JSON.stringify(z.encode(WakeupDecision, decision));

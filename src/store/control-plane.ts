@@ -284,15 +284,15 @@ export interface PendingRelease {
 const releaseScript = defineScript({
   file: 'release-pending.lua',
   keys: ['queue', 'payloads', 'types', 'target', 'registry'],
-  args: ['entry', 'document', 'agentType', 'executionId', 'terminal', 'patch'],
-  reply: raw => (raw === 'released' || raw === 'ended' ? raw : 'gone'),
+  args: ['entry', 'document', 'agentType', 'executionId', 'terminal', 'patch', 'limit'],
+  reply: raw => (raw === 'released' || raw === 'ended' || raw === 'full' ? raw : 'gone'),
 });
 
-/** Release one delivery, exactly once whoever else tries. */
+/** Release one delivery, exactly once whoever else tries. 'full': it is for the dead letters, and they have no room. */
 export async function releasePending(
   store: Store,
   release: PendingRelease,
-): Promise<'released' | 'gone' | 'ended'> {
+): Promise<'released' | 'gone' | 'ended' | 'full'> {
   const {keys} = store;
   if (await store.commands.isCluster()) return releaseInSteps(store, release);
   return releaseScript(
@@ -312,6 +312,7 @@ export async function releasePending(
         executionId: release.executionId,
         terminal: JSON.stringify([...TERMINAL_STATES]),
         patch: release.patch ? JSON.stringify(release.patch) : '',
+        limit: release.write?.stream === keys.deadletter() ? store.limits.deadLetters : 0,
       },
     },
     {retryForMs: 10_000},
@@ -321,7 +322,7 @@ export async function releasePending(
 const patchScript = defineScript({
   file: 'patch-record.lua',
   keys: ['registry'],
-  args: ['executionId', 'terminal', 'patch'],
+  args: ['executionId', 'terminal', 'patch', 'step'],
   reply: raw => raw === 'ended',
 });
 
@@ -329,7 +330,7 @@ const patchScript = defineScript({
 async function releaseInSteps(
   store: Store,
   {agentType, entryId, write, sessionId, executionId, patch}: PendingRelease,
-): Promise<'released' | 'gone' | 'ended'> {
+): Promise<'released' | 'gone' | 'ended' | 'full'> {
   const {keys} = store;
   const retry = {retryForMs: 10_000};
   const queue = keys.pendingQueue(agentType);
@@ -343,18 +344,20 @@ async function releaseInSteps(
         executionId,
         terminal: JSON.stringify([...TERMINAL_STATES]),
         patch: patch ? JSON.stringify(patch) : '',
+        step: `pending:${entryId}`,
       },
     },
     retry,
   );
-  const isNew =
-    hasEnded || write === undefined || (await appendOnce(store, write, `pending:${entryId}`)).isNew;
+  const appended =
+    hasEnded || write === undefined ? undefined : await appendOnce(store, write, `pending:${entryId}`);
+  if (appended?.isFull) return 'full';
   await store.commands.run(
     redis => Promise.all([redis.zrem(queue, entryId), redis.hdel(keys.pendingPayloads(agentType), entryId)]),
     retry,
   );
   if (hasEnded) return 'ended';
-  return isNew ? 'released' : 'gone';
+  return appended === undefined || appended.isNew ? 'released' : 'gone';
 }
 
 /** The operator's records about an agent type and a user, as they are stored. */

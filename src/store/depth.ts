@@ -75,6 +75,14 @@ export async function findFull(
   return undefined;
 }
 
+/** Nothing was changed: whatever was to become a dead letter is where it was. */
+export const deadLettersFull = (store: Store): ByError =>
+  new ByError('DEAD_LETTERS_FULL', `There are ${store.limits.deadLetters} dead letters already.`, {
+    hint: 'Replay or drop some, or raise BY_DEADLETTER_LIMIT for all processes; what failed waits meanwhile.',
+    next: ['by deadletter list --group-by code'],
+    details: {limit: store.limits.deadLetters},
+  });
+
 export function queueFull(
   store: Store,
   scope: 'type' | 'user',

@@ -6,13 +6,13 @@ import {decodeRecord, execField, fenceOf, msgMapField, type ExecutionRecord} fro
 import {SESSION_TTL_S} from '../protocol/keys.js';
 import {TERMINAL_STATES} from '../protocol/states.js';
 import {settleMany} from './control-streams.js';
-import {encodeOutboxItem, flushOutbox} from './outbox.js';
+import {emptyOutbox, encodeOutboxItem} from './outbox.js';
 import {defineScript, texts} from './script.js';
 import type {Store} from './store.js';
 
 const TERMINAL_JSON = JSON.stringify([...TERMINAL_STATES]);
 /** Attempts a record remembers; the counters know about all of them. */
-const ATTEMPTS_CAP = 10;
+const ATTEMPTS_CAP = 50;
 
 const claimScript = defineScript({
   file: 'claim.lua',
@@ -49,6 +49,8 @@ export interface Claim {
   /** Shown by every later write of this turn. */
   readonly fence: string;
   readonly attempt: number;
+  /** It has ended, and its dead letter found no room: the entry must stay pending until it does. */
+  readonly isHeld: boolean;
 }
 
 export interface ClaimRequest {
@@ -102,11 +104,10 @@ export async function claimExecution(store: Store, request: ClaimRequest): Promi
   const record = decodeRecord(text);
   if (!record || !isClaimVerdict(verdict))
     throw new TypeError(`claim answered "${verdict}" without a readable record`);
-  // A worker that died after the end of its turn may have left the reply behind.
-  if (verdict === 'terminal' && (await store.commands.isCluster()))
-    await flushOutbox(store, request.sessionId);
+  // A worker that died after the end of its turn may have left the reply behind, and a dead letter may wait for room.
+  const isHeld = verdict === 'terminal' && (await emptyOutbox(store, request.sessionId)).isHeld;
   const attempt = Number(record.extra['x_attempt'] ?? 0);
-  return {verdict, executionId, record, fence: fenceOf(attempt, request.owner), attempt};
+  return {verdict, executionId, record, fence: fenceOf(attempt, request.owner), attempt, isHeld};
 }
 
 function isClaimVerdict(text: string): text is ClaimVerdict {
@@ -116,7 +117,7 @@ function isClaimVerdict(text: string): text is ClaimVerdict {
 const finishScript = defineScript({
   file: 'finish.lua',
   joins: true,
-  keys: ['registry', 'events', 'source', 'reply', 'deadletter'],
+  keys: ['registry', 'events', 'source', 'reply', 'deadletter', 'outbox'],
   args: [
     'executionId',
     'fence',
@@ -129,8 +130,10 @@ const finishScript = defineScript({
     'terminal',
     'deadLetter',
     'registryTtlS',
+    'letterLimit',
+    'heldLetter',
   ],
-  reply: raw => (raw === 'ok' || raw === 'terminal' ? raw : 'fenced'),
+  reply: raw => (raw === 'ok' || raw === 'held' || raw === 'terminal' ? raw : 'fenced'),
 });
 
 export interface Finish {
@@ -158,10 +161,14 @@ export interface Finish {
 }
 
 /**
- * End a turn in one step; in a Cluster in those of outbox.ts. 'fenced': another attempt owns the execution, and nothing
- * was written.
+ * End a turn in one step; in a Cluster in those of outbox.ts. 'held': all was written, but there is no room for the dead
+ * letter, and the entry must stay pending until there is. 'fenced': another attempt owns the execution, and nothing was
+ * written.
  */
-export async function finishTurn(store: Store, finish: Finish): Promise<'ok' | 'fenced' | 'terminal'> {
+export async function finishTurn(
+  store: Store,
+  finish: Finish,
+): Promise<'ok' | 'held' | 'fenced' | 'terminal'> {
   const {keys} = store;
   const isCluster = await store.commands.isCluster();
   const outbox = keys.sessionOutbox(finish.sessionId);
@@ -183,6 +190,7 @@ export async function finishTurn(store: Store, finish: Finish): Promise<'ok' | '
         source: settleHere?.stream ?? letterKey,
         reply: replyKey,
         deadletter: letterKey,
+        outbox,
       },
       args: {
         executionId: finish.executionId,
@@ -196,13 +204,17 @@ export async function finishTurn(store: Store, finish: Finish): Promise<'ok' | '
         replyDocument: replyDocument ?? '',
         terminal: TERMINAL_JSON,
         deadLetter: letterDocument ?? '',
+        // In a Cluster it goes through the outbox in any case.
+        letterLimit: isCluster ? 0 : store.limits.deadLetters,
+        heldLetter: letter && !isCluster ? encodeOutboxItem(letter) : '',
       },
       moreArgs: finish.events,
     },
     {retryForMs: 30_000},
   );
   if (isCluster && outcome !== 'fenced') {
-    if (reply || letter) await flushOutbox(store, finish.sessionId);
+    const isHeld = (reply || letter) && (await emptyOutbox(store, finish.sessionId)).isHeld;
+    if (isHeld && letter) return 'held';
     if (settle) await settleMany(store, settle.group, settle.stream, [settle.entryId], settle.deleteEntry);
   }
   return outcome;

@@ -2,8 +2,9 @@
 import {readPendingDelivery} from '../protocol/delivery.js';
 import {readCommandEntry} from '../protocol/commands.js';
 import {ProtocolError} from '../protocol/limits.js';
+import {readWakeupRequest, type WakeupRequest} from '../protocol/wakeup.js';
 import {nextPending} from './control-plane.js';
-import type {ControlEntry} from './control-streams.js';
+import {streamReply, type ControlEntry} from './control-streams.js';
 import {listDeadLetters, type StoredDeadLetter} from './dead-letters.js';
 import {firstEntries} from './queues.js';
 import type {Store} from './store.js';
@@ -54,6 +55,48 @@ export async function isHeldBack(
       throw error;
     }
   });
+}
+
+/**
+ * The commands inside of wakeup requests, by their execution: other SDKs never delete a request, and keep the command
+ * nowhere else.
+ * @param most requests to look at, the newest first.
+ */
+export async function commandsOfWakeups(
+  store: Store,
+  executionIds: ReadonlySet<string>,
+  most: number,
+): Promise<Map<string, Readonly<Record<string, unknown>>>> {
+  const found = new Map<string, Readonly<Record<string, unknown>>>();
+  const stream = store.keys.wakeup();
+  let before = '+';
+  for (let looked = 0; looked < most && found.size < executionIds.size; looked += PAGE) {
+    const end = before;
+    const reply = await store.commands.run(
+      redis => redis.callBuffer('XREVRANGE', stream, end, '-', 'COUNT', String(PAGE)),
+      {retryForMs: 5000},
+    );
+    const page = streamReply([[Buffer.from(stream), reply]]);
+    for (const {data} of page) {
+      const request = data && readRequest(data);
+      if (!request || !executionIds.has(request.executionId) || found.has(request.executionId)) continue;
+      if (Object.keys(request.commandPayload).length > 0)
+        found.set(request.executionId, request.commandPayload);
+    }
+    const last = page.at(-1);
+    if (last === undefined || page.length < PAGE) return found;
+    before = `(${last.id}`;
+  }
+  return found;
+}
+
+function readRequest(data: Buffer): WakeupRequest | undefined {
+  try {
+    return readWakeupRequest(data);
+  } catch (error) {
+    if (error instanceof ProtocolError) return undefined;
+    throw error;
+  }
 }
 
 /** The newest dead letter of an execution among the newest `most` of all. */

@@ -17,6 +17,8 @@ import type {Store} from './store.js';
 
 /** How long the repeat of an append is recognised, in seconds. Repairs come within seconds of a crash. */
 const ONCE_TTL_S = 86_400;
+/** A replay that was cut off may be carried on with for as long as it is remembered. */
+export const LONG_ONCE_TTL_S = 604_800;
 /** A sender that has not finished after this long is taken for dead; if it is not, nothing is done twice. */
 const ABANDONED_AFTER_MS = 5000;
 const RETRY = {retryForMs: 10_000};
@@ -26,47 +28,73 @@ export interface OutboxItem {
   readonly document: string;
 }
 
+export interface Appended {
+  /** '' if the stream is full. */
+  readonly entryId: string;
+  /** Whether this call appended it. */
+  readonly isNew: boolean;
+  /** The stream holds as much as it may: nothing was written. Only of the dead letters. */
+  readonly isFull: boolean;
+}
+
 /** The stream's name, a line break, the document as it is: documents may be large, and are not ours to read. */
 export const encodeOutboxItem = ({stream, document}: OutboxItem): string => `${stream}\n${document}`;
 
 const appendScript = defineScript({
   file: 'append-once.lua',
   keys: ['stream', 'marker'],
-  args: ['document', 'ttlS'],
+  args: ['document', 'ttlS', 'limit'],
   reply: texts,
 });
 
-/** @returns the entry's id, and whether this call appended it. */
+/** Append a document, once for each token. The dead letters take no more than their limit. */
 export async function appendOnce(
   store: Store,
   item: OutboxItem,
   token: string,
-): Promise<{readonly entryId: string; readonly isNew: boolean}> {
+  ttlS = ONCE_TTL_S,
+): Promise<Appended> {
+  const limit = item.stream === store.keys.deadletter() ? store.limits.deadLetters : 0;
   const [verdict, entryId = ''] = await appendScript(
     store.commands,
     {
       keys: {stream: item.stream, marker: store.keys.appendedOnce(item.stream, token)},
-      args: {document: item.document, ttlS: ONCE_TTL_S},
+      args: {document: item.document, ttlS, limit},
     },
     RETRY,
   );
-  return {entryId, isNew: verdict === 'appended'};
+  return {entryId, isNew: verdict === 'appended', isFull: verdict === 'full'};
 }
 
 /** Deliver everything in a session's outbox. Safe beside others who do the same. @returns what its items became: outbox id to entry id. */
-export async function flushOutbox(store: Store, sessionId: string): Promise<Map<string, string>> {
+export const flushOutbox = async (store: Store, sessionId: string): Promise<Map<string, string>> =>
+  (await emptyOutbox(store, sessionId)).delivered;
+
+/** As {@link flushOutbox}. @returns also whether a dead letter found no room: it stays, and whoever comes next tries again. */
+export async function emptyOutbox(
+  store: Store,
+  sessionId: string,
+): Promise<{readonly delivered: Map<string, string>; readonly isHeld: boolean}> {
   const outbox = store.keys.sessionOutbox(sessionId);
   const reply = await store.commands.run(redis => redis.callBuffer('XRANGE', outbox, '-', '+'), RETRY);
   const delivered = new Map<string, string>();
+  let isHeld = false;
   for (const {id, data} of streamReply([[Buffer.from(outbox), reply]])) {
     const item = readItem(store, data);
-    if (item !== undefined) delivered.set(id, (await appendOnce(store, item, `${sessionId}:${id}`)).entryId);
+    if (item !== undefined) {
+      const {entryId, isFull} = await appendOnce(store, item, `${sessionId}:${id}`);
+      // The others need not wait for it.
+      isHeld ||= isFull;
+      if (isFull) continue;
+      delivered.set(id, entryId);
+    }
     await store.commands.run(
       redis => Promise.all([redis.xdel(outbox, id), redis.expire(outbox, SESSION_TTL_S)]),
       RETRY,
     );
   }
-  return delivered;
+  if (isHeld) await store.commands.run(redis => redis.persist(outbox), RETRY);
+  return {delivered, isHeld};
 }
 
 /** @returns undefined for what we would never have written: the store is not trusted with stream names. */

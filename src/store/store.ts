@@ -27,7 +27,7 @@ export interface StoreOptions {
   readonly commandTimeoutMs?: number;
   /** What a send must survive before it counts as accepted; less is refused. Default: whatever the server gives. */
   readonly durability?: Durability;
-  /** How much may wait before a send is refused with QUEUE_FULL. */
+  /** How much may wait before a send is refused with QUEUE_FULL, and how many dead letters are kept. */
   readonly limits?: Partial<DepthLimits>;
 }
 
@@ -73,7 +73,7 @@ export function openStore(options: StoreOptions): Store {
     commands,
     blocking: (name, key) => connect(name, leader ?? (() => commands.nodeOf(key))),
     durability: options.durability,
-    limits: {perAgentType: 1_000_000, perUser: 0, ...options.limits},
+    limits: {perAgentType: 1_000_000, perUser: 0, deadLetters: 100_000, ...options.limits},
     address: sentinel ? `${sentinel.master} of ${sentinel.nodes.join(', ')}` : addressOf({url, clusterNodes}),
     close: () => {
       for (const connection of open) connection.close();

@@ -1,31 +1,49 @@
 /** Entries that can not be run: kept whole among the dead letters, out of everybody's way (G6). */
-import {createHash} from 'node:crypto';
-import {encodeDeadLetter, newDeadLetter, preserveBytes} from '../protocol/deadletter.js';
+import {
+  encodeDeadLetter,
+  entryTimeMs,
+  newDeadLetter,
+  rawParts,
+  wholeCommand,
+} from '../protocol/deadletter.js';
 import type {ControlEntry} from '../store/control-streams.js';
 import {moveToDeadLetters} from '../store/dead-letters.js';
 import type {Store} from '../store/store.js';
 
-/** Raw bytes kept of an entry; a hash and the length tell about the rest. */
-const MAX_RAW_BYTES = 65_536;
+/** Why and by whom an entry is given up. */
+export interface Verdict {
+  readonly reason: string;
+  readonly workerId: string;
+  /** Unix milliseconds. */
+  readonly now: number;
+  /** The agent type it was for, as far as anybody can tell. */
+  readonly agentType: string;
+}
 
-/** Move an entry to the dead letters. @returns the dead letter's id, '' if somebody else settled the entry. */
+/**
+ * Move an entry to the dead letters: a command that is readable, but not for this worker, as a command that can be
+ * replayed; anything else as the bytes it is.
+ * @returns the dead letter's id, '' if somebody else settled the entry.
+ * @throws {ByError} DEAD_LETTERS_FULL
+ */
 export function quarantine(
   store: Store,
   group: string,
   entry: ControlEntry,
-  reason: string,
-  now: number,
+  {reason, workerId, now, agentType}: Verdict,
 ): Promise<string> {
-  const raw = entry.data ?? Buffer.alloc(0);
-  const sha256 = createHash('sha256').update(raw).digest('hex');
+  const command = wholeCommand(entry.data);
+  const isCommand = Object.keys(command).length > 0;
   const letter = newDeadLetter({
     source: 'poison',
-    reason: `${reason} (${raw.length} bytes, sha256 ${sha256})`,
-    commandPayload: {},
+    ...(isCommand ? {reason, commandPayload: command} : rawParts(entry.data, reason)),
+    targetAgentType: agentType,
+    deliveryStream: entry.stream,
+    attempts: [{workerId, error: reason, at: now}],
     firstFailedAt: now,
+    firstAcceptedAt: entryTimeMs(entry.id),
     xStream: entry.stream,
     xEntryId: entry.id,
-    xData: preserveBytes(raw.subarray(0, MAX_RAW_BYTES)),
   });
   return moveToDeadLetters(store, group, entry, encodeDeadLetter(letter));
 }

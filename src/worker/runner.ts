@@ -2,6 +2,7 @@
  * A worker process: one connection for commands, one that waits on its agent types' streams, one that waits on its
  * own stream, so that a cancel is heard while every slot is taken.
  */
+import {alarmFull, FULL_RETRY_MS} from '../availability/full-letters.js';
 import {networkInterfaces} from 'node:os';
 import {backoffMs} from '../backoff.js';
 import {sleep, systemClock, type Clock} from '../clock.js';
@@ -526,8 +527,7 @@ class Worker implements WorkerHandle {
     try {
       command = readEntry(entry);
     } catch (error) {
-      await this.quarantine(entry, messageOf(error));
-      return {kind: 'over'};
+      return this.quarantine(delivery, messageOf(error));
     }
     switch (command.action) {
       case 'ASK_AGENT':
@@ -554,20 +554,18 @@ class Worker implements WorkerHandle {
   }
 
   private async runCommand(delivery: Delivery, command: TurnCommand): Promise<TurnOutcome> {
-    const {entry, agentType: streamType} = delivery;
+    const {agentType: streamType} = delivery;
     const {targetAgentType} = command.header;
     const type = streamType ?? (targetAgentType || this.agentTypes[0]);
     if (streamType !== undefined && targetAgentType !== '' && targetAgentType !== streamType) {
-      await this.quarantine(
-        entry,
+      return this.quarantine(
+        delivery,
         `addressed to "${targetAgentType}", but found on the stream of "${streamType}"`,
       );
-      return {kind: 'over'};
     }
     const handler = this.handlerFor(type);
     if (type === undefined || handler === undefined) {
-      await this.quarantine(entry, `this worker does not serve "${targetAgentType}"`);
-      return {kind: 'over'};
+      return this.quarantine(delivery, `this worker does not serve "${targetAgentType}"`);
     }
     if (delivery.alone && this.isolation !== undefined) {
       if (this.isolation.isFull) return {kind: 'later', delayMs: ISOLATION_FULL_MS};
@@ -605,14 +603,23 @@ class Worker implements WorkerHandle {
     return type === undefined || type === '' ? this.handlers.values().next().value : this.handlers.get(type);
   }
 
-  private async quarantine(entry: ControlEntry, reason: string): Promise<void> {
-    const id = await quarantine(this.store, this.group, entry, reason, this.now());
+  private async quarantine({entry, agentType = ''}: Delivery, reason: string): Promise<TurnOutcome> {
+    const verdict = {reason, workerId: this.workerId, now: this.now(), agentType};
+    let id: string;
+    try {
+      id = await quarantine(this.store, this.group, entry, verdict);
+    } catch (error) {
+      if (!(error instanceof ByError) || error.code !== 'DEAD_LETTERS_FULL') throw error;
+      alarmFull(this.store, this.log);
+      return {kind: 'later', delayMs: FULL_RETRY_MS};
+    }
     if (id !== '')
       this.log.warn('unreadable command moved to the dead letters', {
         entry: entry.id,
         dead_letter: id,
         reason,
       });
+    return {kind: 'over'};
   }
 
   private async cancelTask(command: CancelCommand): Promise<void> {

@@ -9,11 +9,13 @@ import {
   type AskCommand,
   type ResumeCommand,
 } from '../protocol/commands.js';
-import {encodeDeadLetter, newDeadLetter} from '../protocol/deadletter.js';
+import {alarmFull, FULL_RETRY_MS} from '../availability/full-letters.js';
+import {encodeDeadLetter, entryTimeMs, newDeadLetter, wholeCommand} from '../protocol/deadletter.js';
 import {encodeEvent, endOfStreamEvent, finalAnswerEvent, type EventContext} from '../protocol/events.js';
 import {
   countedAttempts,
   encodeRecord,
+  firstAcceptedAt,
   newExecutionRecord,
   pastAttempts,
   replyContextOf,
@@ -116,6 +118,7 @@ export async function runTurn(
   if (claim === 'stolen') return OVER;
   switch (claim.verdict) {
     case 'terminal':
+      if (claim.isHeld) return heldByFullLetters(env);
       env.settler.add(entry);
       return OVER;
     case 'busy':
@@ -207,11 +210,17 @@ export async function runTurn(
     const outcome = await endTurn(env, {
       ...{entry, command, header, claim, agentType, writer, subAgent, ending, exhausted},
     });
-    log.info(outcome.toLowerCase(), {duration_ms: env.now() - startedAt, events: writer.count});
-    return OVER;
+    log.info(outcome.status.toLowerCase(), {duration_ms: env.now() - startedAt, events: writer.count});
+    return outcome.isHeld ? heldByFullLetters(env) : OVER;
   } finally {
     env.running.end(task);
   }
+}
+
+/** The execution has ended, but there is no room for its dead letter: the entry must not be acknowledged before there is. */
+function heldByFullLetters({store, log}: TurnEnvironment): TurnOutcome {
+  alarmFull(store, log);
+  return {kind: 'later', delayMs: FULL_RETRY_MS};
 }
 
 /** Take the execution. @returns the claim, or 'stolen' if another worker has taken the entry from us. */
@@ -343,8 +352,11 @@ interface Ended {
   readonly exhausted: boolean;
 }
 
-/** Write the end of a turn in one step. @returns the status it ended with. */
-async function endTurn(env: TurnEnvironment, turn: Ended): Promise<string> {
+/** Write the end of a turn in one step. @returns the status it ended with, and whether its dead letter waits for room. */
+async function endTurn(
+  env: TurnEnvironment,
+  turn: Ended,
+): Promise<{readonly status: string; readonly isHeld: boolean}> {
   const {entry, header, claim, agentType, writer, ending} = turn;
   const now = env.now();
   const result = resultOf(ending);
@@ -398,9 +410,11 @@ async function endTurn(env: TurnEnvironment, turn: Ended): Promise<string> {
     ...(terminal && caller !== undefined ? await replyTo(env, caller, turn, result) : {}),
     ...(ending.kind === 'failed' || turn.exhausted ? {deadLetter: deadLetterOf(turn, env, now)} : {}),
   });
-  if (outcome !== 'ok') env.renewed.forget(header.sessionId);
+  const isHeld = outcome === 'held';
+  const isWritten = outcome === 'ok' || isHeld;
+  if (!isWritten) env.renewed.forget(header.sessionId);
   if (outcome === 'terminal' || (outcome === 'ok' && terminal)) env.settler.add(entry);
-  return outcome === 'ok' ? result.status : outcome.toUpperCase();
+  return {status: isWritten ? result.status : outcome.toUpperCase(), isHeld};
 }
 
 function hasCounted({record}: Claim): boolean {
@@ -521,17 +535,21 @@ function deadLetterOf(
   const past = pastAttempts(claim.record);
   // The step that ends an execution whose starts are used up is no attempt.
   const attempts =
-    claim.verdict === 'exhausted' ? past : [...past, {workerId: env.workerId, error: reason, at: now}];
+    claim.verdict === 'exhausted'
+      ? past
+      : [...past, {attempt: claim.attempt, workerId: env.workerId, ended: 'failed', error: reason, at: now}];
+  const whole = wholeCommand(entry.data, header);
   return encodeDeadLetter(
     newDeadLetter({
       source: 'execution',
       reason,
       executionId: claim.executionId,
       targetAgentType: agentType,
-      commandPayload: commandToWire({...command, header}),
+      commandPayload: Object.keys(whole).length > 0 ? whole : {...commandToWire({...command, header})},
       deliveryStream: env.store.keys.ctrlStream(agentType),
       attempts,
       firstFailedAt: attempts[0]?.at ?? now,
+      firstAcceptedAt: firstAcceptedAt(claim.record, entryTimeMs(entry.id)),
       xStream: entry.stream,
       xEntryId: entry.id,
     }),

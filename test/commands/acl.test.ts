@@ -4,6 +4,7 @@ import {afterAll, beforeAll, describe, expect, test} from 'vitest';
 import {startManager} from '../../src/availability/manager.js';
 import {mockProvider} from '../../src/availability/mock-provider.js';
 import {carryOutReplay, planReplay} from '../../src/availability/replay.js';
+import {findLetters} from '../../src/cli/dead-letter-filter.js';
 import {GatewayClient} from '../../src/client/client.js';
 import {silentLogger} from '../../src/log.js';
 import {examine} from '../../src/observe/examine.js';
@@ -13,6 +14,7 @@ import {listAgentTypes} from '../../src/registry/listing.js';
 import {allAgentTypes, listQueues, peekQueue, showQueue} from '../../src/registry/queues.js';
 import {listSessions, showSession} from '../../src/registry/sessions.js';
 import {listDeadLetters} from '../../src/store/dead-letters.js';
+import {auditOf, dropDeadLetter} from '../../src/store/replays.js';
 import {openStore, type Store} from '../../src/store/store.js';
 import {defineAgent} from '../../src/worker/agent.js';
 import {startWorker} from '../../src/worker/runner.js';
@@ -108,12 +110,16 @@ describe.each([
     const failed = await client.send({agentType: 'fl', content: 'fail', userCode: 'u'});
     await until(async () => (await statusOf(failed)) === 'FAILED');
     const operator = storeOf('manager');
-    const options = {newIds: false, keep: false, reason: '', sendAnyway: true, actor: 'test'};
+    const options = {newIds: false, keep: false, reason: '', policy: 'SEND_ANYWAY', actor: 'test'} as const;
     const [plan] = await planReplay(operator, await listDeadLetters(operator, 10), options);
     if (plan?.kind !== 'ready') throw new Error('nothing to replay');
     expect(await carryOutReplay(operator, Date.now, 'rpl-1', plan, options)).toMatchObject({
       result: 'replayed',
     });
+    const spare = await operator.commands.run(redis =>
+      redis.xadd(operator.keys.deadletter(), '*', 'data', '{"execution_id":"e"}'),
+    );
+    expect(await dropDeadLetter(operator, spare ?? '', '{"action":"drop"}')).toBe(true);
     await new GatewayClient(operator).cancel({sessionId: held.sessionId});
 
     const viewer = storeOf('viewer');
@@ -126,6 +132,8 @@ describe.each([
       listSessions(viewer, {limit: 10, look: 100_000}),
       showSession(viewer, sent.sessionId),
       examine(viewer),
+      auditOf(viewer),
+      findLetters(viewer, {limit: 10}, 'newest'),
     ]);
     const record = await new GatewayClient(viewer).find(sent.sessionId, sent.messageId);
     await whereabouts(viewer, record!);

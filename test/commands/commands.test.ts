@@ -122,6 +122,100 @@ describe.each(servers)('by on %s', (_, start) => {
     );
   });
 
+  test('dead letters are selected, changed, replayed, dropped and audited', async () => {
+    const user = ['--user-code', 'u-dlq'] as const;
+    for (const text of ['one', 'two', 'three']) await by(['send', 'thrower', text, ...user, '--wait', '-q']);
+    const ids = (await by(['dlq', 'list', ...user, '-o', 'name'])).stdout.trim().split('\n').reverse();
+    expect(ids).toHaveLength(3);
+    const [one = '', two = '', three = ''] = ids;
+    expect((await by(['dlq', 'list', ...user, '--reason', 'two$', '--json'])).json()).toMatchObject({
+      data: {entries: [{id: two, user_code: 'u-dlq', code: 'EXECUTION_FAILED'}]},
+    });
+    expect((await by(['dlq', 'list', ...user, '--group-by', 'code', '--json'])).json()).toMatchObject({
+      data: {groups: [{name: 'EXECUTION_FAILED', count: 3, replayable: 3}]},
+    });
+
+    const set = ['dlq', 'replay', one, '--set', 'body.content=uno', '--reason', 'INC-12'] as const;
+    expect((await by([...set, '--dry-run', '--json'])).json()).toMatchObject({
+      data: {items: [{changes: [{path: 'body.content', before: 'one', after: 'uno'}], route: 'deliver'}]},
+    });
+    expect((await by([...set, '--dry-run'])).stdout).toContain('body.content  "one" → "uno"');
+    const done = await by([...set, '--yes', '--wait', '--json']);
+    expect(done.code).toBe(0);
+    expect((await by([...set, '--yes', '--json'])).json()).toMatchObject({
+      error: {code: 'ALREADY_REPLAYED', exit: 11},
+    });
+    expect((await by(['dlq', 'show', one, '--json'])).json()).toMatchObject({
+      data: {replay: 'replayed', audit: [{reason: 'INC-12', changed: ['body.content']}]},
+    });
+    expect((await by(['dlq', 'show', one])).stdout).toMatch(
+      /replayed as exec-\w+ to thrower.+by .+@.+"INC-12"/,
+    );
+
+    const edit = ['dlq', 'replay', two, '--edit', '--yes', '--json'];
+    expect((await by(edit)).json()).toMatchObject({error: {code: 'INPUT_NEEDED', exit: 2}});
+    const editor = (script: string) => ({env: {BY_REDIS_URL: server.url, BY_EDITOR: `sed -i ${script}`}});
+    expect((await runBy(edit, editor('1s/./[/'))).json()).toMatchObject({
+      error: {code: 'INVALID_INPUT', exit: 2},
+    });
+    expect((await runBy(edit, editor('s/u-dlq/u-other/'))).json()).toMatchObject({
+      error: {code: 'INVALID_INPUT', message: expect.stringContaining('header.user_code') as string},
+    });
+    expect((await runBy(edit, editor('s/two/due/'))).json()).toMatchObject({data: {counts: {replayed: 1}}});
+
+    const lines = (await by(['dlq', 'replay', ...user, '--rate', '100/s', '--yes', '-o', 'jsonl'])).stdout
+      .trim()
+      .split('\n')
+      .map(line => JSON.parse(line) as {type: string});
+    expect(lines).toMatchObject([
+      {type: 'item', id: three, result: 'replayed'},
+      {type: 'end', reason: 'completed', counts: {replayed: 1}},
+    ]);
+
+    await by(['send', 'thrower', 'four', ...user, '--wait', '-q']);
+    const drop = ['dlq', 'drop', ...user, '--json'] as const;
+    expect((await by([...drop, '--yes'])).json()).toMatchObject({error: {code: 'USAGE'}});
+    expect((await by([...drop, '--reason', 'test'])).json()).toMatchObject({error: {code: 'INPUT_NEEDED'}});
+    expect((await by([...drop, '--reason', 'test', '--dry-run'])).json()).toMatchObject({
+      data: {counts: {matched: 1, dropped: 0}},
+    });
+    expect((await by([...drop, '--reason', 'test', '--yes'])).json()).toMatchObject({
+      data: {counts: {matched: 1, dropped: 1}},
+    });
+    expect((await by(['dlq', 'list', ...user, '--json'])).json()).toMatchObject({data: {entries: []}});
+    expect((await by(['dlq', 'audit', '--limit', '4', '--json'])).json()).toMatchObject({
+      data: {
+        entries: [
+          {action: 'drop', reason: 'test'},
+          {entry: three},
+          {entry: two},
+          {entry: one, reason: 'INC-12'},
+        ],
+      },
+    });
+  });
+
+  test('dead letters at their limit are said to be, and one without its command is named', async () => {
+    const store = openStore({url: server.url});
+    const document = '{"execution_id":"e-lost","target_agent_type":"lost","status":"FAILED","reason":"boom"}';
+    const id =
+      (await store.commands.run(redis => redis.xadd(store.keys.deadletter(), '*', 'data', document))) ?? '';
+    const limited = {env: {BY_REDIS_URL: server.url, BY_DEADLETTER_LIMIT: '1'}};
+    const listed = await runBy(['dlq', 'list', '--agent', 'lost', '--json'], limited);
+    expect(listed.json()).toMatchObject({
+      data: {entries: [{id, replay: 'no-payload'}], is_full: true, limit: 1},
+      warnings: [expect.stringContaining('stays pending') as string],
+    });
+    const doctor = await runBy(['doctor', '--json'], limited);
+    expect(doctor.stdout).toContain('what fails now stays pending');
+    const replay = await by(['dlq', 'replay', id, '--policy', 'send-anyway', '--yes', '--json']);
+    expect(replay.code).toBe(11);
+    expect(replay.json()).toMatchObject({error: {code: 'PAYLOAD_LOST'}});
+    expect((await by(['dlq', 'show', id])).stderr).toContain('PAYLOAD_LOST');
+    expect((await by(['dlq', 'drop', id, '--reason', 'lost', '--yes'])).code).toBe(0);
+    store.close();
+  });
+
   test('what an agent says can not drive the terminal', async () => {
     const ran = await by(['send', 'evil', 'x', '--follow']);
     expect(ran.stdout + ran.stderr).not.toMatch(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e]/);
@@ -230,6 +324,10 @@ describe.each(servers)('by on %s', (_, start) => {
     ['an unknown session', ['tail', 'sess-none'], 4, 'NOT_FOUND'],
     ['a dead letter that is not there', ['deadletter', 'show', '1-1'], 4, 'NOT_FOUND'],
     ['a replay of nothing in particular', ['deadletter', 'replay'], 2, 'USAGE'],
+    ['a rate that is none', ['deadletter', 'replay', '--all', '--rate', 'fast'], 2, 'INVALID_INPUT'],
+    ['a change without a value', ['deadletter', 'replay', '--all', '--set', 'body'], 2, 'USAGE'],
+    ['a pattern that is none', ['deadletter', 'list', '--reason', '['], 2, 'INVALID_INPUT'],
+    ['dead letters of no time', ['deadletter', 'list', '--since', 'soon'], 2, 'INVALID_INPUT'],
     ['a file that is not there', ['worker', 'run', 'nothing.ts'], 2, 'WORKER_LOAD_FAILED'],
     [
       'a password in the arguments',

@@ -14,7 +14,9 @@ const bin = resolve(import.meta.dirname, '../../bin/by.js');
 
 /** What the developer's shell says about Redis must not reach the tests. */
 const cleanEnv = Object.fromEntries(
-  Object.entries(process.env).filter(([name]) => !/^(BY_|BYAI_|REDIS_|NO_COLOR|FORCE_COLOR|CI$)/.test(name)),
+  Object.entries(process.env).filter(
+    ([name]) => !/^(BY_|BYAI_|REDIS_|NO_COLOR|FORCE_COLOR|CI$|EDITOR$|VISUAL$)/.test(name),
+  ),
 );
 
 export interface RunOptions {

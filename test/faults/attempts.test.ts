@@ -106,7 +106,7 @@ describeEachStore('a failed attempt', at => {
     });
 
     isRepaired = true;
-    const options = {newIds: false, keep: false, reason: '', sendAnyway: true, actor: 'test'};
+    const options = {newIds: false, keep: false, reason: '', policy: 'SEND_ANYWAY', actor: 'test'} as const;
     const [plan] = await planReplay(store, await listDeadLetters(store, 10), options);
     if (plan?.kind !== 'ready') throw new Error('it can not be replayed');
     const replayed = await carryOutReplay(store, systemClock, 'replay-1', plan, options);

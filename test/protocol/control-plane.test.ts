@@ -1,3 +1,4 @@
+import {readCommandEntry} from '../../src/protocol/commands.js';
 import {describe, expect, test} from 'vitest';
 import {adminFromHash, adminHeader, adminToHash} from '../../src/protocol/admin.js';
 import {
@@ -7,7 +8,7 @@ import {
   readDeadLetter,
 } from '../../src/protocol/deadletter.js';
 import {isDeliverable, readPendingDelivery} from '../../src/protocol/delivery.js';
-import {ProtocolError} from '../../src/protocol/limits.js';
+import {MAX_DEPTH, MAX_STRING_LENGTH, ProtocolError} from '../../src/protocol/limits.js';
 import {
   canonicalErrorCode,
   parseRoutePolicy,
@@ -94,7 +95,7 @@ describe('dead letters', () => {
     reason: 'not JSON',
     commandPayload: {},
     firstFailedAt: 7,
-    attempts: [{workerId: 'w-1', error: 'not JSON', at: 7}],
+    attempts: [{attempt: 2, workerId: 'w-1', ended: 'failed', error: 'not JSON', at: 7}],
     xStream: 'stream',
     xEntryId: '1-0',
     xData: '{',
@@ -156,5 +157,43 @@ describe('hashes', () => {
     const group = {total: 2, completed: 0, sourceAgentType: 'planner'};
     expect(taskGroupFromHash(taskGroupToHash(group))).toEqual(group);
     expect(taskGroupFromHash({completed: '1'})).toBeUndefined();
+  });
+});
+
+describe('a command at the limits', () => {
+  const deep = (levels: number): unknown => (levels === 0 ? 1 : {a: deep(levels - 1)});
+  const header = {message_id: 'm', session_id: 's', trace_id: 't'};
+  // Two levels of the command, and as many below as may be.
+  const deepest = {
+    action_type: 'ASK_AGENT',
+    header,
+    body: {content: 'x', extra_payload: deep(MAX_DEPTH - 2)},
+  };
+  const texts = Object.fromEntries([1, 2, 3].map(n => [`t${n}`, 'x'.repeat(MAX_STRING_LENGTH)]));
+  const largest = {
+    action_type: 'ASK_AGENT',
+    header,
+    body: {content: 'x'.repeat(MAX_STRING_LENGTH - 2000), extra_payload: texts},
+  };
+
+  test.each([
+    ['deepest', deepest],
+    ['largest', largest],
+  ])('is still readable inside of another document: the %s', (_, command) => {
+    readCommandEntry(JSON.stringify(command));
+    const letter = newDeadLetter({
+      source: 'execution',
+      reason: 'x',
+      commandPayload: command,
+      firstFailedAt: 1,
+    });
+    expect(readDeadLetter(encodeDeadLetter(letter)).commandPayload).toEqual(command);
+    const inside = JSON.stringify({
+      execution_id: 'e',
+      metadata: {big: 'y'.repeat(5000)},
+      command_payload: command,
+    });
+    expect(readPendingDelivery(inside).commandPayload).toEqual(command);
+    expect(readWakeupRequest(inside).commandPayload).toEqual(command);
   });
 });

@@ -2,7 +2,7 @@
  * What is left when the process that takes a step dies between two of its commands, at each such point; and that
  * whoever comes next brings it to the same end. On one server most steps are one command; in a Cluster they are many.
  */
-import {expect, test} from 'vitest';
+import {describe, expect, test} from 'vitest';
 import {GatewayClient} from '../../src/client/client.js';
 import {encodeRecord, newExecutionRecord} from '../../src/protocol/execution.js';
 import type {WakeupRequest} from '../../src/protocol/wakeup.js';
@@ -14,9 +14,16 @@ import {
   takePending,
 } from '../../src/store/control-plane.js';
 import {ensureGroup, readNew, settleMany, type ControlEntry} from '../../src/store/control-streams.js';
-import {addDeadLetter, moveToDeadLetters, replayDeadLetter} from '../../src/store/dead-letters.js';
+import {moveToDeadLetters} from '../../src/store/dead-letters.js';
 import {claimExecution, findByMessage, findExecution, finishTurn} from '../../src/store/executions.js';
 import {sweepOutboxes} from '../../src/store/outbox.js';
+import {
+  auditOf,
+  dropDeadLetter,
+  readMarker,
+  replayDeadLetter,
+  replayMarkers,
+} from '../../src/store/replays.js';
 import type {Store} from '../../src/store/store.js';
 import {atEveryCrash} from '../support/crash.js';
 import {describeEachStore, type TestStore} from '../support/stores.js';
@@ -119,27 +126,71 @@ describeEachStore('a process that dies between any two of its commands', at => {
     );
   });
 
-  test('while it replays a dead letter: one task, and the letter goes', async () => {
-    const replay = (store: Store, entryId: string, turn: number) =>
-      replayDeadLetter(store, {
-        ...{entryId, targetAgentType: 'echo', command: `{"turn":${turn}}`, sessionId: 's'},
-        ...{executionId: `x-${turn}`, messageId: 'm', record: record(`x-${turn}`, 'm')},
-        ...{marker: `{"turn":${turn}}`, audit: `{"turn":${turn}}`, keep: false},
-      });
+  describe('while it replays a dead letter', () => {
+    const replay = (store: Store, entryId: string, turn: number, resume = false) =>
+      replayDeadLetter(
+        store,
+        {
+          ...{entryId, targetAgentType: 'echo', sessionId: 's', executionId: `x-${turn}`, messageId: 'm'},
+          ...{record: record(`x-${turn}`, 'm'), audit: `{"execution_id":"x-${turn}"}`, keep: false},
+          writes: [{to: 'agent-type', document: `{"turn":${turn}}`}],
+        },
+        {resume},
+      );
+    const letter = async (store: Store) =>
+      (await at.redis().xadd(store.keys.deadletter(), '*', 'data', '{"letter":1}')) ?? '';
+
+    test('one task, and the letter goes, whoever carries on', async () => {
+      await atEveryCrash(
+        () => at.open(),
+        letter,
+        (store, entryId) => replay(store, entryId, 1),
+        async (store, entryId) => {
+          const {keys} = store;
+          await replay(store, entryId, 2, true);
+          expect(
+            await lengths(at, keys.ctrlStream('echo'), keys.deadletter(), keys.deadletterAudit()),
+          ).toEqual([1, 0, 1]);
+          const [[, fields] = ['', []]] = await at.redis().xrange(keys.ctrlStream('echo'), '-', '+');
+          const {turn} = JSON.parse(fields[1] ?? '') as {turn: number};
+          expect(await findByMessage(store, 's', 'm')).toMatchObject({executionId: `x-${turn}`});
+          expect(await replay(store, entryId, 3, true)).toMatchObject({kind: 'already'});
+        },
+      );
+    });
+
+    test('somebody who does not say to carry on either does it from the start, or leaves it', async () => {
+      await atEveryCrash(
+        () => at.open(),
+        letter,
+        (store, entryId) => replay(store, entryId, 1),
+        async (store, entryId, point) => {
+          const {keys} = store;
+          const before = await lengths(at, keys.ctrlStream('echo'), keys.deadletterAudit());
+          const marker = (await replayMarkers(store, [entryId])).get(entryId);
+          const second = await replay(store, entryId, 2);
+          if (marker === undefined) expect(second).toMatchObject({kind: 'replayed', executionId: 'x-2'});
+          else {
+            const isDone = readMarker(marker, entryId)?.kind === 'replayed';
+            expect(second.kind, `point ${point}`).toBe(isDone ? 'already' : 'claimed');
+            expect(await lengths(at, keys.ctrlStream('echo'), keys.deadletterAudit())).toEqual(before);
+          }
+          await replay(store, entryId, 3, true);
+          expect(await lengths(at, keys.ctrlStream('echo'), keys.deadletter())).toEqual([1, 0]);
+        },
+      );
+    });
+  });
+
+  test('while it drops a dead letter: it is gone, and the audit says so', async () => {
     await atEveryCrash(
       () => at.open(),
-      store => addDeadLetter(store, '{"letter":1}'),
-      (store, entryId) => replay(store, entryId, 1),
+      async store => (await at.redis().xadd(store.keys.deadletter(), '*', 'data', '{}')) ?? '',
+      (store, entryId) => dropDeadLetter(store, entryId, `{"action":"drop","entry":"${entryId}"}`),
       async (store, entryId) => {
-        const {keys} = store;
-        await replay(store, entryId, 2);
-        expect(await lengths(at, keys.ctrlStream('echo'), keys.deadletter(), keys.deadletterAudit())).toEqual(
-          [1, 0, 1],
-        );
-        const [[, fields] = ['', []]] = await at.redis().xrange(keys.ctrlStream('echo'), '-', '+');
-        const {turn} = JSON.parse(fields[1] ?? '') as {turn: number};
-        expect(await findByMessage(store, 's', 'm')).toMatchObject({executionId: `x-${turn}`});
-        expect(await replay(store, entryId, 3)).toMatchObject({kind: 'already'});
+        await dropDeadLetter(store, entryId, `{"action":"drop","entry":"${entryId}"}`);
+        expect(await lengths(at, store.keys.deadletter(), store.keys.deadletterAudit())).toEqual([0, 1]);
+        expect(await auditOf(store, entryId)).toMatchObject([{action: 'drop'}]);
       },
     );
   });
@@ -167,6 +218,73 @@ describeEachStore('a process that dies between any two of its commands', at => {
         expect(await lengths(at, keys.ctrlStream('echo'), keys.deliveryPending())).toEqual([1, 0]);
         expect(await redis.zcard(keys.pendingQueue('echo'))).toBe(0);
         expect(await redis.hlen(keys.pendingPayloads('echo'))).toBe(0);
+      },
+    );
+  });
+
+  test('while it ends a turn and the dead letters are full: the letter comes once there is room', async () => {
+    const claim = (store: Store, entry: ControlEntry, owner: string) =>
+      claimExecution(store, {
+        ...{sessionId: 's', messageId: 'm', hint: '', newExecutionId: 'x', newRecord: record('x', 'm')},
+        ...{owner, workerId: 'w', entry: `${entry.stream}/${entry.id}`, nowMs: 2, reopen: false},
+        ...{ask: true, deadOwner: owner === 'w#2' ? 'w#1' : '', maxAttempts: 5},
+      });
+    const finish = (store: Store, fence: string) =>
+      finishTurn(store, {
+        ...{sessionId: 's', executionId: 'x', fence, renewEvents: true, renewRegistry: false, events: []},
+        ...{patch: {status: 'FAILED', updated_at: 3}, deadLetter: '{"letter":1}'},
+      });
+    await atEveryCrash(
+      () => {
+        const store = at.open();
+        return {...store, limits: {...store.limits, deadLetters: 1}};
+      },
+      async store => {
+        const stream = store.keys.ctrlStream('echo');
+        await at.redis().xadd(stream, '*', 'data', '{}');
+        const first = await at.redis().xadd(store.keys.deadletter(), '*', 'data', '{}');
+        const entry = await take(store, stream, 'g');
+        return {entry, first: first ?? '', fence: (await claim(store, entry, 'w#1')).fence};
+      },
+      (store, {fence}) => finish(store, fence),
+      async (store, {entry, first}) => {
+        const {keys} = store;
+        const next = await claim(store, entry, 'w#2');
+        if (next.verdict === 'terminal') expect(next.isHeld).toBe(true);
+        else expect(await finish(store, next.fence)).toBe('held');
+        await at.redis().xdel(keys.deadletter(), first);
+        expect(await claim(store, entry, 'w#3')).toMatchObject({verdict: 'terminal', isHeld: false});
+        expect(await lengths(at, keys.deadletter(), keys.sessionOutbox('s'))).toEqual([1, 0]);
+        await settleMany(store, 'g', entry.stream, [entry.id], true);
+      },
+    );
+  });
+
+  test('while it gives up a pending delivery: one letter, and the execution has failed', async () => {
+    const give = (store: Store, entry: ControlEntry) =>
+      releasePending(store, {
+        ...{agentType: 'echo', entryId: entry.id, sessionId: 's', executionId: 'x'},
+        write: {stream: store.keys.deadletter(), document: '{"letter":1}'},
+        patch: {status: 'FAILED', updated_at: 3},
+      });
+    await atEveryCrash(
+      () => at.open(),
+      async store => {
+        await at.redis().hset(store.keys.sessionRegistry('s'), 'exec:x', record('x', 'm'));
+        await at.redis().expire(store.keys.sessionRegistry('s'), 100);
+        await at.redis().xadd(store.keys.deliveryPending(), '*', 'data', '{}');
+        const entry = await take(store, store.keys.deliveryPending(), MANAGER_GROUP);
+        await takePending(store, {entryId: entry.id, document: '{}', score: 1, agentType: 'echo'});
+        return entry;
+      },
+      give,
+      async (store, entry) => {
+        const {keys} = store;
+        await give(store, entry);
+        expect(await lengths(at, keys.deadletter())).toEqual([1]);
+        expect(await at.redis().zcard(keys.pendingQueue('echo'))).toBe(0);
+        expect(await findExecution(store, 's', 'x')).toMatchObject({status: 'FAILED'});
+        expect(await give(store, entry)).toBe('gone');
       },
     );
   });

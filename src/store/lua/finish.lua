@@ -5,6 +5,7 @@
 -- KEYS[3]  source    control stream the command came from; unused when the entry is settled later
 -- KEYS[4]  reply     control stream of the caller; unused when there is no reply
 -- KEYS[5]  deadletter  stream; unused when there is no dead letter
+-- KEYS[6]  outbox    stream of the session, where the dead letter waits when there is no room for it
 -- ARGV[1]  execution_id
 -- ARGV[2]  fence      '{attempt}@{owner}' of this attempt
 -- ARGV[3]  patch      JSON object, merged into the record; its status is appended to the timeline
@@ -17,10 +18,12 @@
 -- ARGV[9]  terminal   JSON array of the states that end an execution
 -- ARGV[10] deadletter JSON of the dead letter this execution becomes, or ''
 -- ARGV[11] registry_ttl_s  new lifetime of the registry, or '0' to leave it
--- ARGV[12+] events    JSON, in order
+-- ARGV[12] letter_limit  most dead letters, or '0'
+-- ARGV[13] held_letter   what the outbox gets in place of the dead letter
+-- ARGV[14+] events    JSON, in order
 --
--- Returns 'ok'; 'fenced' if another attempt owns the execution; 'terminal' if it has ended already: nothing was
--- written.
+-- Returns 'ok'; 'held' if all was written, but the dead letter waits in the outbox and the entry must stay pending;
+-- 'fenced' if another attempt owns the execution; 'terminal' if it has ended already: nothing was written.
 -- One script, because each of these without the others is a promise broken: a final answer without its state, a
 -- state without its reply, a failure without its dead letter.
 local registry = KEYS[1]
@@ -72,11 +75,20 @@ local after, refusal = after_plain_end(text), nil
 if not after then after, refusal = after_any_end(text) end
 if not after then return refusal end
 redis.call('HSET', registry, 'exec:' .. ARGV[1], after)
-for i = 12, #ARGV do redis.call('XADD', KEYS[2], '*', 'data', ARGV[i]) end
-if ARGV[4] ~= '0' and #ARGV >= 12 then redis.call('EXPIRE', KEYS[2], ARGV[4]) end
+for i = 14, #ARGV do redis.call('XADD', KEYS[2], '*', 'data', ARGV[i]) end
+if ARGV[4] ~= '0' and #ARGV >= 14 then redis.call('EXPIRE', KEYS[2], ARGV[4]) end
 if ARGV[11] ~= '0' then redis.call('EXPIRE', registry, ARGV[11]) end
 if ARGV[8] ~= '' then redis.call('XADD', KEYS[4], '*', 'data', ARGV[8]) end
-if ARGV[10] ~= '' then redis.call('XADD', KEYS[5], '*', 'data', ARGV[10]) end
+if ARGV[10] ~= '' then
+  local limit = tonumber(ARGV[12])
+  if limit > 0 and redis.call('XLEN', KEYS[5]) >= limit then
+    redis.call('XADD', KEYS[6], '*', 'data', ARGV[13])
+    -- It may have had a lifetime, and now holds what must not be lost.
+    redis.call('PERSIST', KEYS[6])
+    return 'held'
+  end
+  redis.call('XADD', KEYS[5], '*', 'data', ARGV[10])
+end
 if ARGV[6] ~= '' then
   redis.call('XACK', KEYS[3], ARGV[5], ARGV[6])
   if ARGV[7] == '1' then redis.call('XDEL', KEYS[3], ARGV[6]) end

@@ -4,8 +4,9 @@
 -- ARGV[1]  execution_id, or '' for none
 -- ARGV[2]  terminal  JSON array of the states that end an execution
 -- ARGV[3]  patch     JSON object merged into the record, or ''
+-- ARGV[4]  step      names the step of several that this is the first of: repeated, it is not in its own way
 --
--- Returns 'ended' or 'open'; an execution without a record is open.
+-- Returns 'ended' or 'open'; an execution without a record is open, and one that this very step ended before.
 local EMPTY = '[-1e+308]'
 local function decode(text)
   return cjson.decode(string.find(text, '[]', 1, true) and string.gsub(text, '%[%]', EMPTY) or text)
@@ -18,10 +19,12 @@ local text = ARGV[1] ~= '' and redis.call('HGET', KEYS[1], 'exec:' .. ARGV[1])
 if not text then return 'open' end
 local record = decode(text)
 for _, state in ipairs(cjson.decode(ARGV[2])) do
-  if record.status == state then return 'ended' end
+  if record.status == state then return record.x_step == ARGV[4] and 'open' or 'ended' end
 end
 if ARGV[3] ~= '' then
-  for field, value in pairs(decode(ARGV[3])) do record[field] = value end
+  local patch = decode(ARGV[3])
+  for field, value in pairs(patch) do record[field] = value end
+  if patch.status then record.x_step = ARGV[4] end
   redis.call('HSET', KEYS[1], 'exec:' .. ARGV[1], encode(record))
 end
 return 'open'

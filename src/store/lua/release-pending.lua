@@ -11,9 +11,15 @@
 -- ARGV[4]  execution_id
 -- ARGV[5]  terminal  JSON array of the states that end an execution
 -- ARGV[6]  patch     JSON object merged into the record, or ''
+-- ARGV[7]  limit     most entries the target may hold, or '0'
 --
--- Returns 'released', 'gone' (another manager was faster) or 'ended' (the execution has ended: dropped).
+-- Returns 'released', 'gone' (another manager was faster), 'ended' (the execution has ended: dropped) or 'full' (the
+-- target is: nothing was changed).
 -- One script, because a delivery that is written and then removed can be written twice.
+local limit = tonumber(ARGV[7])
+if limit > 0 and redis.call('XLEN', KEYS[4]) >= limit then
+  return redis.call('ZSCORE', KEYS[1], ARGV[1]) and 'full' or 'gone'
+end
 if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then return 'gone' end
 redis.call('HDEL', KEYS[2], ARGV[1])
 if redis.call('ZCARD', KEYS[1]) == 0 then redis.call('SREM', KEYS[3], ARGV[3]) end
