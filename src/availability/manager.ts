@@ -2,18 +2,16 @@
  * The manager: carries out wakeups and releases pending deliveries. Everything it does is claimed from a consumer
  * group, acknowledged after its effect, and may be repeated, so any number of managers run at once.
  */
+import {setMaxListeners} from 'node:events';
 import {backoffMs} from '../backoff.js';
 import {sleep, systemClock, type Clock} from '../clock.js';
 import {messageOf} from '../errors.js';
 import {isValidId, newHexUuid} from '../ids.js';
 import {createLogger, type Logger} from '../log.js';
-import {
-  encodeDeadLetter,
-  newDeadLetter,
-  preserveBytes,
-  type DeadLetterSource,
-} from '../protocol/deadletter.js';
+import {encodeDeadLetter, newDeadLetter, type DeadLetterSource} from '../protocol/deadletter.js';
 import {isDeliverable, readPendingDelivery, type PendingDelivery} from '../protocol/delivery.js';
+import {requireData} from '../protocol/limits.js';
+import {unreadableLetter} from '../protocol/unreadable.js';
 import {readWakeupRequest, type WakeupDecision, type WakeupRequest} from '../protocol/wakeup.js';
 import {
   claimStale,
@@ -60,6 +58,8 @@ const PENDING_POLL_MS = 200;
 const RELEASE_BATCH = 100;
 /** Wakeups at once: each may wait long for its provider. */
 const MAX_WAKEUPS = 64;
+/** No provider gets longer, whatever the caller would wait: wakeups that hang would keep everybody else out. */
+const MAX_WAKEUP_MS = 600_000;
 /** An entry another manager has held this long without settling it was left by a dead one. */
 const STALE_MS = 60_000;
 const RECLAIM_EVERY_MS = 10_000;
@@ -88,6 +88,8 @@ class Manager implements ManagerHandle {
   }
 
   async start(): Promise<void> {
+    // Each wakeup listens until it ends, and so do the loops.
+    setMaxListeners(2 * MAX_WAKEUPS, this.stopping.signal);
     const {keys} = this.store;
     await ensureGroup(this.store, keys.wakeup(), MANAGER_GROUP);
     await ensureGroup(this.store, keys.deliveryPending(), MANAGER_GROUP);
@@ -154,7 +156,7 @@ class Manager implements ManagerHandle {
   private async handleWakeup(entry: ControlEntry): Promise<void> {
     let request: WakeupRequest;
     try {
-      request = readWakeupRequest(entry.data ?? '');
+      request = readWakeupRequest(requireData(entry.data));
       for (const id of [request.executionId, request.targetAgentType]) {
         if (!isValidId(id)) throw new TypeError(`"${id.slice(0, 80)}" can not be an id`);
       }
@@ -192,7 +194,7 @@ class Manager implements ManagerHandle {
     if (await isOnline()) return decision(request, {status: 'READY', reason: 'already online'});
     const deadline = new AbortController();
     const stop = () => deadline.abort();
-    const timer = setTimeout(stop, Math.max(1, request.timeoutMs));
+    const timer = setTimeout(stop, Math.max(1, Math.min(request.timeoutMs, MAX_WAKEUP_MS)));
     this.stopping.signal.addEventListener('abort', stop, {once: true});
     try {
       const late = new Promise<ProviderDecision>(resolve => {
@@ -237,9 +239,11 @@ class Manager implements ManagerHandle {
   private async takeDelivery(entry: ControlEntry): Promise<void> {
     let delivery: PendingDelivery;
     try {
-      delivery = readPendingDelivery(entry.data ?? '');
+      delivery = readPendingDelivery(requireData(entry.data));
       if (!isValidId(delivery.targetAgentType)) throw new TypeError('it names no agent type');
       if (!isValidId(delivery.sessionId)) throw new TypeError('it names no session');
+      if (delivery.executionId !== '' && !isValidId(delivery.executionId))
+        throw new TypeError('its execution id can not be an id');
       if (!isDeliverable(delivery)) throw new TypeError('it holds no command');
     } catch (error) {
       await this.quarantine(entry, 'pending', `undeliverable: ${messageOf(error)}`);
@@ -254,16 +258,8 @@ class Manager implements ManagerHandle {
   }
 
   private async quarantine(entry: ControlEntry, source: DeadLetterSource, reason: string): Promise<void> {
-    const letter = newDeadLetter({
-      source,
-      reason,
-      commandPayload: {},
-      firstFailedAt: this.now(),
-      xStream: entry.stream,
-      xEntryId: entry.id,
-      xData: preserveBytes((entry.data ?? Buffer.alloc(0)).subarray(0, 65_536)),
-    });
-    const id = await moveToDeadLetters(this.store, MANAGER_GROUP, entry, encodeDeadLetter(letter));
+    const letter = unreadableLetter(entry, {source, reason, now: this.now()});
+    const id = await moveToDeadLetters(this.store, MANAGER_GROUP, entry, letter);
     this.log.warn('unreadable entry moved to the dead letters', {entry: entry.id, dead_letter: id, reason});
   }
 
@@ -274,7 +270,9 @@ class Manager implements ManagerHandle {
         const types = await pendingTypes(this.store);
         // Ages are by the clock that gave the entries their ids.
         const now = types.length === 0 ? 0 : await serverTimeMs(this.store);
-        for (const agentType of types) await this.releaseType(agentType, now);
+        // One type that can not be released must not keep the others from it.
+        const ends = await Promise.allSettled(types.map(agentType => this.releaseType(agentType, now)));
+        for (const end of ends) if (end.status === 'rejected') throw end.reason as Error;
         failures = 0;
       } catch (error) {
         failures++;
@@ -303,7 +301,11 @@ class Manager implements ManagerHandle {
     const {online} = await onlineMembers(this.store, agentType);
     for (const {entryId, document} of await nextPending(this.store, agentType, RELEASE_BATCH)) {
       if (this.stopping.signal.aborted) return;
-      const delivery = document === null ? undefined : readPendingDelivery(document);
+      const delivery = document === null ? undefined : readTaken(document);
+      if (delivery === 'unreadable') {
+        await this.dropUnreadable(agentType, entryId, document ?? '');
+        continue;
+      }
       const expired = now - entryMs(entryId) > (this.options.pendingDeadlineMs ?? 86_400_000);
       if (!online && !expired && delivery !== undefined) continue;
       const target = {
@@ -330,6 +332,15 @@ class Manager implements ManagerHandle {
         }
       }
     }
+  }
+
+  private async dropUnreadable(agentType: string, entryId: string, document: string): Promise<void> {
+    const {keys} = this.store;
+    const entry = {stream: keys.pendingQueue(agentType), id: entryId, data: Buffer.from(document)};
+    const reason = 'undeliverable: its document was changed';
+    const letter = unreadableLetter(entry, {source: 'pending', reason, now: this.now()});
+    const write = {stream: keys.deadletter(), document: letter};
+    await releasePending(this.store, {agentType, entryId, write, sessionId: '_', executionId: ''});
   }
 
   private async expire(
@@ -360,6 +371,15 @@ class Manager implements ManagerHandle {
       },
     });
     if (outcome === 'released') this.options.onDelivery?.(delivery, 'expired');
+  }
+}
+
+/** What was taken into the queue could be read then; what has become of it since must not hold up the others. */
+function readTaken(document: string): PendingDelivery | 'unreadable' {
+  try {
+    return readPendingDelivery(document);
+  } catch {
+    return 'unreadable';
   }
 }
 

@@ -35,7 +35,7 @@ export function decodePendingDelivery(doc: unknown): PendingDelivery {
 
 /** @throws {ProtocolError} as {@link decodePendingDelivery} and parseUntrusted. */
 export const readPendingDelivery = (data: string | Uint8Array): PendingDelivery =>
-  decodePendingDelivery(parseUntrustedObject(data));
+  decodePendingDelivery(parseUntrustedObject(data, {unicode: true}));
 
 /** Java's agent calls leave the command out; such a delivery can only go to the dead letters (A5). */
 export const isDeliverable = (delivery: PendingDelivery): boolean =>

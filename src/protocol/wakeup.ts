@@ -56,7 +56,7 @@ export function decodeWakeupRequest(doc: unknown): WakeupRequest {
 
 /** @throws {ProtocolError} as {@link decodeWakeupRequest} and parseUntrusted. */
 export const readWakeupRequest = (data: string | Uint8Array): WakeupRequest =>
-  decodeWakeupRequest(parseUntrustedObject(data));
+  decodeWakeupRequest(parseUntrustedObject(data, {unicode: true}));
 
 export const encodeWakeupDecision = (decision: WakeupDecision): string =>
   JSON.stringify(z.encode(WakeupDecision, decision));

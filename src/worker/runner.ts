@@ -10,6 +10,7 @@ import {ByError, messageOf} from '../errors.js';
 import {isValidId, newHexUuid} from '../ids.js';
 import {createLogger, type Logger} from '../log.js';
 import {readCommandEntry, type CancelCommand, type Command} from '../protocol/commands.js';
+import {ProtocolError} from '../protocol/limits.js';
 import {consumerName, handOverName} from '../protocol/consumers.js';
 import {CONSUMER_GROUP} from '../protocol/keys.js';
 import {ensureGroup, groupsOf, readNew, type ControlEntry} from '../store/control-streams.js';
@@ -472,6 +473,13 @@ class Worker implements WorkerHandle {
     this.slots.take();
     this.inHand.add(handle(entry));
     const turn = this.handleEntry(delivery)
+      .catch(async (error: unknown): Promise<TurnOutcome> => {
+        if (error instanceof ProtocolError) {
+          await this.quarantine(entry, error.message);
+          return {kind: 'over'};
+        }
+        throw error;
+      })
       .catch((error: unknown): TurnOutcome => {
         // Redis was away for longer than we retry: the entry stays pending, and is taken up again.
         this.mayHaveMissed.add(entry.stream);

@@ -6,6 +6,7 @@ import {join} from 'node:path';
 import {Redis} from 'ioredis';
 import {afterEach, describe, expect, test} from 'vitest';
 import {createClient, type GatewayClient} from '../../src/client/client.js';
+import type {ByError} from '../../src/errors.js';
 import {silentLogger} from '../../src/log.js';
 import {eventKind} from '../../src/protocol/events.js';
 import {followSession} from '../../src/store/data-streams.js';
@@ -122,6 +123,11 @@ describe('a server', () => {
     await admin.config('SET', 'maxmemory', '1');
     const request = {agentType: 'writer', content: 'x', sessionId: 's-oom', messageId: 'm-1'};
     await expect(client.send(request)).rejects.toMatchObject({code: 'REDIS_REFUSED', retryable: true});
+    // Sends of one moment go to the server as one script: each of them is refused with the same words.
+    const together = await Promise.allSettled([1, 2, 3].map(() => send(client, 'x')));
+    expect(together.map(one => one.status === 'rejected' && (one.reason as ByError).code)).toEqual([
+      ...['REDIS_REFUSED', 'REDIS_REFUSED', 'REDIS_REFUSED'],
+    ]);
     expect(await admin.exists(client.store.keys.sessionRegistry('s-oom'))).toBe(0);
     await admin.config('SET', 'maxmemory', '0');
     const sent = await client.send(request);

@@ -42,7 +42,7 @@ local function encode(doc) return (string.gsub(cjson.encode(doc), '%[%-1e%+308%]
 local id, text = ARGV[2], false
 if id ~= '' then text = redis.call('HGET', registry, 'exec:' .. id) end
 local ok, record = pcall(decode, text or '')
-if not text or not ok or record.message_id ~= message_id then
+if not text or not ok or type(record) ~= 'table' or record.message_id ~= message_id then
   id = redis.call('HGET', registry, 'msg_map:' .. message_id)
   text = id and redis.call('HGET', registry, 'exec:' .. id)
   ok, record = pcall(decode, text or '')

@@ -10,8 +10,8 @@ local EMPTY = '[-1e+308]'
 local function decode(text) return cjson.decode((string.gsub(text, '%[%]', EMPTY))) end
 local function encode(doc) return (string.gsub(cjson.encode(doc), '%[%-1e%+308%]', '[]')) end
 local text = ARGV[1] ~= '' and redis.call('HGET', KEYS[1], 'exec:' .. ARGV[1])
-if not text then return 'open' end
-local record = decode(text)
+local ok, record = pcall(decode, text or '')
+if not ok or type(record) ~= 'table' then return 'open' end
 for _, state in ipairs(cjson.decode(ARGV[2])) do
   if record.status == state then return 'ended' end
 end

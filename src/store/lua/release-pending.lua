@@ -22,8 +22,9 @@ local EMPTY = '[-1e+308]'
 local function decode(text) return cjson.decode((string.gsub(text, '%[%]', EMPTY))) end
 local function encode(doc) return (string.gsub(cjson.encode(doc), '%[%-1e%+308%]', '[]')) end
 local text = ARGV[4] ~= '' and redis.call('HGET', KEYS[5], 'exec:' .. ARGV[4])
-if text then
-  local record = decode(text)
+-- A record that can not be read must not cost the delivery, which is out of its queue by now.
+local ok, record = pcall(decode, text or '')
+if ok and type(record) == 'table' then
   for _, state in ipairs(cjson.decode(ARGV[5])) do
     if record.status == state then return 'ended' end
   end
