@@ -13,7 +13,7 @@ import {sleep, systemClock} from '../clock.js';
 import {ByError} from '../errors.js';
 import {isValidId, newReplayId} from '../ids.js';
 import {listDeadLetters, replayMarkers, type StoredDeadLetter} from '../store/dead-letters.js';
-import type {Store} from '../store/store.js';
+import {serverTimeMs, type Store} from '../store/store.js';
 import {showFacts} from './facts.js';
 import {opaque} from './json.js';
 import {paint, type Printer} from './printer.js';
@@ -46,7 +46,9 @@ async function find(
   store: Store,
   filter: DeadLetterFilter,
 ): Promise<{entry: StoredDeadLetter; row: DeadLetterRow}[]> {
-  const since = filter.since === undefined ? undefined : parseTimePoint(filter.since, Date.now());
+  // By the clock that gave the entries their ids.
+  const now = filter.since === undefined ? 0 : await serverTimeMs(store);
+  const since = filter.since === undefined ? undefined : parseTimePoint(filter.since, now);
   const oldest = since === undefined ? 0 : since.kind === 'time' ? since.ms : entryMs(since.id);
   const found: {entry: StoredDeadLetter; row: DeadLetterRow}[] = [];
   let before = '+';
@@ -101,7 +103,7 @@ export async function listForPeople(
     return rows;
   }
   for (const row of rows) printer.event(row);
-  const now = Date.now();
+  const now = await serverTimeMs(store);
   printer.table(rows, [
     {header: 'ID', value: row => row.id},
     {header: 'AGE', value: row => relativeTime(row.at, now).replace(' ago', '')},

@@ -383,6 +383,7 @@ async function endTurn(env: TurnEnvironment, turn: Ended): Promise<string> {
     events,
     // Asked only where something is written: answering yes counts as done.
     renewEvents: events.length > 0 && env.renewed.due(header.sessionId),
+    // It lives for days: by which clock the hour is counted changes nothing.
     renewRegistry: now - claim.record.createdAt > RENEW_REGISTRY_AFTER_MS,
     // One that waits must not be delivered again: it would ask its question twice. One that has ended may.
     ...(terminal
