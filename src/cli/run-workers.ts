@@ -29,6 +29,7 @@ interface Planned {
   readonly entry: string;
   readonly workerId: string | undefined;
   readonly concurrency: number | undefined;
+  readonly workspaceRoot: string | undefined;
 }
 
 /** @throws {ByError} USAGE, WORKER_LOAD_FAILED, WORKER_ID_TAKEN, LEASE_LOST, and what connecting throws. */
@@ -51,6 +52,7 @@ export async function runWorkers(
           agents,
           group: run.group,
           log: workerLog(run.printer),
+          ...(plan.workspaceRoot === undefined ? {} : {workspaceRoot: plan.workspaceRoot}),
           ...(plan.workerId === undefined ? {} : {workerId: plan.workerId}),
           ...(plan.concurrency === undefined ? {} : {concurrency: plan.concurrency}),
         },
@@ -81,9 +83,10 @@ export async function runWorkers(
 }
 
 async function planned(run: RunWorkers): Promise<Planned[]> {
-  if (run.file !== undefined)
-    return [{entry: run.file, workerId: run.workerId, concurrency: run.concurrency}];
   const project = await loadProject(process.cwd());
+  const root = project && resolve(project.dir, project.config.workspaceRoot ?? '.by/workspaces');
+  if (run.file !== undefined)
+    return [{entry: run.file, workerId: run.workerId, concurrency: run.concurrency, workspaceRoot: root}];
   if (!project || project.config.workers.length === 0) {
     throw new ByError('USAGE', 'No file was named, and no by.config with workers was found.', {
       hint: 'Name the file that exports your agents: by worker run src/worker.ts',
@@ -93,6 +96,7 @@ async function planned(run: RunWorkers): Promise<Planned[]> {
     entry: resolve(project.dir, worker.entry),
     workerId: run.workerId ?? worker.workerId,
     concurrency: run.concurrency ?? worker.concurrency,
+    workspaceRoot: root,
   }));
 }
 

@@ -60,6 +60,8 @@ export interface TurnEnvironment {
   readonly cancelGraceMs: number;
   /** Starts an execution has, in all, where its agent says nothing else. */
   readonly maxAttempts: number;
+  /** The folder in which sessions have their workspaces. */
+  readonly workspaceRoot: string;
   /** Whether the process that holds a fence is gone. */
   isGone(owner: string): Promise<boolean>;
 }
@@ -154,6 +156,7 @@ export async function runTurn(
       signal: task.signal,
       log,
       now: env.now,
+      workspaceRoot: env.workspaceRoot,
     },
     writer,
   );
