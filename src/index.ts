@@ -18,6 +18,14 @@ export {mockProvider, parseMockMode, type MockMode, type MockOptions} from './av
 export {ProcessPool, type ProcessPoolOptions, type StartCommand} from './availability/process-pool.js';
 export {processProvider, type ProcessProviderOptions} from './availability/process-provider.js';
 
+export {httpProvider, type HttpProviderOptions} from './availability/http-provider.js';
+export {
+  SeenNonces,
+  verifyWakeupSignature,
+  type VerifyWakeup,
+  type WakeupVerdict,
+} from './availability/wakeup-signature.js';
+
 export {openStore, type Store, type StoreOptions} from './store/store.js';
 export {defineConfig, type ProjectConfig} from './config/project.js';
 export {ByError, type ErrorCode} from './errors.js';
