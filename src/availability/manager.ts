@@ -16,6 +16,7 @@ import {readWakeupRequest, type WakeupDecision, type WakeupRequest} from '../pro
 import {
   claimStale,
   decideWakeup,
+  holdEntries,
   joinWakeup,
   MANAGER_GROUP,
   nextPending,
@@ -26,6 +27,7 @@ import {
 import {ensureGroup, readNew, settleMany, type ControlEntry} from '../store/control-streams.js';
 import {addDeadLetter, moveToDeadLetters} from '../store/dead-letters.js';
 import {onlineMembers} from '../store/presence.js';
+import {consumersOf, dropConsumer, type ConsumerFacts} from '../store/recovery.js';
 import {forgetGoneWorkers, takeSweepTurn} from '../store/gone-workers.js';
 import {serverTimeMs, type Store} from '../store/store.js';
 import type {Provider, ProviderDecision} from './provider.js';
@@ -36,6 +38,11 @@ export interface ManagerOptions {
   readonly managerId?: string;
   /** Milliseconds a pending delivery may wait before it becomes a dead letter. Default 24 hours. */
   readonly pendingDeadlineMs?: number;
+  /**
+   * Milliseconds a silent manager keeps what it has begun, before another takes it up; a third of it passes between its
+   * signs of life. Default 10,000: well within the time a caller waits.
+   */
+  readonly leaseMs?: number;
   readonly log?: Logger;
   readonly now?: Clock;
   /** Told about every wakeup as it ends. */
@@ -60,9 +67,9 @@ const RELEASE_BATCH = 100;
 const MAX_WAKEUPS = 64;
 /** No provider gets longer, whatever the caller would wait: wakeups that hang would keep everybody else out. */
 const MAX_WAKEUP_MS = 600_000;
-/** An entry another manager has held this long without settling it was left by a dead one. */
-const STALE_MS = 60_000;
-const RECLAIM_EVERY_MS = 10_000;
+const LEASE_MS = 10_000;
+/** Managers that were killed leave their names behind for this long. */
+const FORGET_MANAGERS_MS = 3_600_000;
 
 export async function startManager(store: Store, options: ManagerOptions): Promise<ManagerHandle> {
   const manager = new Manager(store, options);
@@ -76,6 +83,9 @@ class Manager implements ManagerHandle {
   private readonly now: Clock;
   private readonly stopping = new AbortController();
   private readonly work = new Set<Promise<void>>();
+  private readonly leaseMs: number;
+  /** Entries that are ours and not settled yet. */
+  private readonly held = new Set<ControlEntry>();
   private loops: Promise<void>[] = [];
 
   constructor(
@@ -85,6 +95,7 @@ class Manager implements ManagerHandle {
     this.managerId = options.managerId ?? `manager-${newHexUuid().slice(0, 8)}`;
     this.log = (options.log ?? createLogger()).child({manager_id: this.managerId});
     this.now = options.now ?? systemClock;
+    this.leaseMs = options.leaseMs ?? LEASE_MS;
   }
 
   async start(): Promise<void> {
@@ -96,6 +107,7 @@ class Manager implements ManagerHandle {
     this.loops = [
       this.readLoop('wakeups', keys.wakeup(), entry => this.handleWakeup(entry)),
       this.readLoop('pending', keys.deliveryPending(), entry => this.takeDelivery(entry)),
+      this.holdLoop(),
       this.releaseLoop(),
       this.sweepLoop(),
     ];
@@ -105,7 +117,21 @@ class Manager implements ManagerHandle {
     this.stopping.abort();
     await Promise.allSettled(this.loops);
     await Promise.allSettled([...this.work]);
+    await this.leaveGroups(() => [this.managerId]);
     await this.options.provider.close?.();
+  }
+
+  /** Take consumers out of the groups that managers share; one that still has entries stays. */
+  private async leaveGroups(who: (consumers: readonly ConsumerFacts[]) => readonly string[]): Promise<void> {
+    const {keys} = this.store;
+    for (const stream of [keys.wakeup(), keys.deliveryPending()]) {
+      try {
+        for (const name of who(await consumersOf(this.store, stream, MANAGER_GROUP)))
+          await dropConsumer(this.store, stream, MANAGER_GROUP, name);
+      } catch (error) {
+        this.log.warn('leaving the group of managers failed', {error: messageOf(error)});
+      }
+    }
   }
 
   /** Entries are handled beside each other: a slow provider must not hold up an unrelated agent type. */
@@ -121,9 +147,9 @@ class Manager implements ManagerHandle {
     let reclaimedAt = -Infinity;
     while (!this.stopping.signal.aborted) {
       try {
-        if (performance.now() - reclaimedAt > RECLAIM_EVERY_MS) {
+        if (performance.now() - reclaimedAt > this.leaseMs / 3) {
           reclaimedAt = performance.now();
-          for (const entry of await claimStale(this.store, stream, this.managerId, STALE_MS))
+          for (const entry of await claimStale(this.store, stream, this.managerId, this.leaseMs))
             this.run(entry, handle);
         }
         const entries = await readNew(this.store, connection, {
@@ -131,7 +157,7 @@ class Manager implements ManagerHandle {
           group: MANAGER_GROUP,
           consumer: this.managerId,
           count: Math.max(1, MAX_WAKEUPS - this.work.size),
-          blockMs: READ_BLOCK_MS,
+          blockMs: Math.min(READ_BLOCK_MS, this.leaseMs / 3),
         });
         failures = 0;
         for (const entry of entries) this.run(entry, handle);
@@ -147,10 +173,26 @@ class Manager implements ManagerHandle {
   }
 
   private run(entry: ControlEntry, handle: (entry: ControlEntry) => Promise<void>): void {
+    this.held.add(entry);
     const job = handle(entry)
       .catch((error: unknown) => this.log.error('left for later', {entry: entry.id, error: messageOf(error)}))
-      .finally(() => this.work.delete(job));
+      .finally(() => {
+        this.work.delete(job);
+        this.held.delete(entry);
+      });
     this.work.add(job);
+  }
+
+  /** A provider may take long: the entries it works for are kept from managers that would think us dead. */
+  private async holdLoop(): Promise<void> {
+    while (!this.stopping.signal.aborted) {
+      await sleep(this.leaseMs / 3, this.stopping.signal);
+      try {
+        await holdEntries(this.store, this.managerId, [...this.held]);
+      } catch (error) {
+        this.log.warn('holding on to entries failed', {error: messageOf(error)});
+      }
+    }
   }
 
   private async handleWakeup(entry: ControlEntry): Promise<void> {
@@ -289,6 +331,10 @@ class Manager implements ManagerHandle {
         if (await takeSweepTurn(this.store)) {
           for (const workerId of await forgetGoneWorkers(this.store))
             this.log.info('forgot a worker that has been gone for a day', {worker_id: workerId});
+          // One that is alive is put there again by its next entry.
+          await this.leaveGroups(all =>
+            all.filter(one => one.idleMs > FORGET_MANAGERS_MS).map(one => one.name),
+          );
         }
       } catch (error) {
         this.log.warn('sweeping failed', {error: messageOf(error)});

@@ -115,7 +115,12 @@ describeEachStore('clocks an hour off', at => {
         },
       };
       await manage(at, store, first, {provider});
-      const request = {agentType: TYPE, content: 'x', policy: 'WAKE_AND_WAIT' as const, timeoutMs: 20_000};
+      const request = {
+        agentType: TYPE,
+        content: 'x',
+        policy: 'WAKE_AND_WAIT' as const,
+        availabilityTimeoutMs: 20_000,
+      };
       const sent = await clientOf(store, client).send(request);
       await withStatus(store, sent, 'COMPLETED');
     });

@@ -98,6 +98,36 @@ describe('a server', () => {
     expect(await kinds(client, next.sessionId)).toEqual(['answer', 'final', 'end']);
   });
 
+  test('that is killed and started again: who follows a session misses nothing and reads nothing twice', async () => {
+    const server = await restartable();
+    const client = createClient({url: server.url});
+    acts.push(() => client.close());
+    const stream = client.store.keys.sessionDataStream('s');
+    const ids: string[] = [];
+    const seen: string[] = [];
+    const add = async (count: number) => {
+      for (let i = 0; i < count; i++)
+        ids.push((await server.admin.xadd(stream, '*', 'data', `{"n":${ids.length}}`)) ?? '');
+    };
+    await add(50);
+    const stop = new AbortController();
+    const reading = (async () => {
+      for await (const item of followSession(client.store, 's', {signal: stop.signal}))
+        seen.push(item.kind === 'gap' ? 'gap' : item.id);
+    })();
+    for (let restart = 0; restart < 2; restart++) {
+      await until(() => seen.length === ids.length);
+      await server.kill();
+      server.start();
+      await until(() => server.admin.ping().catch(() => undefined));
+      await add(50);
+    }
+    await until(() => seen.length >= ids.length);
+    stop.abort();
+    await reading;
+    expect(seen).toEqual(ids);
+  });
+
   test('that forgets its scripts again and again is given them anew', async () => {
     const {url, admin} = await restartable();
     const {client} = await deployment(url);
