@@ -29,7 +29,6 @@ interface Planned {
   readonly entry: string;
   readonly workerId: string | undefined;
   readonly concurrency: number | undefined;
-  readonly workspaceRoot: string | undefined;
 }
 
 /** @throws {ByError} USAGE, WORKER_LOAD_FAILED, WORKER_ID_TAKEN, LEASE_LOST, and what connecting throws. */
@@ -40,6 +39,7 @@ export async function runWorkers(
   const loaded = await Promise.all(plans.map(async plan => ({plan, agents: await loadAgents(plan.entry)})));
   if (run.check) return {workers: []};
   const settings = await connectionSettings(run.connection);
+  const workspaceRoot = await projectWorkspaces();
   const handles: WorkerHandle[] = [];
   const stopAll = (drainMs: number) => Promise.all(handles.map(handle => handle.stop({drainMs})));
   run.stop.addEventListener('abort', () => void stopAll(run.drainMs), {once: true});
@@ -52,7 +52,7 @@ export async function runWorkers(
           agents,
           group: run.group,
           log: workerLog(run.printer),
-          ...(plan.workspaceRoot === undefined ? {} : {workspaceRoot: plan.workspaceRoot}),
+          ...(workspaceRoot === undefined ? {} : {workspaceRoot}),
           ...(plan.workerId === undefined ? {} : {workerId: plan.workerId}),
           ...(plan.concurrency === undefined ? {} : {concurrency: plan.concurrency}),
         },
@@ -82,11 +82,16 @@ export async function runWorkers(
   return {workers: ends};
 }
 
-async function planned(run: RunWorkers): Promise<Planned[]> {
+/** Where the project keeps its sessions' files; outside of a project the worker's own default counts. */
+async function projectWorkspaces(): Promise<string | undefined> {
   const project = await loadProject(process.cwd());
-  const root = project && resolve(project.dir, project.config.workspaceRoot ?? '.by/workspaces');
+  return project && resolve(project.dir, project.config.workspaceRoot ?? '.by/workspaces');
+}
+
+async function planned(run: RunWorkers): Promise<Planned[]> {
   if (run.file !== undefined)
-    return [{entry: run.file, workerId: run.workerId, concurrency: run.concurrency, workspaceRoot: root}];
+    return [{entry: run.file, workerId: run.workerId, concurrency: run.concurrency}];
+  const project = await loadProject(process.cwd());
   if (!project || project.config.workers.length === 0) {
     throw new ByError('USAGE', 'No file was named, and no by.config with workers was found.', {
       hint: 'Name the file that exports your agents: by worker run src/worker.ts',
@@ -96,7 +101,6 @@ async function planned(run: RunWorkers): Promise<Planned[]> {
     entry: resolve(project.dir, worker.entry),
     workerId: run.workerId ?? worker.workerId,
     concurrency: run.concurrency ?? worker.concurrency,
-    workspaceRoot: root,
   }));
 }
 
