@@ -10,6 +10,7 @@ const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
 
 if (isStale()) run(npm, ['ci', '--no-audit', '--no-fund']);
 provideRedis();
+provideOpenssl();
 run(npm, ['run', 'check']);
 
 function isStale() {
@@ -36,6 +37,17 @@ function provideRedis() {
       'start Docker, or set BY_TEST_REDIS_URL to a server that may be written to.',
   );
   process.exit(1);
+}
+
+/** Tests of what is asked over https make themselves a certificate. */
+function provideOpenssl() {
+  if (works('openssl', ['version'])) return;
+  if (!isDebian() || process.getuid?.() !== 0) {
+    console.error('The tests need openssl on the PATH, and this machine has none.');
+    process.exit(1);
+  }
+  run('apt-get', ['update', '-q']);
+  run('apt-get', ['install', '-y', '-q', '--no-install-recommends', 'openssl']);
 }
 
 function works(command, args) {

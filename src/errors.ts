@@ -45,6 +45,7 @@ const codes = {
 
   FINDINGS: {exit: 12, retryable: false},
   DENIED: {exit: 13, retryable: false},
+  WORKSPACE_ESCAPE: {exit: 13, retryable: false},
 } as const satisfies Record<string, {exit: number; retryable: boolean}>;
 
 export type ErrorCode = keyof typeof codes;

@@ -1,6 +1,7 @@
 /** by-toolkit: agents on Redis. What a program may use, name by name. */
 export {defineAgent, GatewayWorker, type Agent, type AgentDefinition, type Ask} from './worker/agent.js';
 export type {AgentContext} from './worker/context.js';
+export type {Workspace, WorkspaceEntry} from './worker/workspace.js';
 export type {RetryOptions} from './worker/retry.js';
 export {startWorker, type WorkerEnd, type WorkerHandle, type WorkerOptions} from './worker/runner.js';
 export {runWorker, type RunWorkerOptions} from './worker/run-worker.js';
@@ -16,6 +17,14 @@ export type {Provider, ProviderContext, ProviderDecision} from './availability/p
 export {mockProvider, parseMockMode, type MockMode, type MockOptions} from './availability/mock-provider.js';
 export {ProcessPool, type ProcessPoolOptions, type StartCommand} from './availability/process-pool.js';
 export {processProvider, type ProcessProviderOptions} from './availability/process-provider.js';
+
+export {httpProvider, type HttpProviderOptions} from './availability/http-provider.js';
+export {
+  SeenNonces,
+  verifyWakeupSignature,
+  type VerifyWakeup,
+  type WakeupVerdict,
+} from './availability/wakeup-signature.js';
 
 export {openStore, type Store, type StoreOptions} from './store/store.js';
 export {defineConfig, type ProjectConfig} from './config/project.js';

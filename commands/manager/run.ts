@@ -5,10 +5,12 @@ import {durationFlag} from '../../src/cli/flags.js';
 export default class ManagerRun extends BaseCommand {
   static override summary = 'Run the manager: carry out wakeups, release pending deliveries.';
   static override description = `Any number of managers may run at once. Workers are started by commands:
---start TYPE=CMD for one agent type, or the workers of by.config.`;
+--start TYPE=CMD for one agent type, or the workers of by.config. Or a service is asked to start them:
+--wakeup-url, by a request signed with the secret in --wakeup-secret-file or BY_WAKEUP_SECRET.`;
   static override examples = [
     '<%= config.bin %> manager run --start ocr="by worker run src/ocr.ts"',
     '<%= config.bin %> manager run',
+    '<%= config.bin %> manager run --wakeup-url https://wake.example.com/start --wakeup-secret-file secret',
   ];
   static override flags = {
     start: Flags.string({
@@ -16,6 +18,20 @@ export default class ManagerRun extends BaseCommand {
       multiple: true,
       multipleNonGreedy: true,
       helpValue: 'TYPE=CMD',
+    }),
+    'wakeup-url': Flags.string({
+      description: 'https address of the service that starts workers',
+      helpValue: 'URL',
+      exclusive: ['start'],
+    }),
+    'wakeup-secret-file': Flags.string({
+      description: 'file with the secret both sides know, at least 32 bytes (default: BY_WAKEUP_SECRET)',
+      helpValue: 'FILE',
+      dependsOn: ['wakeup-url'],
+    }),
+    'wakeup-allow-loopback': Flags.boolean({
+      description: 'the service may be on this machine, there also by http: for development',
+      dependsOn: ['wakeup-url'],
     }),
     'pending-deadline': durationFlag({
       description: 'how long a pending delivery may wait before it becomes a dead letter',
@@ -33,6 +49,9 @@ export default class ManagerRun extends BaseCommand {
       printer: this.printer,
       signal: this.signal,
       start: flags.start ?? [],
+      wakeupUrl: flags['wakeup-url'],
+      wakeupSecretFile: flags['wakeup-secret-file'],
+      allowLoopback: flags['wakeup-allow-loopback'],
       pendingDeadlineMs: flags['pending-deadline'],
     });
   }

@@ -37,7 +37,7 @@ export async function awaitWakeup(
   request: WakeupRequest,
   {signal, onDecision}: AwaitWakeupOptions = {},
 ): Promise<WakeupOutcome> {
-  const deadline = Date.now() + request.timeoutMs;
+  const deadline = performance.now() + request.timeoutMs;
   const connection = store.blocking('wakeup', store.keys.wakeupResult(request.executionId));
   const stop = () => connection.close();
   signal?.addEventListener('abort', stop, {once: true});
@@ -47,7 +47,7 @@ export async function awaitWakeup(
     let claimedReady = false;
     let lastDecision: string = 'NONE';
     while (!signal?.aborted) {
-      const remaining = deadline - Date.now();
+      const remaining = Math.ceil(deadline - performance.now());
       if (remaining <= 0) return {kind: 'timeout', claimedReady};
       const waitMs = Math.min(remaining, claimedReady ? POLL_AFTER_READY_MS : POLL_MS);
       const read = await readOrPause(store, connection, {executionId: request.executionId, lastId, waitMs});

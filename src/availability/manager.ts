@@ -2,23 +2,21 @@
  * The manager: carries out wakeups and releases pending deliveries. Everything it does is claimed from a consumer
  * group, acknowledged after its effect, and may be repeated, so any number of managers run at once.
  */
+import {setMaxListeners} from 'node:events';
 import {backoffMs} from '../backoff.js';
 import {sleep, systemClock, type Clock} from '../clock.js';
 import {ByError, messageOf} from '../errors.js';
 import {isValidId, newHexUuid} from '../ids.js';
 import {createLogger, type Logger} from '../log.js';
-import {
-  encodeDeadLetter,
-  entryTimeMs,
-  newDeadLetter,
-  rawParts,
-  type DeadLetterSource,
-} from '../protocol/deadletter.js';
+import {encodeDeadLetter, entryTimeMs, newDeadLetter, type DeadLetterSource} from '../protocol/deadletter.js';
 import {isDeliverable, readPendingDelivery, type PendingDelivery} from '../protocol/delivery.js';
+import {requireData} from '../protocol/limits.js';
+import {unreadableLetter} from '../protocol/unreadable.js';
 import {readWakeupRequest, type WakeupDecision, type WakeupRequest} from '../protocol/wakeup.js';
 import {
   claimStale,
   decideWakeup,
+  holdEntries,
   joinWakeup,
   MANAGER_GROUP,
   nextPending,
@@ -32,6 +30,7 @@ import {firstAcceptedAt} from '../protocol/execution.js';
 import {moveToDeadLetters} from '../store/dead-letters.js';
 import {alarmFull} from './full-letters.js';
 import {onlineMembers} from '../store/presence.js';
+import {consumersOf, dropConsumer, type ConsumerFacts} from '../store/recovery.js';
 import {forgetGoneWorkers, takeSweepTurn} from '../store/gone-workers.js';
 import {serverTimeMs, type Store} from '../store/store.js';
 import type {Provider, ProviderDecision} from './provider.js';
@@ -42,6 +41,11 @@ export interface ManagerOptions {
   readonly managerId?: string;
   /** Milliseconds a pending delivery may wait before it becomes a dead letter. Default 24 hours. */
   readonly pendingDeadlineMs?: number;
+  /**
+   * Milliseconds a silent manager keeps what it has begun, before another takes it up; a third of it passes between its
+   * signs of life. Default 10,000: well within the time a caller waits.
+   */
+  readonly leaseMs?: number;
   readonly log?: Logger;
   readonly now?: Clock;
   /** Told about every wakeup as it ends. */
@@ -64,9 +68,11 @@ const PENDING_POLL_MS = 200;
 const RELEASE_BATCH = 100;
 /** Wakeups at once: each may wait long for its provider. */
 const MAX_WAKEUPS = 64;
-/** An entry another manager has held this long without settling it was left by a dead one. */
-const STALE_MS = 60_000;
-const RECLAIM_EVERY_MS = 10_000;
+/** No provider gets longer, whatever the caller would wait: wakeups that hang would keep everybody else out. */
+const MAX_WAKEUP_MS = 600_000;
+const LEASE_MS = 10_000;
+/** Managers that were killed leave their names behind for this long. */
+const FORGET_MANAGERS_MS = 3_600_000;
 
 export async function startManager(store: Store, options: ManagerOptions): Promise<ManagerHandle> {
   const manager = new Manager(store, options);
@@ -81,7 +87,10 @@ class Manager implements ManagerHandle {
   private readonly stopping = new AbortController();
   private readonly work = new Set<Promise<void>>();
   /** Dead letters of failed wakeups that found no room, by the entry that waits for it: the provider is not asked again. */
-  private readonly held = new Map<string, string>();
+  private readonly heldLetters = new Map<string, string>();
+  private readonly leaseMs: number;
+  /** Entries that are ours and not settled yet. */
+  private readonly held = new Set<ControlEntry>();
   private loops: Promise<void>[] = [];
 
   constructor(
@@ -91,15 +100,19 @@ class Manager implements ManagerHandle {
     this.managerId = options.managerId ?? `manager-${newHexUuid().slice(0, 8)}`;
     this.log = (options.log ?? createLogger()).child({manager_id: this.managerId});
     this.now = options.now ?? systemClock;
+    this.leaseMs = options.leaseMs ?? LEASE_MS;
   }
 
   async start(): Promise<void> {
+    // Each wakeup listens until it ends, and so do the loops.
+    setMaxListeners(2 * MAX_WAKEUPS, this.stopping.signal);
     const {keys} = this.store;
     await ensureGroup(this.store, keys.wakeup(), MANAGER_GROUP);
     await ensureGroup(this.store, keys.deliveryPending(), MANAGER_GROUP);
     this.loops = [
       this.readLoop('wakeups', keys.wakeup(), entry => this.handleWakeup(entry)),
       this.readLoop('pending', keys.deliveryPending(), entry => this.takeDelivery(entry)),
+      this.holdLoop(),
       this.releaseLoop(),
       this.sweepLoop(),
     ];
@@ -109,7 +122,21 @@ class Manager implements ManagerHandle {
     this.stopping.abort();
     await Promise.allSettled(this.loops);
     await Promise.allSettled([...this.work]);
+    await this.leaveGroups(() => [this.managerId]);
     await this.options.provider.close?.();
+  }
+
+  /** Take consumers out of the groups that managers share; one that still has entries stays. */
+  private async leaveGroups(who: (consumers: readonly ConsumerFacts[]) => readonly string[]): Promise<void> {
+    const {keys} = this.store;
+    for (const stream of [keys.wakeup(), keys.deliveryPending()]) {
+      try {
+        for (const name of who(await consumersOf(this.store, stream, MANAGER_GROUP)))
+          await dropConsumer(this.store, stream, MANAGER_GROUP, name);
+      } catch (error) {
+        this.log.warn('leaving the group of managers failed', {error: messageOf(error)});
+      }
+    }
   }
 
   /** Entries are handled beside each other: a slow provider must not hold up an unrelated agent type. */
@@ -125,9 +152,9 @@ class Manager implements ManagerHandle {
     let reclaimedAt = -Infinity;
     while (!this.stopping.signal.aborted) {
       try {
-        if (performance.now() - reclaimedAt > RECLAIM_EVERY_MS) {
+        if (performance.now() - reclaimedAt > this.leaseMs / 3) {
           reclaimedAt = performance.now();
-          for (const entry of await claimStale(this.store, stream, this.managerId, STALE_MS))
+          for (const entry of await claimStale(this.store, stream, this.managerId, this.leaseMs))
             this.run(entry, handle);
         }
         const entries = await readNew(this.store, connection, {
@@ -135,7 +162,7 @@ class Manager implements ManagerHandle {
           group: MANAGER_GROUP,
           consumer: this.managerId,
           count: Math.max(1, MAX_WAKEUPS - this.work.size),
-          blockMs: READ_BLOCK_MS,
+          blockMs: Math.min(READ_BLOCK_MS, this.leaseMs / 3),
         });
         failures = 0;
         for (const entry of entries) this.run(entry, handle);
@@ -151,24 +178,40 @@ class Manager implements ManagerHandle {
   }
 
   private run(entry: ControlEntry, handle: (entry: ControlEntry) => Promise<void>): void {
+    this.held.add(entry);
     const job = handle(entry)
       .catch((error: unknown) => {
         if (error instanceof ByError && error.code === 'DEAD_LETTERS_FULL') alarmFull(this.store, this.log);
         else this.log.error('left for later', {entry: entry.id, error: messageOf(error)});
       })
-      .finally(() => this.work.delete(job));
+      .finally(() => {
+        this.work.delete(job);
+        this.held.delete(entry);
+      });
     this.work.add(job);
   }
 
+  /** A provider may take long: the entries it works for are kept from managers that would think us dead. */
+  private async holdLoop(): Promise<void> {
+    while (!this.stopping.signal.aborted) {
+      await sleep(this.leaseMs / 3, this.stopping.signal);
+      try {
+        await holdEntries(this.store, this.managerId, [...this.held]);
+      } catch (error) {
+        this.log.warn('holding on to entries failed', {error: messageOf(error)});
+      }
+    }
+  }
+
   private async handleWakeup(entry: ControlEntry): Promise<void> {
-    const held = this.held.get(entry.id);
+    const held = this.heldLetters.get(entry.id);
     if (held !== undefined) {
       await this.keepFailedWakeup(entry, held);
       return;
     }
     let request: WakeupRequest;
     try {
-      request = readWakeupRequest(entry.data ?? '');
+      request = readWakeupRequest(requireData(entry.data));
       for (const id of [request.executionId, request.targetAgentType]) {
         if (!isValidId(id)) throw new TypeError(`"${id.slice(0, 80)}" can not be an id`);
       }
@@ -208,7 +251,7 @@ class Manager implements ManagerHandle {
     if (await isOnline()) return decision(request, {status: 'READY', reason: 'already online'});
     const deadline = new AbortController();
     const stop = () => deadline.abort();
-    const timer = setTimeout(stop, Math.max(1, request.timeoutMs));
+    const timer = setTimeout(stop, Math.max(1, Math.min(request.timeoutMs, MAX_WAKEUP_MS)));
     this.stopping.signal.addEventListener('abort', stop, {once: true});
     try {
       const late = new Promise<ProviderDecision>(resolve => {
@@ -235,9 +278,10 @@ class Manager implements ManagerHandle {
   private async keepFailedWakeup(entry: ControlEntry, letter: string): Promise<void> {
     try {
       await moveToDeadLetters(this.store, MANAGER_GROUP, entry, letter);
-      this.held.delete(entry.id);
+      this.heldLetters.delete(entry.id);
     } catch (error) {
-      if (error instanceof ByError && error.code === 'DEAD_LETTERS_FULL') this.held.set(entry.id, letter);
+      if (error instanceof ByError && error.code === 'DEAD_LETTERS_FULL')
+        this.heldLetters.set(entry.id, letter);
       throw error;
     }
   }
@@ -264,9 +308,11 @@ class Manager implements ManagerHandle {
   private async takeDelivery(entry: ControlEntry): Promise<void> {
     let delivery: PendingDelivery;
     try {
-      delivery = readPendingDelivery(entry.data ?? '');
+      delivery = readPendingDelivery(requireData(entry.data));
       if (!isValidId(delivery.targetAgentType)) throw new TypeError('it names no agent type');
       if (!isValidId(delivery.sessionId)) throw new TypeError('it names no session');
+      if (delivery.executionId !== '' && !isValidId(delivery.executionId))
+        throw new TypeError('its execution id can not be an id');
       if (!isDeliverable(delivery)) throw new TypeError('it holds no command');
     } catch (error) {
       await this.quarantine(entry, 'pending', `undeliverable: ${messageOf(error)}`);
@@ -281,16 +327,8 @@ class Manager implements ManagerHandle {
   }
 
   private async quarantine(entry: ControlEntry, source: DeadLetterSource, reason: string): Promise<void> {
-    const letter = newDeadLetter({
-      source,
-      ...rawParts(entry.data, reason),
-      attempts: [{workerId: this.managerId, error: reason, at: this.now()}],
-      firstFailedAt: this.now(),
-      firstAcceptedAt: entryTimeMs(entry.id),
-      xStream: entry.stream,
-      xEntryId: entry.id,
-    });
-    const id = await moveToDeadLetters(this.store, MANAGER_GROUP, entry, encodeDeadLetter(letter));
+    const letter = unreadableLetter(entry, {source, reason, now: this.now(), workerId: this.managerId});
+    const id = await moveToDeadLetters(this.store, MANAGER_GROUP, entry, letter);
     this.log.warn('unreadable entry moved to the dead letters', {entry: entry.id, dead_letter: id, reason});
   }
 
@@ -301,7 +339,9 @@ class Manager implements ManagerHandle {
         const types = await pendingTypes(this.store);
         // Ages are by the clock that gave the entries their ids.
         const now = types.length === 0 ? 0 : await serverTimeMs(this.store);
-        for (const agentType of types) await this.releaseType(agentType, now);
+        // One type that can not be released must not keep the others from it.
+        const ends = await Promise.allSettled(types.map(agentType => this.releaseType(agentType, now)));
+        for (const end of ends) if (end.status === 'rejected') throw end.reason as Error;
         failures = 0;
       } catch (error) {
         failures++;
@@ -318,6 +358,10 @@ class Manager implements ManagerHandle {
         if (await takeSweepTurn(this.store)) {
           for (const workerId of await forgetGoneWorkers(this.store))
             this.log.info('forgot a worker that has been gone for a day', {worker_id: workerId});
+          // One that is alive is put there again by its next entry.
+          await this.leaveGroups(all =>
+            all.filter(one => one.idleMs > FORGET_MANAGERS_MS).map(one => one.name),
+          );
         }
       } catch (error) {
         this.log.warn('sweeping failed', {error: messageOf(error)});
@@ -330,7 +374,11 @@ class Manager implements ManagerHandle {
     const {online} = await onlineMembers(this.store, agentType);
     for (const {entryId, document} of await nextPending(this.store, agentType, RELEASE_BATCH)) {
       if (this.stopping.signal.aborted) return;
-      const delivery = document === null ? undefined : readPendingDelivery(document);
+      const delivery = document === null ? undefined : readTaken(document);
+      if (delivery === 'unreadable') {
+        await this.dropUnreadable(agentType, entryId, document ?? '');
+        continue;
+      }
       const expired = now - entryTimeMs(entryId) > (this.options.pendingDeadlineMs ?? 86_400_000);
       if (!online && !expired && delivery !== undefined) continue;
       const target = {
@@ -358,6 +406,17 @@ class Manager implements ManagerHandle {
         }
       }
     }
+  }
+
+  private async dropUnreadable(agentType: string, entryId: string, document: string): Promise<void> {
+    const {keys} = this.store;
+    const entry = {stream: keys.pendingQueue(agentType), id: entryId, data: Buffer.from(document)};
+    const reason = 'undeliverable: its document was changed';
+    const letter = unreadableLetter(entry, {
+      ...{source: 'pending' as const, reason, now: this.now(), workerId: this.managerId, agentType},
+    });
+    const write = {stream: keys.deadletter(), document: letter};
+    await releasePending(this.store, {agentType, entryId, write, sessionId: '_', executionId: ''});
   }
 
   private async expire(
@@ -396,6 +455,15 @@ class Manager implements ManagerHandle {
     if (outcome === 'full') alarmFull(this.store, this.log);
     if (outcome === 'released') this.options.onDelivery?.(delivery, 'expired');
     return outcome === 'full' ? 'full' : 'done';
+  }
+}
+
+/** What was taken into the queue could be read then; what has become of it since must not hold up the others. */
+function readTaken(document: string): PendingDelivery | 'unreadable' {
+  try {
+    return readPendingDelivery(document);
+  } catch {
+    return 'unreadable';
   }
 }
 

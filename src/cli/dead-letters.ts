@@ -2,7 +2,7 @@
 import {countDeadLetters, findDeadLetter} from '../store/dead-letters.js';
 import {auditOf, type AuditEntry} from '../store/replays.js';
 import {requireDeadLetter} from '../availability/replay.js';
-import type {Store} from '../store/store.js';
+import {serverTimeMs, type Store} from '../store/store.js';
 import {
   canBeReplayed,
   described,
@@ -36,7 +36,7 @@ export async function listForPeople(store: Store, printer: Printer, {filter, gro
   const isFull = most > 0 && total >= most;
   if (groupBy !== undefined) showGroups(printer, groupsOf(rows, groupBy), groupBy);
   else if (output === 'name') for (const row of rows) printer.out(row.id);
-  else showRows(printer, rows);
+  else showRows(printer, rows, await serverTimeMs(store));
   if (isFull) {
     printer.warn(
       `There are ${total} dead letters, and ${most} are the most: what fails now stays pending until some are replayed or dropped.`,
@@ -49,9 +49,9 @@ export async function listForPeople(store: Store, printer: Printer, {filter, gro
     : {groups: groupsOf(rows, groupBy).slice(0, filter.limit), ...facts};
 }
 
-function showRows(printer: Printer, rows: readonly DeadLetterRow[]): void {
+/** @param now Unix milliseconds by the clock that gave the entries their ids. */
+function showRows(printer: Printer, rows: readonly DeadLetterRow[], now: number): void {
   for (const row of rows) printer.event(row);
-  const now = Date.now();
   printer.table(rows, [
     {header: 'ID', value: row => row.id},
     {header: 'AGE', value: row => relativeTime(row.at, now).replace(' ago', '')},

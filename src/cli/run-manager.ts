@@ -1,18 +1,22 @@
 /** `by manager run` and `by provider mock`: a manager in the foreground, a line for everything it decides. */
+import {readFile} from 'node:fs/promises';
+import {httpProvider} from '../availability/http-provider.js';
 import {startManager, type ManagerOptions} from '../availability/manager.js';
 import {describeRequest, mockProvider, parseMockMode, type MockMode} from '../availability/mock-provider.js';
 import {ProcessPool, type StartCommand} from '../availability/process-pool.js';
 import {processProvider} from '../availability/process-provider.js';
 import type {Provider} from '../availability/provider.js';
+import {wakeupSecretFromEnv} from '../config/load.js';
 import {loadProject} from '../config/project.js';
 import {projectWorkers} from '../dev/project-workers.js';
-import {ByError} from '../errors.js';
+import {ByError, messageOf} from '../errors.js';
 import {createLogger} from '../log.js';
 import {refuseEviction} from '../store/durability.js';
 import {checkServer, type Store} from '../store/store.js';
 import {connectionSettings} from './connect.js';
 import type {ConnectionChoice} from './flags.js';
 import {paint, type Printer} from './printer.js';
+import {rememberSecret} from './redact.js';
 import {clockTime} from './time.js';
 
 interface Foreground {
@@ -25,10 +29,46 @@ interface Foreground {
 export interface RunManager extends Foreground {
   /** `TYPE=CMD` pairs. */
   readonly start: readonly string[];
+  /** Ask this service in place of starting anything here. */
+  readonly wakeupUrl: string | undefined;
+  readonly wakeupSecretFile: string | undefined;
+  readonly allowLoopback: boolean;
   readonly pendingDeadlineMs: number;
 }
 
 export async function runManager(run: RunManager): Promise<{wakeups: number}> {
+  const {wakeupUrl, pendingDeadlineMs} = run;
+  const provider =
+    wakeupUrl === undefined ? await startingProvider(run) : await askingProvider(run, wakeupUrl);
+  return inForeground(run, provider, {pendingDeadlineMs});
+}
+
+/** A provider that asks a service, signed with a secret that is on no command line. */
+async function askingProvider(run: RunManager, url: string): Promise<Provider> {
+  const {wakeupSecretFile: file, allowLoopback} = run;
+  const secret = file === undefined ? wakeupSecretFromEnv() : await secretIn(file);
+  if (secret === undefined) {
+    throw new ByError('USAGE', 'No secret was given to sign the requests to the service with.', {
+      hint: 'Name a file with --wakeup-secret-file, or set BY_WAKEUP_SECRET. To make one: openssl rand -hex 32',
+    });
+  }
+  rememberSecret(secret);
+  return httpProvider({url, secret, allowLoopback});
+}
+
+async function secretIn(file: string): Promise<string> {
+  try {
+    return (await readFile(file, 'utf8')).trim();
+  } catch (cause) {
+    throw new ByError('USAGE', `The secret in ${file} can not be read: ${messageOf(cause)}`, {
+      hint: 'Name another file with --wakeup-secret-file.',
+      cause,
+    });
+  }
+}
+
+/** A provider that runs commands on this machine. */
+async function startingProvider(run: RunManager): Promise<Provider> {
   const commands = new Map(run.start.map(pair => splitPair(pair, '--start')));
   const {url, keySchema} = await connectionSettings(run.connection);
   const project = commands.size > 0 ? undefined : await loadProject(process.cwd());
@@ -38,7 +78,7 @@ export async function runManager(run: RunManager): Promise<{wakeups: number}> {
       'No worker can be started: give --start TYPE=CMD, or run where a by.config lists workers. Wakeups will be rejected.',
     );
   }
-  const provider = processProvider({
+  return processProvider({
     pool: printingPool(run.printer),
     commandFor: agentType => {
       const command = commands.get(agentType);
@@ -46,7 +86,6 @@ export async function runManager(run: RunManager): Promise<{wakeups: number}> {
       return workers.find(worker => worker.agentTypes.includes(agentType))?.command;
     },
   });
-  return inForeground(run, provider, {pendingDeadlineMs: run.pendingDeadlineMs});
 }
 
 export interface RunMockProvider extends Foreground {

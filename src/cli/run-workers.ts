@@ -39,6 +39,7 @@ export async function runWorkers(
   const loaded = await Promise.all(plans.map(async plan => ({plan, agents: await loadAgents(plan.entry)})));
   if (run.check) return {workers: []};
   const settings = await connectionSettings(run.connection);
+  const workspaceRoot = await projectWorkspaces();
   const handles: WorkerHandle[] = [];
   const stopAll = (drainMs: number) => Promise.all(handles.map(handle => handle.stop({drainMs})));
   run.stop.addEventListener('abort', () => void stopAll(run.drainMs), {once: true});
@@ -52,6 +53,7 @@ export async function runWorkers(
           agentsFile: resolve(plan.entry),
           group: run.group,
           log: workerLog(run.printer),
+          ...(workspaceRoot === undefined ? {} : {workspaceRoot}),
           ...(plan.workerId === undefined ? {} : {workerId: plan.workerId}),
           ...(plan.concurrency === undefined ? {} : {concurrency: plan.concurrency}),
         },
@@ -79,6 +81,12 @@ export async function runWorkers(
     });
   }
   return {workers: ends};
+}
+
+/** Where the project keeps its sessions' files; outside of a project the worker's own default counts. */
+async function projectWorkspaces(): Promise<string | undefined> {
+  const project = await loadProject(process.cwd());
+  return project && resolve(project.dir, project.config.workspaceRoot ?? '.by/workspaces');
 }
 
 async function planned(run: RunWorkers): Promise<Planned[]> {

@@ -21,7 +21,7 @@ export function parseTimePoint(text: string, nowMs: number): TimePoint {
     if (!Number.isNaN(ms)) return {kind: 'time', ms};
   }
   try {
-    return {kind: 'time', ms: nowMs - parseDuration(text)};
+    return {kind: 'time', ms: Math.floor(nowMs) - parseDuration(text)};
   } catch (cause) {
     throw new ByError('INVALID_INPUT', `"${text}" is not a point in time.`, {
       hint: 'Write a duration ago (10m), an ISO date (2026-05-01T10:00:00Z), epoch milliseconds or a stream id.',

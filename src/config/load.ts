@@ -4,3 +4,6 @@ import {resolveConnection, type ConnectionSettings, type ConnectionSources} from
 /** {@link resolveConnection} with this process's environment. */
 export const connectionFromEnv = (sources: Omit<ConnectionSources, 'env'>): ConnectionSettings =>
   resolveConnection({...sources, env: process.env});
+
+/** The secret that signs requests to a service that starts workers; undefined if none is set. */
+export const wakeupSecretFromEnv = (): string | undefined => process.env['BY_WAKEUP_SECRET'] || undefined;

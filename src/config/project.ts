@@ -13,6 +13,8 @@ export const ProjectConfig = z.strictObject({
   /** Without a password: that belongs in BY_REDIS_URL. */
   redisUrl: z.string().optional(),
   keySchema: z.literal(['v1', 'v2']).optional(),
+  /** Folder for the sessions' files, relative to the config file. Default `.by/workspaces`. */
+  workspaceRoot: z.string().min(1).optional(),
   workers: z
     .array(
       z.strictObject({

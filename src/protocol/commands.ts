@@ -5,11 +5,13 @@ import {flagOf, objectOf, textOf, type Doc} from './fields.js';
 import {decodeHeader, encodeHeader, type Header, type MissingIds} from './header.js';
 import {
   assertShape,
+  encodeJson,
   isObject,
   MAX_DOCUMENT_BYTES,
   MAX_STRING_LENGTH,
   parseUntrusted,
   ProtocolError,
+  requireData,
 } from './limits.js';
 
 /** What a user or an agent says: text, or a list of objects such as the messages of content.ts. */
@@ -140,7 +142,7 @@ export function commandToWire(command: Command) {
 }
 
 export function encodeCommand(command: Command): string {
-  return JSON.stringify(commandToWire(command));
+  return encodeJson(commandToWire(command));
 }
 
 function bodyToWire(command: Command): Readonly<Record<string, unknown>> {
@@ -215,11 +217,11 @@ export function decodeCommand(doc: unknown, missing?: MissingIds): Command {
 /**
  * Read the `data` field of an entry of a control stream.
  *
- * @throws {ProtocolError} as {@link decodeCommand} and parseUntrusted; MISSING_DATA if there is no such field.
+ * @throws {ProtocolError} as {@link decodeCommand} and parseUntrusted; MISSING_DATA if there is no such field,
+ *   or more than one.
  */
 export function readCommandEntry(data: string | Uint8Array | undefined, missing?: MissingIds): Command {
-  if (data === undefined) throw new ProtocolError('MISSING_DATA', 'The stream entry has no field "data".');
-  return decodeCommand(parseUntrusted(data), missing);
+  return decodeCommand(parseUntrusted(requireData(data), {unicode: true}), missing);
 }
 
 const BODIES: ReadonlyMap<string, (header: Header, body: Doc) => Command> = new Map([
@@ -356,7 +358,7 @@ export function encodeSendable(command: Command): string {
   const document = commandToWire(command);
   let text: string;
   try {
-    text = JSON.stringify(document);
+    text = encodeJson(document);
     // Before the shape: of a document that is too large, that is the one thing worth saying.
     if (Buffer.byteLength(text) > MAX_DOCUMENT_BYTES)
       throw tooLarge(Buffer.byteLength(text), MAX_DOCUMENT_BYTES);

@@ -129,7 +129,7 @@ function attemptsOf(value: unknown): DeadLetterAttempt[] {
 }
 
 /** Raw bytes kept of an entry that holds no command. */
-const MAX_RAW_BYTES = 65_536;
+export const MAX_RAW_BYTES = 65_536;
 
 /** The parts of a dead letter made of bytes that are no command: what is kept of them, and proof of the rest (G6). */
 export function rawParts(

@@ -35,7 +35,7 @@ export function decodePendingDelivery(doc: unknown): PendingDelivery {
 
 /** @throws {ProtocolError} as {@link decodePendingDelivery} and parseEnvelope. */
 export const readPendingDelivery = (data: string | Uint8Array): PendingDelivery =>
-  decodePendingDelivery(parseEnvelope(data));
+  decodePendingDelivery(parseEnvelope(data, {unicode: true}));
 
 /** Java's agent calls leave the command out; such a delivery can only go to the dead letters (A5). */
 export const isDeliverable = (delivery: PendingDelivery): boolean =>

@@ -5,7 +5,7 @@
  * Our own fields start with `x_` and live there too.
  */
 import {flagOf, integerOf, objectOf, textOf} from './fields.js';
-import {isObject, parseUntrusted, ProtocolError} from './limits.js';
+import {encodeJson, isObject, parseUntrusted, ProtocolError} from './limits.js';
 import {isTerminal} from './states.js';
 
 export interface TimelineStep {
@@ -281,7 +281,7 @@ export function recordToWire(record: ExecutionRecord): Record<string, unknown> {
 }
 
 export function encodeRecord(record: ExecutionRecord): string {
-  return JSON.stringify(recordToWire(record));
+  return encodeJson(recordToWire(record));
 }
 
 /** @returns undefined if the text is no record: readers pass over such fields (§5.6). */

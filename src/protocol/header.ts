@@ -96,8 +96,11 @@ export function decodeHeader(doc: unknown, missing: MissingIds = RANDOM_IDS): He
 
 /** Ids that become part of keys and fields: guarantees.md §2. Empty is allowed here. */
 function idOf(doc: Readonly<Record<string, unknown>>, field: string): string {
-  const id = textOf(doc[field]);
-  if (id !== '' && !isValidId(id))
+  const value = doc[field];
+  const id = textOf(value);
+  // A number beyond 2^53 has been rounded: it would name somebody else.
+  const isRounded = typeof value === 'number' && !Number.isSafeInteger(value);
+  if (id !== '' && (isRounded || !isValidId(id)))
     throw new ProtocolError('INVALID_ID', `The header's ${field} is not a valid id.`);
   return id;
 }

@@ -17,6 +17,7 @@ export type ProtocolErrorCode =
   | 'MISSING_DATA'
   | 'TOO_LARGE'
   | 'NOT_UTF8'
+  | 'NOT_UNICODE'
   | 'NOT_JSON'
   | 'TOO_DEEP'
   | 'TOO_MANY_KEYS'
@@ -27,6 +28,7 @@ export type ProtocolErrorCode =
   | 'INVALID_FIELD'
   | 'INVALID_ID'
   | 'UNSUPPORTED_ACTION'
+  | 'UNREADABLE_RECORD'
   | 'NOT_SERIALISABLE';
 
 /** A document another program wrote does not follow the protocol. Whoever reads it decides what becomes of it. */
@@ -45,13 +47,28 @@ export class ProtocolError extends Error {
 /** Assigning these to an object reaches its prototype. */
 const FORBIDDEN_KEYS: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype']);
 
+/** The field `data` of an entry. @throws {ProtocolError} MISSING_DATA if there is none, or more than one. */
+export function requireData<T>(data: T | undefined): T {
+  if (data !== undefined) return data;
+  throw new ProtocolError('MISSING_DATA', 'The stream entry has not one field "data".');
+}
+
+export interface ParseOptions {
+  /**
+   * Refuse halves of surrogate pairs, which JSON can escape and UTF-8 can not hold: our scripts and other languages
+   * stumble over them. Kept by default: a chunk of an answer may end within a character that the next one completes.
+   */
+  readonly unicode?: boolean;
+}
+
 /**
  * Parse one JSON document that somebody else wrote.
  *
- * @throws {ProtocolError} TOO_LARGE, NOT_UTF8, NOT_JSON, TOO_DEEP, TOO_MANY_KEYS, STRING_TOO_LONG or FORBIDDEN_KEY.
+ * @throws {ProtocolError} TOO_LARGE, NOT_UTF8, NOT_JSON, TOO_DEEP, TOO_MANY_KEYS, STRING_TOO_LONG or FORBIDDEN_KEY;
+ *   NOT_UNICODE if asked to look.
  */
-export function parseUntrusted(text: string | Uint8Array): unknown {
-  return parseWithin(text, MAX_DOCUMENT_BYTES, MAX_DEPTH);
+export function parseUntrusted(text: string | Uint8Array, {unicode = false}: ParseOptions = {}): unknown {
+  return parseWithin(text, {maxBytes: MAX_DOCUMENT_BYTES, maxDepth: MAX_DEPTH, unicode});
 }
 
 /**
@@ -59,13 +76,22 @@ export function parseUntrusted(text: string | Uint8Array): unknown {
  *
  * @throws {ProtocolError} also NOT_AN_OBJECT.
  */
-export function parseEnvelope(text: string | Uint8Array): Readonly<Record<string, unknown>> {
-  const value = parseWithin(text, MAX_ENVELOPE_BYTES, MAX_ENVELOPE_DEPTH);
+export function parseEnvelope(
+  text: string | Uint8Array,
+  {unicode = false}: ParseOptions = {},
+): Readonly<Record<string, unknown>> {
+  const limits = {maxBytes: MAX_ENVELOPE_BYTES, maxDepth: MAX_ENVELOPE_DEPTH};
+  const value = parseWithin(text, {...limits, unicode});
   if (!isObject(value)) throw new ProtocolError('NOT_AN_OBJECT', 'The document is not a JSON object.');
   return value;
 }
 
-function parseWithin(text: string | Uint8Array, maxBytes: number, maxDepth: number): unknown {
+interface Within extends Required<ParseOptions> {
+  readonly maxBytes: number;
+  readonly maxDepth: number;
+}
+
+function parseWithin(text: string | Uint8Array, {maxBytes, maxDepth, unicode}: Within): unknown {
   const decoded = typeof text === 'string' ? checkedText(text, maxBytes) : decodeBytes(text, maxBytes);
   let value: unknown;
   try {
@@ -77,6 +103,10 @@ function parseWithin(text: string | Uint8Array, maxBytes: number, maxDepth: numb
     });
   }
   assertShape(value, maxDepth);
+  // Only an escape can bring one in: the bytes were UTF-8. Written again, each half keeps its escape.
+  if (unicode && /\\ud/i.test(decoded) && hasHalfPair(JSON.stringify(value))) {
+    throw new ProtocolError('NOT_UNICODE', 'A text holds half a surrogate pair.');
+  }
   return value;
 }
 
@@ -85,10 +115,33 @@ function parseWithin(text: string | Uint8Array, maxBytes: number, maxDepth: numb
  *
  * @throws {ProtocolError} also NOT_AN_OBJECT.
  */
-export function parseUntrustedObject(text: string | Uint8Array): Readonly<Record<string, unknown>> {
-  const value = parseUntrusted(text);
+export function parseUntrustedObject(
+  text: string | Uint8Array,
+  options?: ParseOptions,
+): Readonly<Record<string, unknown>> {
+  const value = parseUntrusted(text, options);
   if (!isObject(value)) throw new ProtocolError('NOT_AN_OBJECT', 'The document is not a JSON object.');
   return value;
+}
+
+/** What JSON.stringify escapes. With four digits from d800 on: a surrogate without its partner. */
+const ESCAPE = /\\(?:ud[0-9a-f]{3}|.)/g;
+
+const isHalfPair = (escape: string): boolean => escape.length > 2;
+
+function hasHalfPair(json: string): boolean {
+  for (const [escape] of json.matchAll(ESCAPE)) if (isHalfPair(escape)) return true;
+  return false;
+}
+
+/**
+ * A document of ours as JSON. Half a surrogate pair, as cutting a text leaves it, becomes U+FFFD, as wherever text is
+ * written as UTF-8: our scripts can not read its escape, and other languages refuse it.
+ */
+export function encodeJson(value: unknown): string {
+  const text = JSON.stringify(value);
+  if (!text.includes('\\ud')) return text;
+  return text.replace(ESCAPE, escape => (isHalfPair(escape) ? '\\ufffd' : escape));
 }
 
 /** A JSON object: neither null nor an array. */

@@ -56,7 +56,7 @@ export function decodeWakeupRequest(doc: unknown): WakeupRequest {
 
 /** @throws {ProtocolError} as {@link decodeWakeupRequest} and parseEnvelope. */
 export const readWakeupRequest = (data: string | Uint8Array): WakeupRequest =>
-  decodeWakeupRequest(parseEnvelope(data));
+  decodeWakeupRequest(parseEnvelope(data, {unicode: true}));
 
 export const encodeWakeupDecision = (decision: WakeupDecision): string =>
   JSON.stringify(z.encode(WakeupDecision, decision));

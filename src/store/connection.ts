@@ -92,7 +92,7 @@ export class Connection {
    *   REDIS_WRONG_TYPE. Other replies with an error surface as the client's ReplyError.
    */
   async run<T>(issue: (redis: RedisClient) => Promise<T>, options: RunOptions = {}): Promise<T> {
-    const giveUpAt = Date.now() + (options.retryForMs ?? 0);
+    const giveUpAt = performance.now() + (options.retryForMs ?? 0);
     for (let attempt = 1; ; attempt++) {
       try {
         return await this.attempt(issue, options.timeoutMs ?? this.commandTimeoutMs);
@@ -102,7 +102,7 @@ export class Connection {
           known instanceof ByError &&
           known.retryable &&
           this.found !== undefined &&
-          Date.now() < giveUpAt &&
+          performance.now() < giveUpAt &&
           !this.closed &&
           !options.signal?.aborted;
         if (!mayRepeat) throw known;

@@ -380,6 +380,25 @@ export async function routingRecords(
   return {circuit, quota, fallback};
 }
 
+/** Say of entries that they are still worked on: their time without a sign of life begins anew. */
+export async function holdEntries(
+  store: Store,
+  managerId: string,
+  entries: readonly ControlEntry[],
+): Promise<void> {
+  const ids = new Map<string, string[]>();
+  for (const {stream, id} of entries) ids.set(stream, [...(ids.get(stream) ?? []), id]);
+  await store.commands.run(
+    redis =>
+      Promise.all(
+        [...ids].map(([stream, held]) =>
+          redis.call('XCLAIM', stream, MANAGER_GROUP, managerId, '0', ...held, 'JUSTID'),
+        ),
+      ),
+    {retryForMs: 2000},
+  );
+}
+
 /** Entries of a management stream that another manager took and did not settle for `idleMs`. */
 export async function claimStale(
   store: Store,

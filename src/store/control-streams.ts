@@ -6,8 +6,10 @@ import type {Store} from './store.js';
 export interface ControlEntry {
   readonly stream: string;
   readonly id: string;
-  /** The field `data` as it came, undecoded; undefined if the entry has none. */
+  /** The field `data` as it came, undecoded; undefined if the entry has none, or two that may contradict each other. */
   readonly data: Buffer | undefined;
+  /** Without `data`: the names and values of all its fields, a line each, for whoever looks at what came. */
+  readonly fields?: Buffer;
 }
 
 export interface GroupFacts {
@@ -81,7 +83,9 @@ export function streamReply(reply: unknown): ControlEntry[] {
     for (const row of rows as unknown[]) {
       if (!Array.isArray(row)) continue;
       const [id, fields] = row as unknown[];
-      entries.push({stream: text(name), id: text(id), data: dataField(fields)});
+      const data = dataField(fields);
+      const entry = {stream: text(name), id: text(id), data};
+      entries.push(data === undefined ? {...entry, fields: allFields(fields)} : entry);
     }
   }
   return entries;
@@ -99,12 +103,23 @@ function streamPairs(reply: unknown): [unknown, unknown][] {
 
 function dataField(fields: unknown): Buffer | undefined {
   if (!Array.isArray(fields)) return undefined;
+  let found: Buffer | undefined;
   for (let i = 0; i + 1 < fields.length; i += 2) {
-    const value: unknown = fields[i + 1];
-    if (text(fields[i]) === 'data') return Buffer.isBuffer(value) ? value : Buffer.from(text(value));
+    if (text(fields[i]) !== 'data') continue;
+    // One reader would take the first and another the last: nobody may run what somebody else did not check.
+    if (found !== undefined) return undefined;
+    found = bytes(fields[i + 1]);
   }
-  return undefined;
+  return found;
 }
+
+function allFields(fields: unknown): Buffer {
+  const lines = Array.isArray(fields) ? (fields as unknown[]).flatMap(one => [bytes(one), NEWLINE]) : [];
+  return Buffer.concat(lines.slice(0, -1));
+}
+
+const NEWLINE = Buffer.from('\n');
+const bytes = (value: unknown): Buffer => (Buffer.isBuffer(value) ? value : Buffer.from(text(value)));
 
 const text = (value: unknown): string =>
   Buffer.isBuffer(value) ? value.toString('utf8') : typeof value === 'string' ? value : '';

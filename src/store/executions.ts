@@ -1,9 +1,11 @@
 /** Execution records: claimed and finished by workers, cancelled by anybody who may. Accepting is in acceptance.ts. */
+import {ByError, messageOf} from '../errors.js';
 import {newEventId} from '../ids.js';
 import type {Command} from '../protocol/commands.js';
 import {endOfStreamEvent, encodeEvent} from '../protocol/events.js';
 import {decodeRecord, execField, fenceOf, msgMapField, type ExecutionRecord} from '../protocol/execution.js';
 import {SESSION_TTL_S} from '../protocol/keys.js';
+import {encodeJson, ProtocolError} from '../protocol/limits.js';
 import {TERMINAL_STATES} from '../protocol/states.js';
 import {settleMany} from './control-streams.js';
 import {emptyOutbox, encodeOutboxItem} from './outbox.js';
@@ -75,9 +77,36 @@ export interface ClaimRequest {
   readonly maxAttempts: number;
 }
 
-/** Begin a turn. One round trip; a repeat of the same delivery begins a new attempt with a new fence. */
+/**
+ * Begin a turn. One round trip; a repeat of the same delivery begins a new attempt with a new fence.
+ * @throws {ProtocolError} UNREADABLE_RECORD if what is stored of the execution can not be worked with, now or later.
+ */
 export async function claimExecution(store: Store, request: ClaimRequest): Promise<Claim> {
-  const [verdict = '', executionId = '', text = ''] = await claimScript(
+  const [verdict = '', executionId = '', text = ''] = await runClaim(store, request);
+  const record = decodeRecord(text);
+  if (!record || !isClaimVerdict(verdict)) throw unreadableRecord(`claim answered "${verdict}"`);
+  // A worker that died after the end of its turn may have left the reply behind, and a dead letter may wait for room.
+  const isHeld = verdict === 'terminal' && (await emptyOutbox(store, request.sessionId)).isHeld;
+  const attempt = Number(record.extra['x_attempt'] ?? 0);
+  return {verdict, executionId, record, fence: fenceOf(attempt, request.owner), attempt, isHeld};
+}
+
+async function runClaim(store: Store, request: ClaimRequest): Promise<readonly string[]> {
+  try {
+    return await callClaim(store, request);
+  } catch (error) {
+    const isPassing = error instanceof ByError && error.code !== 'REDIS_WRONG_TYPE';
+    if (!isPassing && (error instanceof ByError || messageOf(error).includes('user_script')))
+      throw unreadableRecord(messageOf(error));
+    throw error;
+  }
+}
+
+const unreadableRecord = (why: string) =>
+  new ProtocolError('UNREADABLE_RECORD', `The record of its execution can not be read: ${why}`);
+
+function callClaim(store: Store, request: ClaimRequest): Promise<readonly string[]> {
+  return claimScript(
     store.commands,
     {
       keys: {registry: store.keys.sessionRegistry(request.sessionId)},
@@ -101,13 +130,6 @@ export async function claimExecution(store: Store, request: ClaimRequest): Promi
     },
     {retryForMs: 30_000},
   );
-  const record = decodeRecord(text);
-  if (!record || !isClaimVerdict(verdict))
-    throw new TypeError(`claim answered "${verdict}" without a readable record`);
-  // A worker that died after the end of its turn may have left the reply behind, and a dead letter may wait for room.
-  const isHeld = verdict === 'terminal' && (await emptyOutbox(store, request.sessionId)).isHeld;
-  const attempt = Number(record.extra['x_attempt'] ?? 0);
-  return {verdict, executionId, record, fence: fenceOf(attempt, request.owner), attempt, isHeld};
 }
 
 function isClaimVerdict(text: string): text is ClaimVerdict {
@@ -195,7 +217,7 @@ export async function finishTurn(
       args: {
         executionId: finish.executionId,
         fence: finish.fence,
-        patch: JSON.stringify(finish.patch),
+        patch: encodeJson(finish.patch),
         ttlS: finish.renewEvents ? SESSION_TTL_S : 0,
         registryTtlS: finish.renewRegistry ? SESSION_TTL_S : 0,
         group: settleHere?.group ?? '',

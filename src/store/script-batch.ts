@@ -6,6 +6,7 @@
  */
 import {messageOf} from '../errors.js';
 import type {Connection, RunOptions} from './connection.js';
+import {toByError} from './redis-errors.js';
 import {loaded, runScript, type Loaded, type RawCall, type ScriptArg} from './run-script.js';
 
 /** Calls in one script: the server does nothing else meanwhile, so it must stay well below a millisecond or two. */
@@ -121,9 +122,13 @@ function settle(calls: readonly Waiting[], replies: unknown): void {
     const [ok, value] = Array.isArray(reply) ? (reply as unknown[]) : [];
     // A script may also return an error that it caught.
     if (ok === 1 && !(value instanceof Error)) resolve(value);
-    else
-      reject(
-        value instanceof Error ? value : new Error(messageOf(value ?? 'a joined script did not answer')),
-      );
+    else reject(errorOf(value));
   });
+}
+
+/** As if the call had gone alone: the same errors have the same codes. */
+function errorOf(value: unknown): unknown {
+  const error =
+    value instanceof Error ? value : new Error(messageOf(value ?? 'a joined script did not answer'));
+  return toByError(error, 'the configured address');
 }

@@ -14,6 +14,7 @@ import {
 import {newEventId, newMessageId} from '../ids.js';
 import type {Logger} from '../log.js';
 import type {EventWriter} from './event-writer.js';
+import {openWorkspace, type Workspace} from './workspace.js';
 
 export interface ContextFacts {
   readonly header: Header;
@@ -29,12 +30,15 @@ export interface ContextFacts {
   readonly signal: AbortSignal;
   readonly log: Logger;
   readonly now: () => number;
+  /** The folder in which sessions have their workspaces. */
+  readonly workspaceRoot: string;
 }
 
 export class AgentContext {
   /** Set when the turn asked a person or another agent and ends without an answer. */
   suspension: 'WAITING_USER' | undefined;
   private readonly emitter: EventContext;
+  private opened: Workspace | undefined;
 
   constructor(
     private readonly facts: ContextFacts,
@@ -90,6 +94,11 @@ export class AgentContext {
   /** Aborted when the execution is cancelled, the worker loses its lease, or it has to stop. */
   get signal(): AbortSignal {
     return this.facts.signal;
+  }
+  /** The session's files on this machine; made when it is first asked for. Other machines have others. */
+  get workspace(): Workspace {
+    const {sessionId, userCode} = this.facts.header;
+    return (this.opened ??= openWorkspace(this.facts.workspaceRoot, {sessionId, userCode}));
   }
   get log(): Logger {
     return this.facts.log;

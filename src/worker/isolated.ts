@@ -3,6 +3,7 @@ import {Worker} from 'node:worker_threads';
 import {systemClock} from '../clock.js';
 import {ByError, messageOf} from '../errors.js';
 import {createLogger} from '../log.js';
+import {ProtocolError} from '../protocol/limits.js';
 import {RenewedSessions} from '../store/renewed-sessions.js';
 import {openStore, type Store} from '../store/store.js';
 import {toHandler} from './agent.js';
@@ -73,7 +74,10 @@ async function work(job: IsolatedJob): Promise<void> {
     await tell({kind: 'outcome', outcome});
     process.exit(0);
   } catch (error) {
-    await tell({kind: 'log', level: 'error', message: 'left for later', fields: {error: messageOf(error)}});
+    if (error instanceof ProtocolError)
+      await tell({kind: 'unreadable', code: error.code, reason: error.message});
+    else
+      await tell({kind: 'log', level: 'error', message: 'left for later', fields: {error: messageOf(error)}});
     process.exit(error instanceof ByError ? 1 : 70);
   }
 }

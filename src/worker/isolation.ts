@@ -8,6 +8,7 @@ import {backoffMs} from '../backoff.js';
 import {messageOf} from '../errors.js';
 import type {LogFields, LogLevel} from '../log.js';
 import {codeFile, isBuilt} from '../config/package-info.js';
+import {ProtocolError, type ProtocolErrorCode} from '../protocol/limits.js';
 import type {StoreOptions} from '../store/store.js';
 import type {TurnIdentity} from './event-writer.js';
 import type {AbandonReason, RunningTask} from './running.js';
@@ -20,7 +21,10 @@ export interface IsolatedJob {
   readonly agentType: string;
   readonly store: StoreOptions;
   readonly delivery: Delivery;
-  readonly worker: Pick<TurnEnvironment, 'workerId' | 'owner' | 'group' | 'cancelGraceMs' | 'maxAttempts'>;
+  readonly worker: Pick<
+    TurnEnvironment,
+    'workerId' | 'owner' | 'group' | 'cancelGraceMs' | 'maxAttempts' | 'workspaceRoot'
+  >;
   readonly deletesEntries: boolean;
 }
 
@@ -34,6 +38,8 @@ export type FromIsolated =
   | {readonly kind: 'loaded'}
   | {readonly kind: 'begun'; readonly turn: TurnIdentity; readonly messageId: string}
   | {readonly kind: 'log'; readonly level: LogLevel; readonly message: string; readonly fields: LogFields}
+  /** What is stored of the execution can not be worked with. */
+  | {readonly kind: 'unreadable'; readonly code: ProtocolErrorCode; readonly reason: string}
   | {readonly kind: 'outcome'; readonly outcome: TurnOutcome};
 
 /** Processes at once. Each costs what a worker costs before it works: some 60 MB and a third of a second. */
@@ -55,7 +61,10 @@ export class Isolation {
     return this.children.size >= AT_ONCE;
   }
 
-  /** @returns what became of the turn; 'unable' if a process for it can not be started. */
+  /**
+   * @returns what became of the turn; 'unable' if a process for it can not be started.
+   * @throws {ProtocolError} if what is stored of the execution can not be worked with.
+   */
   run(env: TurnEnvironment, delivery: Delivery, agentType: string): Promise<TurnOutcome | 'unable'> {
     const child = fork(codeFile(`src/worker/isolated.${isBuilt() ? 'js' : 'ts'}`), {
       serialization: 'advanced',
@@ -70,7 +79,7 @@ export class Isolation {
       ...{agentsFile: this.agentsFile, agentType, store: this.store, delivery},
       worker: {
         ...{workerId: env.workerId, owner: env.owner, group: env.group},
-        ...{cancelGraceMs: env.cancelGraceMs, maxAttempts: env.maxAttempts},
+        ...{cancelGraceMs: env.cancelGraceMs, maxAttempts: env.maxAttempts, workspaceRoot: env.workspaceRoot},
       },
       deletesEntries: env.deletesEntries(delivery.entry.stream),
     };
@@ -87,6 +96,7 @@ export class Isolation {
 function outcomeOf(child: ChildProcess, env: TurnEnvironment): Promise<TurnOutcome | 'unable'> {
   let hasLoaded = false;
   let outcome: TurnOutcome | undefined;
+  let unreadable: ProtocolError | undefined;
   let task: RunningTask | undefined;
   child.on('message', (message: FromIsolated) => {
     switch (message.kind) {
@@ -100,19 +110,23 @@ function outcomeOf(child: ChildProcess, env: TurnEnvironment): Promise<TurnOutco
       case 'log':
         env.log[message.level](message.message, message.fields);
         break;
+      case 'unreadable':
+        unreadable = new ProtocolError(message.code, message.reason);
+        break;
       case 'outcome':
         outcome = message.outcome;
         break;
     }
   });
-  return new Promise(resolve => {
+  return new Promise((resolve, reject) => {
     child.on('error', error => {
       env.log.warn('no process of its own for an execution that crashed', {error: messageOf(error)});
       if (child.pid === undefined) resolve('unable');
     });
     child.on('close', (code, signal) => {
       if (task !== undefined) env.running.end(task);
-      if (outcome === undefined && hasLoaded) {
+      if (unreadable !== undefined) reject(unreadable);
+      else if (outcome === undefined && hasLoaded) {
         const delayMs = backoffMs(attemptOf(task), AFTER_CRASH);
         env.log.warn('its process ended before the execution did', {
           ...{execution_id: task?.executionId, exit_code: code, signal, delay_ms: delayMs},

@@ -1,11 +1,6 @@
 /** Entries that can not be run: kept whole among the dead letters, out of everybody's way (G6). */
-import {
-  encodeDeadLetter,
-  entryTimeMs,
-  newDeadLetter,
-  rawParts,
-  wholeCommand,
-} from '../protocol/deadletter.js';
+import {encodeDeadLetter, entryTimeMs, newDeadLetter, wholeCommand} from '../protocol/deadletter.js';
+import {unreadableLetter} from '../protocol/unreadable.js';
 import type {ControlEntry} from '../store/control-streams.js';
 import {moveToDeadLetters} from '../store/dead-letters.js';
 import type {Store} from '../store/store.js';
@@ -33,10 +28,14 @@ export function quarantine(
   {reason, workerId, now, agentType}: Verdict,
 ): Promise<string> {
   const command = wholeCommand(entry.data);
-  const isCommand = Object.keys(command).length > 0;
+  if (Object.keys(command).length === 0) {
+    const letter = unreadableLetter(entry, {source: 'poison', reason, now, workerId, agentType});
+    return moveToDeadLetters(store, group, entry, letter);
+  }
   const letter = newDeadLetter({
     source: 'poison',
-    ...(isCommand ? {reason, commandPayload: command} : rawParts(entry.data, reason)),
+    reason,
+    commandPayload: command,
     targetAgentType: agentType,
     deliveryStream: entry.stream,
     attempts: [{workerId, error: reason, at: now}],

@@ -3,6 +3,7 @@
  * own stream, so that a cancel is heard while every slot is taken.
  */
 import {alarmFull, FULL_RETRY_MS} from '../availability/full-letters.js';
+import {resolve} from 'node:path';
 import {networkInterfaces} from 'node:os';
 import {backoffMs} from '../backoff.js';
 import {sleep, systemClock, type Clock} from '../clock.js';
@@ -10,8 +11,9 @@ import {ByError, messageOf} from '../errors.js';
 import {isValidId, newHexUuid} from '../ids.js';
 import {createLogger, type Logger} from '../log.js';
 import type {CancelCommand, Command} from '../protocol/commands.js';
+import {ProtocolError} from '../protocol/limits.js';
 import {consumerName, handOverName} from '../protocol/consumers.js';
-import {CONSUMER_GROUP} from '../protocol/keys.js';
+import {CONSUMER_GROUP, SESSION_TTL_S} from '../protocol/keys.js';
 import {ensureGroup, groupsOf, readNew, type ControlEntry} from '../store/control-streams.js';
 import {claimLease, dropStaleTypes, heartbeat, LEASE_MS, leave, type Lease} from '../store/presence.js';
 import {claimPending, dropConsumer, handOver} from '../store/recovery.js';
@@ -32,6 +34,7 @@ import {RunningTasks, type AbandonReason} from './running.js';
 import {Settler} from './settler.js';
 import {Slots} from './slots.js';
 import {mustRunAlone, Solitude} from './solitude.js';
+import {removeUnusedWorkspaces} from './workspace.js';
 import {runTurn, type Delivery, type TurnCommand, type TurnEnvironment, type TurnOutcome} from './turn.js';
 
 export interface WorkerOptions {
@@ -60,6 +63,8 @@ export interface WorkerOptions {
    * 15,000.
    */
   readonly leaseMs?: number;
+  /** Folder for the sessions' workspaces, made when one is first used. Default `.by/workspaces` in the current folder. */
+  readonly workspaceRoot?: string;
   readonly log?: Logger;
   readonly now?: Clock;
 }
@@ -90,6 +95,8 @@ const PARKED_PER_SLOT = 10;
 const ISOLATION_FULL_MS = 200;
 /** How often other groups on our streams are looked for. */
 const GROUP_CHECK_MS = 60_000;
+/** How often workspaces of sessions that are over are looked for. */
+const WORKSPACE_CHECK_MS = 3_600_000;
 
 /**
  * Start a worker and resolve once it is online.
@@ -213,6 +220,7 @@ class Worker implements WorkerHandle {
       abandon: this.abandon.signal,
       cancelGraceMs: options.cancelGraceMs ?? 10_000,
       maxAttempts,
+      workspaceRoot: resolve(options.workspaceRoot ?? '.by/workspaces'),
       isGone: owner => this.recovery.isGone(owner),
     };
   }
@@ -484,6 +492,10 @@ class Worker implements WorkerHandle {
     this.slots.take();
     this.inHand.add(handle(entry));
     const turn = this.handleEntry(delivery)
+      .catch(async (error: unknown): Promise<TurnOutcome> => {
+        if (error instanceof ProtocolError) return this.quarantine(delivery, error.message);
+        throw error;
+      })
       .catch((error: unknown): TurnOutcome => {
         // Redis was away for longer than we retry: the entry stays pending, and is taken up again.
         this.mayHaveMissed.add(entry.stream);
@@ -667,11 +679,19 @@ class Worker implements WorkerHandle {
 
   private async heartbeatLoop(): Promise<void> {
     let groupsCheckedAt = Date.now();
+    let workspacesCheckedAt = -Infinity;
     while (!this.closing.signal.aborted) {
       await sleep(this.leaseMs / 3, this.closing.signal);
       if (this.closing.signal.aborted as boolean) return;
       try {
         await this.beat();
+        if (performance.now() - workspacesCheckedAt > WORKSPACE_CHECK_MS) {
+          workspacesCheckedAt = performance.now();
+          const {workspaceRoot} = this.env;
+          void this.orWarn('removing unused workspaces', () =>
+            removeUnusedWorkspaces(workspaceRoot, SESSION_TTL_S * 1000, Date.now()),
+          );
+        }
         if (await this.store.commands.isCluster()) await sweepOutboxes(this.store);
         if (Date.now() - groupsCheckedAt > GROUP_CHECK_MS) {
           groupsCheckedAt = Date.now();

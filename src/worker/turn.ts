@@ -62,6 +62,8 @@ export interface TurnEnvironment {
   readonly cancelGraceMs: number;
   /** Starts an execution has, in all, where its agent says nothing else. */
   readonly maxAttempts: number;
+  /** The folder in which sessions have their workspaces. */
+  readonly workspaceRoot: string;
   /** Whether the process that holds a fence is gone. */
   isGone(owner: string): Promise<boolean>;
 }
@@ -157,6 +159,7 @@ export async function runTurn(
       signal: task.signal,
       log,
       now: env.now,
+      workspaceRoot: env.workspaceRoot,
     },
     writer,
   );
@@ -395,6 +398,7 @@ async function endTurn(
     events,
     // Asked only where something is written: answering yes counts as done.
     renewEvents: events.length > 0 && env.renewed.due(header.sessionId),
+    // It lives for days: by which clock the hour is counted changes nothing.
     renewRegistry: now - claim.record.createdAt > RENEW_REGISTRY_AFTER_MS,
     // One that waits must not be delivered again: it would ask its question twice. One that has ended may.
     ...(terminal

@@ -1,6 +1,7 @@
 /** Runs the built `by` as a user does, in a process of its own. */
 import {spawn} from 'node:child_process';
 import {resolve} from 'node:path';
+import {skewedClock} from '../support/skewed-clock.js';
 
 export interface Ran {
   readonly code: number | null;
@@ -23,10 +24,12 @@ export interface RunOptions {
   readonly env?: NodeJS.ProcessEnv;
   readonly input?: string;
   readonly cwd?: string;
+  /** How far its clock is ahead; negative if behind. */
+  readonly skewMs?: number;
 }
 
-export function startBy(args: readonly string[], {env = {}, cwd, input}: RunOptions = {}) {
-  const child = spawn(process.execPath, [bin, ...args], {
+export function startBy(args: readonly string[], {env = {}, cwd, input, skewMs = 0}: RunOptions = {}) {
+  const child = spawn(process.execPath, [...skewedClock(skewMs), bin, ...args], {
     cwd: cwd ?? '/',
     env: {...cleanEnv, ...env},
     stdio: ['pipe', 'pipe', 'pipe'],

@@ -6,6 +6,7 @@ import {join} from 'node:path';
 import {Redis} from 'ioredis';
 import {afterEach, describe, expect, test} from 'vitest';
 import {createClient, type GatewayClient} from '../../src/client/client.js';
+import type {ByError} from '../../src/errors.js';
 import {silentLogger} from '../../src/log.js';
 import {eventKind} from '../../src/protocol/events.js';
 import {followSession} from '../../src/store/data-streams.js';
@@ -97,6 +98,36 @@ describe('a server', () => {
     expect(await kinds(client, next.sessionId)).toEqual(['answer', 'final', 'end']);
   });
 
+  test('that is killed and started again: who follows a session misses nothing and reads nothing twice', async () => {
+    const server = await restartable();
+    const client = createClient({url: server.url});
+    acts.push(() => client.close());
+    const stream = client.store.keys.sessionDataStream('s');
+    const ids: string[] = [];
+    const seen: string[] = [];
+    const add = async (count: number) => {
+      for (let i = 0; i < count; i++)
+        ids.push((await server.admin.xadd(stream, '*', 'data', `{"n":${ids.length}}`)) ?? '');
+    };
+    await add(50);
+    const stop = new AbortController();
+    const reading = (async () => {
+      for await (const item of followSession(client.store, 's', {signal: stop.signal}))
+        seen.push(item.kind === 'gap' ? 'gap' : item.id);
+    })();
+    for (let restart = 0; restart < 2; restart++) {
+      await until(() => seen.length === ids.length);
+      await server.kill();
+      server.start();
+      await until(() => server.admin.ping().catch(() => undefined));
+      await add(50);
+    }
+    await until(() => seen.length >= ids.length);
+    stop.abort();
+    await reading;
+    expect(seen).toEqual(ids);
+  });
+
   test('that forgets its scripts again and again is given them anew', async () => {
     const {url, admin} = await restartable();
     const {client} = await deployment(url);
@@ -122,6 +153,11 @@ describe('a server', () => {
     await admin.config('SET', 'maxmemory', '1');
     const request = {agentType: 'writer', content: 'x', sessionId: 's-oom', messageId: 'm-1'};
     await expect(client.send(request)).rejects.toMatchObject({code: 'REDIS_REFUSED', retryable: true});
+    // Sends of one moment go to the server as one script: each of them is refused with the same words.
+    const together = await Promise.allSettled([1, 2, 3].map(() => send(client, 'x')));
+    expect(together.map(one => one.status === 'rejected' && (one.reason as ByError).code)).toEqual([
+      ...['REDIS_REFUSED', 'REDIS_REFUSED', 'REDIS_REFUSED'],
+    ]);
     expect(await admin.exists(client.store.keys.sessionRegistry('s-oom'))).toBe(0);
     await admin.config('SET', 'maxmemory', '0');
     const sent = await client.send(request);

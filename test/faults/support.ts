@@ -11,6 +11,7 @@ import type {Store} from '../../src/store/store.js';
 import {defineAgent} from '../../src/worker/agent.js';
 import type {AgentContext} from '../../src/worker/context.js';
 import {startWorker, type WorkerHandle, type WorkerOptions} from '../../src/worker/runner.js';
+import {skewedClock} from '../support/skewed-clock.js';
 import {until, type TestStore} from '../support/stores.js';
 
 /** Short, so that a test need not wait long; long enough for a busy machine. */
@@ -33,7 +34,16 @@ export async function spawnWorker(
   at: TestStore,
   store: Store,
   worker: Partial<WorkerOptions> = {},
-  {dieBefore, url}: {readonly dieBefore?: string; readonly url?: string} = {},
+  {
+    dieBefore,
+    url,
+    skewMs = 0,
+  }: {
+    readonly dieBefore?: string;
+    readonly url?: string;
+    /** How far its clock is ahead of everybody else's; negative if behind. */
+    readonly skewMs?: number;
+  } = {},
 ): Promise<WorkerProcess> {
   const options = {
     store: {url: url ?? at.url('worker'), prefix: store.keys.prefix, keySchema: store.keys.schema},
@@ -42,7 +52,7 @@ export async function spawnWorker(
   };
   const child = spawn(
     process.execPath,
-    [resolve(import.meta.dirname, 'worker.mjs'), JSON.stringify(options)],
+    [...skewedClock(skewMs), resolve(import.meta.dirname, 'worker.mjs'), JSON.stringify(options)],
     {
       stdio: ['ignore', 'pipe', process.env['BY_FAULT_LOG'] === undefined ? 'ignore' : 'inherit'],
     },

@@ -118,7 +118,7 @@ describeEachStore('queues', at => {
     expect(entries.map(({unreadable}) => unreadable)).toEqual([
       undefined,
       'The document is not UTF-8.',
-      'The stream entry has no field "data".',
+      'The stream entry has not one field "data".',
     ]);
     expect(await executionsInQueue(store, 'translator', 10)).toMatchObject({
       records: [{sessionId: 's', targetAgentType: 'translator', status: 'QUEUED'}],

@@ -67,6 +67,37 @@ describeEachServer('following a session over a bad line', at => {
     expect(await client.find('s', sent.messageId)).toMatchObject({executionId: sent.executionId});
   });
 
+  test('a slow line only makes everything slower: each is sent once, runs once, and is read in order', async () => {
+    const store = at.open();
+    const proxy = await startFaultProxy(at.url());
+    at.cleanup(() => proxy.close());
+    const runs: string[] = [];
+    const echo = defineAgent({
+      type: 'echo',
+      async run(ctx, ask) {
+        runs.push(ask.text);
+        for (const word of ['a ', 'b ', 'c ']) await ctx.emitChunk(word);
+      },
+    });
+    const far = {url: proxy.url, prefix: store.keys.prefix};
+    const worker = await startWorker(far, {agents: [echo], log: silentLogger});
+    at.cleanup(() => worker.stop({drainMs: 0}));
+    const lines = openStore(far);
+    at.cleanup(() => lines.close());
+    proxy.delay(30);
+    const client = new GatewayClient(lines);
+    const sent = await Promise.all(['1', '2', '3'].map(content => client.send({agentType: 'echo', content})));
+    for (const one of sent) {
+      await until(async () => (await client.find(one.sessionId, one.messageId))?.status === 'COMPLETED');
+      const texts: string[] = [];
+      for await (const item of followSession(lines, one.sessionId, {untilCaughtUp: true}))
+        if (item.kind === 'event' && eventKind(item.event) === 'answer') texts.push(eventText(item.event));
+      expect(texts.join('')).toBe('a b c ');
+    }
+    expect(runs.sort()).toEqual(['1', '2', '3']);
+    proxy.heal();
+  });
+
   test('a worker goes on after its connections were cut', async () => {
     const store = at.open();
     const proxy = await startFaultProxy(at.url());

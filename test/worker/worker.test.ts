@@ -1,3 +1,6 @@
+import {mkdtemp, rm} from 'node:fs/promises';
+import {tmpdir} from 'node:os';
+import {join} from 'node:path';
 import {expect, test} from 'vitest';
 import {GatewayClient} from '../../src/client/client.js';
 import {followExecution} from '../../src/client/follow-execution.js';
@@ -61,6 +64,28 @@ describeEachStore('a worker', at => {
     expect(record.status).toBe('COMPLETED');
     expect(record.executionId).toBe(sent.executionId);
     expect(record.timeline.map(step => step.status)).toEqual(['QUEUED', 'RUNNING', 'COMPLETED']);
+  });
+
+  test('gives a session a folder of its own, and a name that leads out of it ends the execution', async () => {
+    const store = at.open();
+    const workspaceRoot = await mkdtemp(join(tmpdir(), 'by-ws-'));
+    at.cleanup(() => rm(workspaceRoot, {recursive: true, force: true}));
+    const keeper = defineAgent({
+      type: 'keeper',
+      async run({workspace}, {text}) {
+        const [name = '', content] = text.split('=');
+        if (content !== undefined) await workspace.writeFile(name, content);
+        return (await workspace.readFile(name)).toString();
+      },
+    });
+    await work(at, store, [keeper], {workspaceRoot});
+    const client = new GatewayClient(store);
+    const ask = async (sessionId: string, content: string) =>
+      (await watch(store, await client.send({agentType: 'keeper', content, sessionId}))).record;
+    expect((await ask('sess-1', 'note=hello')).status).toBe('COMPLETED');
+    expect((await ask('sess-1', 'note')).status).toBe('COMPLETED');
+    expect((await ask('sess-2', 'note')).errorCode).toBe('NOT_FOUND');
+    expect((await ask('sess-1', '../../note=x')).errorCode).toBe('WORKSPACE_ESCAPE');
   });
 
   test('leaves nothing behind on the control stream', async () => {

@@ -28,8 +28,8 @@ end
 
 local field = 'exec:' .. ARGV[1]
 local text = redis.call('HGET', KEYS[1], field)
-if not text then return {'missing', ''} end
-local record = decode(text)
+local ok, record = pcall(decode, text or '')
+if not ok or type(record) ~= 'table' then return {'missing', ''} end
 local now = tonumber(ARGV[3])
 record.cancel_requested = true
 record.updated_at = now

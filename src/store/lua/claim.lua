@@ -67,7 +67,7 @@ if text and ARGV[12] == '1' and not string.find(ARGV[5] .. ARGV[6] .. ARGV[7], '
 end
 
 local ok, record = pcall(decode, text or '')
-if not text or not ok or record.message_id ~= message_id then
+if not text or not ok or type(record) ~= 'table' or record.message_id ~= message_id then
   id = redis.call('HGET', registry, 'msg_map:' .. message_id)
   text = id and redis.call('HGET', registry, 'exec:' .. id)
   ok, record = pcall(decode, text or '')

@@ -16,8 +16,8 @@ local function encode(doc)
   return string.find(text, EMPTY, 1, true) and string.gsub(text, '%[%-1e%+308%]', '[]') or text
 end
 local text = ARGV[1] ~= '' and redis.call('HGET', KEYS[1], 'exec:' .. ARGV[1])
-if not text then return 'open' end
-local record = decode(text)
+local ok, record = pcall(decode, text or '')
+if not ok or type(record) ~= 'table' then return 'open' end
 for _, state in ipairs(cjson.decode(ARGV[2])) do
   if record.status == state then return record.x_step == ARGV[4] and 'open' or 'ended' end
 end

@@ -33,8 +33,9 @@ local function encode(doc)
   return string.find(text, EMPTY, 1, true) and string.gsub(text, '%[%-1e%+308%]', '[]') or text
 end
 local text = ARGV[4] ~= '' and redis.call('HGET', KEYS[5], 'exec:' .. ARGV[4])
-if text then
-  local record = decode(text)
+-- A record that can not be read must not cost the delivery, which is out of its queue by now.
+local ok, record = pcall(decode, text or '')
+if ok and type(record) == 'table' then
   for _, state in ipairs(cjson.decode(ARGV[5])) do
     if record.status == state then return 'ended' end
   end

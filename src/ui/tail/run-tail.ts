@@ -3,7 +3,7 @@ import {ByError, messageOf} from '../../errors.js';
 import {itemToTailEvent, type TailEvent} from '../../observe/tail-event.js';
 import {lastLinesStart} from '../../observe/last-lines.js';
 import {followSession, sessionExists} from '../../store/data-streams.js';
-import {checkServer, type Store} from '../../store/store.js';
+import {checkServer, serverTimeMs, type Store} from '../../store/store.js';
 import type {Printer} from '../../cli/printer.js';
 import {parseTimePoint} from '../../cli/time.js';
 import type {Terminal} from '../../cli/tty.js';
@@ -161,7 +161,7 @@ function lineCount(text: string): number | 'all' {
 async function startingPoint(run: RunTail, lines: number | 'all'): Promise<string> {
   const given = run.from ?? run.since;
   if (given !== undefined) {
-    const point = parseTimePoint(given, Date.now());
+    const point = parseTimePoint(given, await serverTimeMs(run.store));
     if (run.from !== undefined && point.kind !== 'id') {
       throw new ByError('USAGE', `"${run.from}" is no stream id.`, {
         hint: 'Write it as a stopped tail prints it: 1716123456789-0.',

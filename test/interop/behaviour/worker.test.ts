@@ -342,7 +342,9 @@ const poison: RowTest = {
     expect(calls).toEqual(field(row.expected, 'process_command_calls'));
     const [letter, ...more] = streamOf(await contents(redis, store), DEADLETTER) as Doc[];
     expect(more).toEqual([]);
-    expect(letter).toMatchObject({status: 'FAILED', source: 'poison', x_data: fieldsOf(row)['data'] ?? ''});
+    const fields = fieldsOf(row);
+    const kept = fields['data'] ?? Object.entries(fields).flat().join('\n');
+    expect(letter).toMatchObject({status: 'FAILED', source: 'poison', x_data: kept});
   },
 };
 
