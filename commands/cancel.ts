@@ -11,7 +11,7 @@ export default class Cancel extends BaseCommand {
   static override args = {session: Args.string({required: true, description: 'session id'})};
   static override flags = {
     message: Flags.string({description: 'only this message and its descendants', helpValue: 'ID'}),
-    force: Flags.boolean({description: 'do not wait for the agent to stop by itself'}),
+    force: Flags.boolean({description: 'end what runs at once; what it writes afterwards is refused'}),
     reason: Flags.string({description: 'kept in the record', default: ''}),
     'dry-run': Flags.boolean({description: 'show what would be cancelled, and do nothing'}),
   };

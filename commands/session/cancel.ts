@@ -9,7 +9,7 @@ export default class SessionCancel extends BaseCommand {
   static override examples = ['<%= config.bin %> session cancel sess-7f3a --reason "wrong document" --yes'];
   static override args = {session: Args.string({required: true, description: 'session id'})};
   static override flags = {
-    force: Flags.boolean({description: 'do not wait for the agents to stop by themselves'}),
+    force: Flags.boolean({description: 'end what runs at once; what it writes afterwards is refused'}),
     reason: Flags.string({description: 'kept in the records', default: ''}),
     'dry-run': Flags.boolean({description: 'show what would be cancelled, and do nothing'}),
   };

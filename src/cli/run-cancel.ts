@@ -58,5 +58,12 @@ export async function runCancel(
     paint.green(printer.symbol('ok')),
     ` cancelled ${result.cancelledCount}, already ended ${result.alreadyFinishedCount}`,
   );
+  const asked = result.nodes.filter(node => node.result === 'cancelling' && node.workerId !== '');
+  if (request.force === true && asked.length > 0) {
+    const workers = [...new Set(asked.map(node => node.workerId))].join(', ');
+    printer.note(
+      `${asked.length} run on workers of another SDK (${workers}), which can only be asked to stop.`,
+    );
+  }
   return result;
 }

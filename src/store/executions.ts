@@ -1,8 +1,13 @@
-/** Execution records: claimed and finished by workers, cancelled by anybody who may. Accepting is in acceptance.ts. */
-import {newEventId} from '../ids.js';
+/** Execution records: claimed and finished by workers. Accepting is in acceptance.ts, stopping from outside in stop.ts. */
 import type {Command} from '../protocol/commands.js';
-import {endOfStreamEvent, encodeEvent} from '../protocol/events.js';
-import {decodeRecord, execField, fenceOf, msgMapField, type ExecutionRecord} from '../protocol/execution.js';
+import {
+  decodeRecord,
+  execField,
+  fenceOf,
+  msgMapField,
+  type ExecutionRecord,
+  type ReplyContext,
+} from '../protocol/execution.js';
 import {SESSION_TTL_S} from '../protocol/keys.js';
 import {TERMINAL_STATES} from '../protocol/states.js';
 import {settleMany} from './control-streams.js';
@@ -34,11 +39,12 @@ const claimScript = defineScript({
     'deadOwner',
     'maxAttempts',
     'cap',
+    'replyContext',
   ],
   reply: texts,
 });
 
-const CLAIM_VERDICTS = ['started', 'cancelled', 'terminal', 'busy', 'held', 'exhausted'] as const;
+const CLAIM_VERDICTS = ['started', 'cancelled', 'expired', 'terminal', 'busy', 'held', 'exhausted'] as const;
 /** What claim.lua answers; its header says what each means. */
 export type ClaimVerdict = (typeof CLAIM_VERDICTS)[number];
 
@@ -49,6 +55,8 @@ export interface Claim {
   /** Shown by every later write of this turn. */
   readonly fence: string;
   readonly attempt: number;
+  /** Milliseconds to its deadline when it was claimed; undefined if it has none. */
+  readonly leftMs: number | undefined;
 }
 
 export interface ClaimRequest {
@@ -71,11 +79,13 @@ export interface ClaimRequest {
   readonly deadOwner: string;
   /** Starts the execution has, in all. */
   readonly maxAttempts: number;
+  /** What a reply to the caller needs; absent if nobody waits for one. */
+  readonly reply?: ReplyContext;
 }
 
 /** Begin a turn. One round trip; a repeat of the same delivery begins a new attempt with a new fence. */
 export async function claimExecution(store: Store, request: ClaimRequest): Promise<Claim> {
-  const [verdict = '', executionId = '', text = ''] = await claimScript(
+  const [verdict = '', executionId = '', text = '', left = ''] = await claimScript(
     store.commands,
     {
       keys: {registry: store.keys.sessionRegistry(request.sessionId)},
@@ -95,6 +105,7 @@ export async function claimExecution(store: Store, request: ClaimRequest): Promi
         deadOwner: request.deadOwner,
         maxAttempts: request.maxAttempts,
         cap: ATTEMPTS_CAP,
+        replyContext: request.reply === undefined ? '' : JSON.stringify(request.reply),
       },
     },
     {retryForMs: 30_000},
@@ -106,7 +117,8 @@ export async function claimExecution(store: Store, request: ClaimRequest): Promi
   if (verdict === 'terminal' && (await store.commands.isCluster()))
     await flushOutbox(store, request.sessionId);
   const attempt = Number(record.extra['x_attempt'] ?? 0);
-  return {verdict, executionId, record, fence: fenceOf(attempt, request.owner), attempt};
+  const leftMs = left === '' ? undefined : Number(left);
+  return {verdict, executionId, record, fence: fenceOf(attempt, request.owner), attempt, leftMs};
 }
 
 function isClaimVerdict(text: string): text is ClaimVerdict {
@@ -130,7 +142,7 @@ const finishScript = defineScript({
     'deadLetter',
     'registryTtlS',
   ],
-  reply: raw => (raw === 'ok' || raw === 'terminal' ? raw : 'fenced'),
+  reply: raw => (raw === 'ok' || raw === 'terminal' || raw === 'cancelling' ? raw : 'fenced'),
 });
 
 export interface Finish {
@@ -158,10 +170,13 @@ export interface Finish {
 }
 
 /**
- * End a turn in one step; in a Cluster in those of outbox.ts. 'fenced': another attempt owns the execution, and nothing
- * was written.
+ * End a turn in one step; in a Cluster in those of outbox.ts. Only after 'ok' anything was written: 'terminal' says that
+ * the execution has ended, 'fenced' that another attempt owns it, 'cancelling' that it may not wait any more.
  */
-export async function finishTurn(store: Store, finish: Finish): Promise<'ok' | 'fenced' | 'terminal'> {
+export async function finishTurn(
+  store: Store,
+  finish: Finish,
+): Promise<'ok' | 'fenced' | 'terminal' | 'cancelling'> {
   const {keys} = store;
   const isCluster = await store.commands.isCluster();
   const outbox = keys.sessionOutbox(finish.sessionId);
@@ -201,7 +216,7 @@ export async function finishTurn(store: Store, finish: Finish): Promise<'ok' | '
     },
     {retryForMs: 30_000},
   );
-  if (isCluster && outcome !== 'fenced') {
+  if (isCluster && (outcome === 'ok' || outcome === 'terminal')) {
     if (reply || letter) await flushOutbox(store, finish.sessionId);
     if (settle) await settleMany(store, settle.group, settle.stream, [settle.entryId], settle.deleteEntry);
   }
@@ -259,55 +274,6 @@ export async function endAttempt(
     },
     {retryForMs},
   );
-}
-
-const cancelScript = defineScript({
-  file: 'cancel.lua',
-  keys: ['registry', 'events'],
-  args: ['executionId', 'reason', 'nowMs', 'endNow', 'endEvent', 'ttlS', 'terminal'],
-  reply: texts,
-});
-
-export type CancelVerdict = 'missing' | 'finished' | 'cancelled' | 'cancelling';
-
-/** Ask one execution to stop; ends it here if no turn of it runs and nobody waits for its reply. */
-export async function markCancelled(
-  store: Store,
-  record: ExecutionRecord,
-  reason: string,
-  nowMs: number,
-): Promise<{verdict: CancelVerdict; workerId: string}> {
-  const isRoot = record.sourceAgentType === '' || record.sourceAgentType === 'client';
-  const endEvent = endOfStreamEvent({
-    traceId: record.traceId,
-    sessionId: record.sessionId,
-    sourceAgentType: record.targetAgentType,
-    messageId: record.messageId,
-    parentMessageId: record.parentMessageId,
-    subAgent: false,
-    now: () => nowMs,
-    newEventId,
-  });
-  const [verdict = 'missing', workerId = ''] = await cancelScript(
-    store.commands,
-    {
-      keys: {
-        registry: store.keys.sessionRegistry(record.sessionId),
-        events: store.keys.sessionDataStream(record.sessionId),
-      },
-      args: {
-        executionId: record.executionId,
-        reason,
-        nowMs,
-        endNow: isRoot ? '1' : '0',
-        endEvent: encodeEvent(endEvent),
-        ttlS: SESSION_TTL_S,
-        terminal: TERMINAL_JSON,
-      },
-    },
-    {retryForMs: 5000},
-  );
-  return {verdict: verdict as CancelVerdict, workerId};
 }
 
 /** @returns the record of a message, or undefined. */

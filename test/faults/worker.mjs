@@ -37,6 +37,15 @@ const agent = defineAgent({
           await forEver();
         }
         break;
+      case 'spin-until':
+        say('spin', ctx.messageId);
+        // Until what it said is written: the loop below lets nothing else happen.
+        await new Promise(resolve => setTimeout(resolve, 20));
+        while (!existsSync(file));
+        await ctx.emitChunk('late ').catch(() => undefined);
+        await new Promise(resolve => setTimeout(resolve, 20));
+        await ctx.emitChunk('later ').catch(error => say('refused', ctx.messageId, error.code));
+        break;
       case 'talk-until':
         while (!existsSync(file)) {
           await new Promise(resolve => setTimeout(resolve, 20));

@@ -16,10 +16,13 @@
 -- ARGV[13] dead_owner    owner that is known to be gone, whose attempt may be taken over; '' if none is
 -- ARGV[14] max_attempts  starts an execution has, in all
 -- ARGV[15] cap           attempts the record remembers
+-- ARGV[16] reply         JSON of what a reply to the caller needs, noted for whoever ends the execution; '' if nobody waits
 --
--- Returns {verdict, execution id, record after the step}; verdict is
+-- Returns {verdict, execution id, record after the step, milliseconds to its deadline or ''}; verdict is
 --   'started'    the turn is ours
---   'cancelled'  it was cancelled before anybody began: finish it as CANCELLED, under the fence in the record
+--   'cancelled'  it was cancelled before anybody began, or its caller was: finish it as CANCELLED, under the fence in
+--                the record
+--   'expired'    its deadline has passed: finish it as FAILED, under the fence in the record
 --   'terminal'   it has ended, or the turn this entry began has, or another entry with the same ASK began it:
 --                acknowledge and go on
 --   'busy'       another turn of it runs, for another command: try again later
@@ -57,6 +60,9 @@ local status = record.status or ''
 if terminal[status] and ARGV[9] ~= '1' then return {'terminal', id, text or ''} end
 local entry, owner, dead_owner = ARGV[7], record.x_owner or '', ARGV[13]
 if record.x_ended == entry then return {'terminal', id, text or ''} end
+-- A cancel also stops what was sent to the execution before it.
+local sent_ms = tonumber(string.match(entry, '/(%d+)%-%d+$')) or 0
+if terminal[status] and sent_ms <= (tonumber(record.x_cancelled_at) or 0) then return {'terminal', id, text or ''} end
 if ARGV[12] == '1' and not created then
   -- The ASK comes first: once any turn has ended, its own has.
   local other = record.x_entry ~= nil and record.x_entry ~= entry
@@ -70,8 +76,14 @@ end
 local now = tonumber(ARGV[8])
 local crashes, failures = tonumber(record.x_crashes) or 0, tonumber(record.x_failures) or 0
 local max = tonumber(ARGV[14])
--- A finished execution that a user continues begins to count anew.
-if terminal[status] then crashes, failures, record.x_crashes, record.x_failures = 0, 0, nil, nil end
+-- A finished execution that a user continues begins anew: its cancel and its deadline concerned what has ended.
+if terminal[status] then
+  crashes, failures, record.x_crashes, record.x_failures = 0, 0, nil, nil
+  record.x_cancelled_at, record.x_deadline = nil, nil
+  local time = redis.call('TIME')
+  record.x_reopened_at = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  if record.cancel_requested then record.cancel_requested, record.cancel_reason = false, '' end
+end
 -- Other SDKs note no owner: there the state alone says that somebody had begun.
 local broken_off = owner ~= '' or (status == 'RUNNING' and dead_owner ~= '')
 if broken_off and not created and crashes + failures < max then
@@ -84,8 +96,25 @@ if broken_off and not created and crashes + failures < max then
   }
   while #record.x_attempts > tonumber(ARGV[15]) do table.remove(record.x_attempts, 1) end
 end
-local cancelled = status == 'CANCELLING' and (tonumber(record.started_at) or 0) == 0
-local exhausted = status ~= 'CANCELLING' and crashes + failures >= max
+local begun = (tonumber(record.started_at) or 0) ~= 0
+local parent = record.parent_message_id
+if ARGV[12] == '1' and not begun and status ~= 'CANCELLING' and type(parent) == 'string' and parent ~= '' then
+  -- Senders of ours are refused when the caller was cancelled (accept.lua); others do not look.
+  local caller = redis.call('HGET', registry, 'msg_map:' .. parent)
+  local is_record, doc = pcall(cjson.decode, caller and redis.call('HGET', registry, 'exec:' .. caller) or '')
+  if is_record and type(doc) == 'table' and doc.cancel_requested == true then
+    status, record.status, record.cancel_requested = 'CANCELLING', 'CANCELLING', true
+    record.cancel_reason = 'what it belongs to was cancelled'
+  end
+end
+local cancelled = status == 'CANCELLING' and not begun
+local left = ''
+if record.x_deadline ~= nil then
+  local time = redis.call('TIME')
+  left = tonumber(record.x_deadline) - tonumber(time[1]) * 1000 - math.floor(tonumber(time[2]) / 1000)
+end
+local expired = left ~= '' and left <= 0 and status ~= 'CANCELLING'
+local exhausted = status ~= 'CANCELLING' and not expired and crashes + failures >= max
 record.x_attempt = (tonumber(record.x_attempt) or 0) + 1
 record.x_owner = ARGV[5]
 record.x_fence = record.x_attempt .. '@' .. ARGV[5]
@@ -93,7 +122,8 @@ record.x_entry = entry
 record.x_retry_at = nil
 record.worker_id = ARGV[6]
 record.updated_at = now
-if not cancelled and not exhausted and status ~= 'CANCELLING' then
+if ARGV[16] ~= '' and record.x_reply == nil then record.x_reply = decode(ARGV[16]) end
+if not cancelled and not expired and not exhausted and status ~= 'CANCELLING' then
   record.status = 'RUNNING'
   if (tonumber(record.started_at) or 0) == 0 then record.started_at = now end
   if type(record.timeline) ~= 'table' then record.timeline = {} end
@@ -109,6 +139,5 @@ if created then
 else
   redis.call('HSET', registry, 'exec:' .. id, after)
 end
-if cancelled then return {'cancelled', id, after} end
-if exhausted then return {'exhausted', id, after} end
-return {'started', id, after}
+local verdict = cancelled and 'cancelled' or expired and 'expired' or exhausted and 'exhausted' or 'started'
+return {verdict, id, after, tostring(left)}

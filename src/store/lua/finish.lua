@@ -19,8 +19,8 @@
 -- ARGV[11] registry_ttl_s  new lifetime of the registry, or '0' to leave it
 -- ARGV[12+] events    JSON, in order
 --
--- Returns 'ok'; 'fenced' if another attempt owns the execution; 'terminal' if it has ended already: nothing was
--- written.
+-- Returns 'ok'; 'terminal' if the execution has ended already; 'fenced' if another attempt owns it; 'cancelling' if the
+-- turn would wait though somebody has cancelled it: end it as CANCELLED. In all but the first nothing was written.
 -- One script, because each of these without the others is a promise broken: a final answer without its state, a
 -- state without its reply, a failure without its dead letter.
 local registry = KEYS[1]
@@ -31,12 +31,14 @@ local function encode(doc) return (string.gsub(cjson.encode(doc), '%[%-1e%+308%]
 local text = redis.call('HGET', registry, 'exec:' .. ARGV[1])
 if not text then return 'fenced' end
 local record = decode(text)
-if record.x_fence ~= ARGV[2] then return 'fenced' end
+local patch, ends = decode(ARGV[3]), false
 for _, state in ipairs(cjson.decode(ARGV[9])) do
   if record.status == state then return 'terminal' end
+  if patch.status == state then ends = true end
 end
+if record.x_fence ~= ARGV[2] then return 'fenced' end
+if record.status == 'CANCELLING' and not ends then return 'cancelling' end
 
-local patch = decode(ARGV[3])
 for field, value in pairs(patch) do record[field] = value end
 if type(record.timeline) ~= 'table' then record.timeline = {} end
 record.timeline[#record.timeline + 1] = {status = patch.status, timestamp = patch.updated_at}
