@@ -27,6 +27,7 @@ import {
 } from '../store/control-plane.js';
 import {ensureGroup, readNew, settleMany, type ControlEntry} from '../store/control-streams.js';
 import {addDeadLetter, moveToDeadLetters} from '../store/dead-letters.js';
+import {sweepDeadlines} from '../store/deadlines.js';
 import {onlineMembers} from '../store/presence.js';
 import {forgetGoneWorkers, takeSweepTurn} from '../store/gone-workers.js';
 import {serverTimeMs, type Store} from '../store/store.js';
@@ -57,6 +58,8 @@ const READ_BLOCK_MS = 1000;
 /** How often agent types with pending deliveries are looked at. */
 const SWEEP_EVERY_MS = 60_000;
 const PENDING_POLL_MS = 200;
+/** How often what nobody runs is looked at for its deadline; workers do so with their heartbeats. */
+const DEADLINE_EVERY_MS = 1000;
 const RELEASE_BATCH = 100;
 /** Wakeups at once: each may wait long for its provider. */
 const MAX_WAKEUPS = 64;
@@ -96,6 +99,7 @@ class Manager implements ManagerHandle {
       this.readLoop('pending', keys.deliveryPending(), entry => this.takeDelivery(entry)),
       this.releaseLoop(),
       this.sweepLoop(),
+      this.deadlineLoop(),
     ];
   }
 
@@ -296,6 +300,17 @@ class Manager implements ManagerHandle {
         this.log.warn('sweeping failed', {error: messageOf(error)});
       }
       await sleep(SWEEP_EVERY_MS, this.stopping.signal);
+    }
+  }
+
+  private async deadlineLoop(): Promise<void> {
+    while (!this.stopping.signal.aborted) {
+      try {
+        await sweepDeadlines(this.store, this.now());
+      } catch (error) {
+        this.log.warn('looking at deadlines failed', {error: messageOf(error)});
+      }
+      await sleep(DEADLINE_EVERY_MS, this.stopping.signal);
     }
   }
 

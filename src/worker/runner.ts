@@ -12,6 +12,7 @@ import {createLogger, type Logger} from '../log.js';
 import {readCommandEntry, type CancelCommand, type Command} from '../protocol/commands.js';
 import {consumerName, handOverName} from '../protocol/consumers.js';
 import {CONSUMER_GROUP} from '../protocol/keys.js';
+import {sweepDeadlines} from '../store/deadlines.js';
 import {ensureGroup, groupsOf, readNew, type ControlEntry} from '../store/control-streams.js';
 import {claimLease, dropStaleTypes, heartbeat, LEASE_MS, leave, type Lease} from '../store/presence.js';
 import {claimPending, dropConsumer, handOver} from '../store/recovery.js';
@@ -653,6 +654,7 @@ class Worker implements WorkerHandle {
       try {
         await this.beat();
         if (await this.store.commands.isCluster()) await sweepOutboxes(this.store);
+        await this.orWarn('looking at deadlines', () => sweepDeadlines(this.store, this.now()));
         if (Date.now() - groupsCheckedAt > GROUP_CHECK_MS) {
           groupsCheckedAt = Date.now();
           await this.lookForOtherGroups();
