@@ -31,6 +31,7 @@ const codes = {
   ATTEMPTS_EXHAUSTED: {exit: 6, retryable: false},
   DEADLINE_EXCEEDED: {exit: 6, retryable: false},
   TASK_CANCELLED: {exit: 7, retryable: false},
+  PARENT_CANCELLED: {exit: 7, retryable: false},
   TIMEOUT: {exit: 8, retryable: true},
   INPUT_REQUIRED: {exit: 9, retryable: false},
   PARTIAL: {exit: 10, retryable: false},

@@ -38,7 +38,12 @@ export interface SendRequest {
   /** Give your own to make the send idempotent: the same id in a session is accepted once. Default: a new one. */
   readonly messageId?: string;
   readonly traceId?: string;
+  /** The message this one belongs to; if that was cancelled, nothing is sent. */
   readonly parentMessageId?: string;
+  /**
+   * On whose behalf. A session belongs to the user it is first used for; without one the sender is an operator, who may
+   * use any.
+   */
   readonly userCode?: string;
   readonly userName?: string;
   /** `trace_parent_span_id` and `langfuse_parent_observation_id` go to the header: spec §8.1. */
@@ -120,7 +125,7 @@ interface Draft {
 /**
  * Send one command.
  * @throws {ByError} AGENT_TYPE_UNAVAILABLE, AGENT_CIRCUIT_OPEN, TENANT_QUOTA_EXCEEDED, WORKER_NOT_ONLINE when it was
- *   refused (a FAILED record says so in the session), INVALID_INPUT, MESSAGE_TOO_LARGE, and what Redis answers.
+ *   refused (a FAILED record says so in the session), NOT_FOUND for a session of another user, PARENT_CANCELLED, INVALID_INPUT, MESSAGE_TOO_LARGE, and what Redis answers.
  */
 export async function send(sender: Sender, original: SendRequest): Promise<SendResult> {
   let request = original;
@@ -248,6 +253,7 @@ function acceptance(draft: Draft, now: number, over: Partial<Acceptance>, fields
     record: encodeRecord(record),
     agentType: header.targetAgentType,
     userCode: header.userCode,
+    parentMessageId: header.parentMessageId,
     check: {kind: 'none'},
     gate: false,
     fresh: draft.freshMessage,

@@ -126,6 +126,8 @@ export function countedAttempts(record: ExecutionRecord): {
   };
 }
 
+/** Field of a session's registry: the user it belongs to. */
+export const OWNER_FIELD = 'x_user_code';
 export const execField = (executionId: string): string => `exec:${executionId}`;
 export const msgMapField = (messageId: string): string => `msg_map:${messageId}`;
 export const fenceOf = (attempt: number, owner: string): string => `${attempt}@${owner}`;

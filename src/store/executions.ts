@@ -40,6 +40,7 @@ const claimScript = defineScript({
     'maxAttempts',
     'cap',
     'replyContext',
+    'userCode',
   ],
   reply: texts,
 });
@@ -81,6 +82,8 @@ export interface ClaimRequest {
   readonly maxAttempts: number;
   /** What a reply to the caller needs; absent if nobody waits for one. */
   readonly reply?: ReplyContext;
+  /** On whose behalf the command was sent. */
+  readonly userCode?: string;
 }
 
 /** Begin a turn. One round trip; a repeat of the same delivery begins a new attempt with a new fence. */
@@ -106,6 +109,7 @@ export async function claimExecution(store: Store, request: ClaimRequest): Promi
         maxAttempts: request.maxAttempts,
         cap: ATTEMPTS_CAP,
         replyContext: request.reply === undefined ? '' : JSON.stringify(request.reply),
+        userCode: request.userCode ?? '',
       },
     },
     {retryForMs: 30_000},

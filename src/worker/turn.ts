@@ -328,6 +328,7 @@ async function claimTurn(
       deadOwner,
       maxAttempts,
       ...(reply === undefined ? {} : {reply}),
+      userCode: header.userCode,
     });
     if (claim.verdict !== 'held') return claim;
     // A worker that was stopped for long may hold a reply whose entries were taken from it meanwhile.

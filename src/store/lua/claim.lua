@@ -17,6 +17,7 @@
 -- ARGV[14] max_attempts  starts an execution has, in all
 -- ARGV[15] cap           attempts the record remembers
 -- ARGV[16] reply         JSON of what a reply to the caller needs, noted for whoever ends the execution; '' if nobody waits
+-- ARGV[17] user_code     on whose behalf the command was sent, or ''; a session that is nobody's becomes theirs
 --
 -- Returns {verdict, execution id, record after the step, milliseconds to its deadline or ''}; verdict is
 --   'started'    the turn is ours
@@ -133,6 +134,7 @@ if not cancelled and not expired and not exhausted and status ~= 'CANCELLING' th
 end
 
 local after = encode(record)
+if ARGV[17] ~= '' then redis.call('HSETNX', registry, 'x_user_code', ARGV[17]) end
 if created then
   redis.call('HSET', registry, 'exec:' .. id, after, 'msg_map:' .. message_id, id)
   redis.call('EXPIRE', registry, ARGV[10])
