@@ -169,7 +169,7 @@ function compose(request: SendRequest, now: Clock): Draft {
     !(Number.isSafeInteger(deadlineMs) && deadlineMs >= 1 && deadlineMs <= MAX_DEADLINE_MS)
   ) {
     throw new ByError('INVALID_INPUT', `${deadlineMs} can not be a deadline.`, {
-      hint: 'Give a whole number of milliseconds, from 1 to seven days.',
+      hint: 'Give at least 1 ms and at most 7 days; the library counts in whole milliseconds.',
     });
   }
   const policy = request.policy ?? DEFAULT_ROUTE_POLICY;

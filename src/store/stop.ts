@@ -145,10 +145,7 @@ export async function isOwnerGone(store: Store, owner: string): Promise<boolean>
 /** What a record says when it ends by this. */
 function patchOf(stop: Stop): Readonly<Record<string, unknown>> {
   if (stop.kind === 'cancel') return {status: 'CANCELLED'};
-  return {
-    ...{status: 'FAILED', error_code: 'DEADLINE_EXCEEDED', error_type: 'ByError'},
-    ...{error_message: deadlineText(), failed_stage: 'deadline'},
-  };
+  return {status: 'FAILED', error_code: 'DEADLINE_EXCEEDED', error_message: deadlineText()};
 }
 
 function resultOf(stop: Stop): TaskResult {

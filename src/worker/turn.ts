@@ -515,11 +515,12 @@ function resultOf(ending: Ended['ending']): TaskResult {
 }
 
 function errorFields(ending: Ended['ending']): Record<string, unknown> {
-  if (ending.kind !== 'failed' && ending.kind !== 'late') return {};
+  if (ending.kind === 'late') return {error_code: ending.error.code, error_message: messageOf(ending.error)};
+  if (ending.kind !== 'failed') return {};
   return {
     error_type: ending.error instanceof Error ? ending.error.name : typeof ending.error,
     error_message: messageOf(ending.error).slice(0, 4096),
-    failed_stage: ending.kind === 'late' ? 'deadline' : 'process_command',
+    failed_stage: 'process_command',
     ...(ending.error instanceof ByError ? {error_code: ending.error.code} : {}),
   };
 }

@@ -42,9 +42,11 @@ const agent = defineAgent({
         // Until what it said is written: the loop below lets nothing else happen.
         await new Promise(resolve => setTimeout(resolve, 20));
         while (!existsSync(file));
-        await ctx.emitChunk('late ').catch(() => undefined);
-        await new Promise(resolve => setTimeout(resolve, 20));
-        await ctx.emitChunk('later ').catch(error => say('refused', ctx.messageId, error.code));
+        for (let refusal; refusal === undefined;) {
+          await new Promise(resolve => setTimeout(resolve, 20));
+          await ctx.emitChunk('late ').catch(error => (refusal = error.code));
+          if (refusal !== undefined) say('refused', ctx.messageId, refusal);
+        }
         break;
       case 'talk-until':
         while (!existsSync(file)) {
