@@ -28,6 +28,10 @@ export default class Send extends BaseCommand {
       helpValue: 'POLICY',
     }),
     'availability-timeout': durationFlag({description: 'how long wake-and-wait waits', default: 30_000}),
+    deadline: durationFlag({
+      description:
+        'after this long nobody wants the answer: it is not begun, or asked to stop, and ends FAILED',
+    }),
     session: Flags.string({
       char: 's',
       description: 'session to continue; default a new one',
@@ -85,6 +89,7 @@ export default class Send extends BaseCommand {
       readStdin: () => this.readStdin('The content'),
     });
     const optional = {
+      deadlineMs: flags.deadline,
       sessionId: flags.session,
       workerId: flags.worker,
       region: flags.region,

@@ -1,7 +1,7 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import {BaseCommand} from '../src/cli/base-command.js';
-import {outputFlag} from '../src/cli/flags.js';
+import {outputFlag, userFlag} from '../src/cli/flags.js';
 
 export default class Tail extends BaseCommand {
   static override summary = 'Show the events of a session, and follow them.';
@@ -41,6 +41,7 @@ In a pipe it prints what is there and ends, unless --follow.`;
       helpValue: 'KINDS',
     }),
     agent: Flags.string({char: 'a', description: 'only this agent type', helpValue: 'TYPE'}),
+    'user-code': userFlag(),
     message: Flags.string({description: 'only this message', helpValue: 'ID'}),
     include: Flags.string({
       char: 'i',
@@ -60,7 +61,7 @@ In a pipe it prints what is there and ends, unless --follow.`;
 
   async run() {
     const {args, flags} = await this.parse(Tail);
-    const {output: _form, ...chosen} = flags;
+    const {output: _form, 'user-code': userCode, ...chosen} = flags;
     const {runTail} = await import('../src/ui/tail/run-tail.js');
     return runTail({
       store: await this.openStore(),
@@ -69,6 +70,7 @@ In a pipe it prints what is there and ends, unless --follow.`;
       signal: this.signal,
       sessionId: args.session,
       ...chosen,
+      userCode,
       output: this.output,
       setResume: command => (this.resumeWith = [command]),
     });

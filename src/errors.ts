@@ -30,7 +30,9 @@ const codes = {
 
   TASK_FAILED: {exit: 6, retryable: false},
   ATTEMPTS_EXHAUSTED: {exit: 6, retryable: false},
+  DEADLINE_EXCEEDED: {exit: 6, retryable: false},
   TASK_CANCELLED: {exit: 7, retryable: false},
+  PARENT_CANCELLED: {exit: 7, retryable: false},
   TIMEOUT: {exit: 8, retryable: true},
   INPUT_REQUIRED: {exit: 9, retryable: false},
   PARTIAL: {exit: 10, retryable: false},

@@ -1,6 +1,6 @@
 import * as Args from '@oclif/core/args';
 import {BaseCommand} from '../../src/cli/base-command.js';
-import {groupFlag, lastFlag, sessionFlag} from '../../src/cli/flags.js';
+import {groupFlag, lastFlag, sessionFlag, userFlag} from '../../src/cli/flags.js';
 
 export default class ExecShow extends BaseCommand {
   static override summary = 'Show one execution: its life so far, where its command is, its dead letter.';
@@ -10,12 +10,17 @@ export default class ExecShow extends BaseCommand {
     '<%= config.bin %> exec show msg-91c2 --last --json',
   ];
   static override args = {id: Args.string({required: true, description: 'execution or message id'})};
-  static override flags = {session: sessionFlag(), last: lastFlag(), group: groupFlag()};
+  static override flags = {
+    session: sessionFlag(),
+    last: lastFlag(),
+    'user-code': userFlag(),
+    group: groupFlag(),
+  };
 
   async run() {
     const {args, flags} = await this.parse(ExecShow);
     const {showForPeople} = await import('../../src/cli/executions.js');
-    const {session, last, group} = flags;
-    return showForPeople(await this.openStore(), this.printer, args.id, {session, last, group});
+    const {session, last, group, 'user-code': userCode} = flags;
+    return showForPeople(await this.openStore(), this.printer, args.id, {session, last, userCode, group});
   }
 }

@@ -1,7 +1,7 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import {BaseCommand} from '../../src/cli/base-command.js';
-import {lastFlag, outputFlag, sessionFlag} from '../../src/cli/flags.js';
+import {lastFlag, outputFlag, sessionFlag, userFlag} from '../../src/cli/flags.js';
 
 export default class ExecTree extends BaseCommand {
   static override summary = 'Show the executions of a session as a tree: who called whom, and how it went.';
@@ -10,6 +10,7 @@ export default class ExecTree extends BaseCommand {
   static override flags = {
     session: sessionFlag(),
     last: lastFlag(),
+    'user-code': userFlag(),
     depth: Flags.integer({description: 'deepest level to show', default: 50, min: 0, max: 1000}),
     output: outputFlag('table', 'json', 'name'),
   };
@@ -20,6 +21,7 @@ export default class ExecTree extends BaseCommand {
     return treeForPeople(await this.openStore(), this.printer, this.output, {
       session: flags.session ?? args.session,
       last: flags.last,
+      userCode: flags['user-code'],
       depth: flags.depth,
     });
   }

@@ -1,6 +1,7 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import {BaseCommand} from '../../src/cli/base-command.js';
+import {userFlag} from '../../src/cli/flags.js';
 
 export default class SessionCancel extends BaseCommand {
   static override summary = 'Cancel every execution of a session that has not ended.';
@@ -9,7 +10,8 @@ export default class SessionCancel extends BaseCommand {
   static override examples = ['<%= config.bin %> session cancel sess-7f3a --reason "wrong document" --yes'];
   static override args = {session: Args.string({required: true, description: 'session id'})};
   static override flags = {
-    force: Flags.boolean({description: 'do not wait for the agents to stop by themselves'}),
+    force: Flags.boolean({description: 'end what runs at once; what it writes afterwards is refused'}),
+    'user-code': userFlag(),
     reason: Flags.string({description: 'kept in the records', default: ''}),
     'dry-run': Flags.boolean({description: 'show what would be cancelled, and do nothing'}),
   };
@@ -22,6 +24,7 @@ export default class SessionCancel extends BaseCommand {
     ]);
     return runCancel(await this.openStore(), this.printer, {
       sessionId: checkedId(args.session, 'session id'),
+      userCode: flags['user-code'],
       force: flags.force,
       reason: flags.reason,
       dryRun: flags['dry-run'],

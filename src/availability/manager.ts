@@ -29,6 +29,7 @@ import {findExecution} from '../store/executions.js';
 import {firstAcceptedAt} from '../protocol/execution.js';
 import {moveToDeadLetters} from '../store/dead-letters.js';
 import {alarmFull} from './full-letters.js';
+import {sweepDeadlines} from '../store/deadlines.js';
 import {onlineMembers} from '../store/presence.js';
 import {consumersOf, dropConsumer, type ConsumerFacts} from '../store/recovery.js';
 import {forgetGoneWorkers, takeSweepTurn} from '../store/gone-workers.js';
@@ -65,6 +66,8 @@ const READ_BLOCK_MS = 1000;
 /** How often agent types with pending deliveries are looked at. */
 const SWEEP_EVERY_MS = 60_000;
 const PENDING_POLL_MS = 200;
+/** How often what nobody runs is looked at for its deadline; workers do so with their heartbeats. */
+const DEADLINE_EVERY_MS = 1000;
 const RELEASE_BATCH = 100;
 /** Wakeups at once: each may wait long for its provider. */
 const MAX_WAKEUPS = 64;
@@ -115,6 +118,7 @@ class Manager implements ManagerHandle {
       this.holdLoop(),
       this.releaseLoop(),
       this.sweepLoop(),
+      this.deadlineLoop(),
     ];
   }
 
@@ -367,6 +371,17 @@ class Manager implements ManagerHandle {
         this.log.warn('sweeping failed', {error: messageOf(error)});
       }
       await sleep(SWEEP_EVERY_MS, this.stopping.signal);
+    }
+  }
+
+  private async deadlineLoop(): Promise<void> {
+    while (!this.stopping.signal.aborted) {
+      try {
+        await sweepDeadlines(this.store, this.now());
+      } catch (error) {
+        this.log.warn('looking at deadlines failed', {error: messageOf(error)});
+      }
+      await sleep(DEADLINE_EVERY_MS, this.stopping.signal);
     }
   }
 

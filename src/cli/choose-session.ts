@@ -1,12 +1,15 @@
 /** `--session ID` or `--last`: which session a command is about. */
 import {ByError} from '../errors.js';
 import {listSessions} from '../registry/sessions.js';
+import {requireOwn} from '../store/ownership.js';
 import type {Store} from '../store/store.js';
 import {checkedId} from './ids.js';
 
 export interface SessionChoice {
   readonly session: string | undefined;
   readonly last: boolean;
+  /** Whose it must be; undefined for an operator. */
+  readonly userCode?: string | undefined;
 }
 
 /** Keys `--last` looks at on each server, roughly. */
@@ -28,7 +31,10 @@ export async function chosenSession(store: Store, choice: SessionChoice): Promis
 /** @throws {ByError} USAGE if neither flag was given, and what {@link chosenSession} throws. */
 export async function requireSession(store: Store, choice: SessionChoice): Promise<string> {
   const sessionId = await chosenSession(store, choice);
-  if (sessionId !== undefined) return sessionId;
+  if (sessionId !== undefined) {
+    await requireOwn(store, sessionId, choice.userCode ?? '');
+    return sessionId;
+  }
   throw new ByError('USAGE', 'Which session?', {
     hint: 'Name it with --session, or say --last for the one heard of last.',
     next: ['by session list'],

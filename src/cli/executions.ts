@@ -3,6 +3,7 @@ import {deadLetterCode} from '../availability/replay.js';
 import {ByError} from '../errors.js';
 import {executionTree, type TreeRow} from '../observe/execution-tree.js';
 import {whereabouts, type EntryPlace, type Whereabouts} from '../observe/execution-place.js';
+import {deadlineOf} from '../protocol/deadline.js';
 import {canonicalStatus} from '../protocol/states.js';
 import {countedAttempts, pastAttempts, statusKind, type ExecutionRecord} from '../protocol/execution.js';
 import {integerOf} from '../protocol/fields.js';
@@ -146,6 +147,7 @@ function factsOf(record: ExecutionRecord, nowMs: number): (Fact | undefined)[] {
     optional('worker', record.workerId),
     attempts === null ? undefined : ['attempts', attemptsText(attempts, record)],
     time('tried again', integerOf(record.extra['x_retry_at'], 0)),
+    time('deadline', deadlineOf(record) ?? 0),
     time('created', record.createdAt),
     time('started', record.startedAt),
     time('ended', record.finishedAt),

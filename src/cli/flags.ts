@@ -30,6 +30,13 @@ export const outputFlag = <Form extends string>(...forms: readonly Form[]) =>
 export const sessionFlag = () =>
   Flags.string({char: 's', description: 'the session', helpValue: 'ID', exclusive: ['last']});
 
+/** `--user-code`, of commands about one session. */
+export const userFlag = () =>
+  Flags.string({
+    description: 'act for this user, who has only the sessions first used for them',
+    helpValue: 'USER',
+  });
+
 export const lastFlag = () =>
   Flags.boolean({description: 'the session heard of last; walks the keys of the server'});
 

@@ -3,11 +3,14 @@ import {cancel, cancelTargets, type CancelRequest, type CancelResult} from '../c
 import {systemClock} from '../clock.js';
 import {ByError} from '../errors.js';
 import {isTerminal} from '../protocol/states.js';
+import {requireOwn} from '../store/ownership.js';
 import type {Store} from '../store/store.js';
 import {paint, type Printer} from './printer.js';
 
 export interface RunCancel extends CancelRequest {
   readonly dryRun: boolean;
+  /** Whose the session must be; undefined for an operator. */
+  readonly userCode?: string | undefined;
   confirm(question: string): Promise<boolean>;
 }
 
@@ -19,6 +22,7 @@ export async function runCancel(
 ): Promise<
   CancelResult | {dryRun: true; nodes: readonly {executionId: string; agentType: string; status: string}[]}
 > {
+  await requireOwn(store, request.sessionId, request.userCode ?? '');
   const targets = await cancelTargets(store, request);
   if (targets.length === 0) {
     const what =
@@ -58,5 +62,12 @@ export async function runCancel(
     paint.green(printer.symbol('ok')),
     ` cancelled ${result.cancelledCount}, already ended ${result.alreadyFinishedCount}`,
   );
+  const asked = result.nodes.filter(node => node.result === 'cancelling' && node.workerId !== '');
+  if (request.force === true && asked.length > 0) {
+    const workers = [...new Set(asked.map(node => node.workerId))].join(', ');
+    printer.note(
+      `${asked.length} run on workers of another SDK (${workers}), which can only be asked to stop.`,
+    );
+  }
   return result;
 }

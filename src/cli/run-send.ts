@@ -47,6 +47,7 @@ export async function runSend(run: RunSend): Promise<unknown> {
   note(
     paint.cyan(printer.symbol('arrow')),
     ` ${request.agentType}   policy ${policy}   session ${request.sessionId}`,
+    request.deadlineMs === undefined ? '' : `   deadline ${formatDuration(request.deadlineMs)}`,
   );
   run.setResume(`by tail ${request.sessionId}`);
 
@@ -159,6 +160,13 @@ function judge(
   const {sessionId} = record;
   switch (record.status) {
     case 'FAILED':
+      if (record.errorCode === 'DEADLINE_EXCEEDED') {
+        throw new ByError('DEADLINE_EXCEEDED', record.errorMessage ?? 'Its deadline passed.', {
+          hint: 'Send it again with a later --deadline if the answer is still wanted.',
+          next: [`by tail ${sessionId}`],
+          details,
+        });
+      }
       throw new ByError('TASK_FAILED', `The agent failed: ${record.errorMessage ?? 'no reason given'}`, {
         hint: 'The whole command is among the dead letters if the agent threw.',
         next: [`by tail ${sessionId}`, 'by deadletter list'],

@@ -1,6 +1,7 @@
 /** `by session list|show`. Cancelling one is run-cancel.ts. */
 import {itemToTailEvent} from '../observe/tail-event.js';
 import {listSessions, showSession, type SessionState} from '../registry/sessions.js';
+import {requireOwn, sessionUser} from '../store/ownership.js';
 import {serverTimeMs, type Store} from '../store/store.js';
 import {formatDuration} from './duration.js';
 import {showFacts} from './facts.js';
@@ -38,14 +39,16 @@ export async function listForPeople(
 }
 
 /** @throws {ByError} INVALID_INPUT, NOT_FOUND. */
-export async function showForPeople(store: Store, printer: Printer, id: string) {
+export async function showForPeople(store: Store, printer: Printer, id: string, userCode = '') {
+  await requireOwn(store, checkedId(id, 'session id'), userCode);
   const session = await showSession(store, checkedId(id, 'session id'));
   if (session === undefined) throw noSuchSession(id);
   const {records, lastEvent, lastEventId, ...summary} = session;
   const shown = lastEvent && itemToTailEvent({kind: 'event', id: lastEventId, event: lastEvent});
-  const now = await serverTimeMs(store);
+  const [now, user] = await Promise.all([serverTimeMs(store), sessionUser(store, id)]);
   showFacts(printer, [
     ['session', session.sessionId],
+    user === '' ? undefined : ['user', user],
     ['state', stateText(session.state)],
     ['last heard of', `${isoTime(session.lastHeard)}  (${relativeTime(session.lastHeard, now)})`],
     ['executions', `${session.executions}, ${session.open} not ended`],
@@ -64,7 +67,13 @@ export async function showForPeople(store: Store, printer: Printer, id: string) 
   printer.out();
   printExecutions(printer, 'table', records);
   printer.note(paint.dim(`next: by tail ${id}   by exec tree --session ${id}`));
-  return {...summary, lastEventId, lastEvent: shown ?? null, executionList: records.map(executionView)};
+  return {
+    ...summary,
+    userCode: user,
+    lastEventId,
+    lastEvent: shown ?? null,
+    executionList: records.map(executionView),
+  };
 }
 
 function keptText(ttlMs: number): string {

@@ -1,11 +1,8 @@
-/** Cancelling: mark the execution and everything it started, and tell the workers that run them. Spec §8.4. */
+/** Cancelling an execution and everything it started, also what it starts meanwhile. Spec §8.4. */
 import type {Clock} from '../clock.js';
-import {newCancelMessageId} from '../ids.js';
-import {encodeCommand, type CancelCommand} from '../protocol/commands.js';
 import type {ExecutionRecord} from '../protocol/execution.js';
-import {createHeader} from '../protocol/header.js';
-import {isTerminal} from '../protocol/states.js';
-import {markCancelled, sessionExecutions, type CancelVerdict} from '../store/executions.js';
+import {sessionExecutions} from '../store/executions.js';
+import {stopExecution, type StopVerdict} from '../store/stop.js';
 import type {Store} from '../store/store.js';
 
 export interface CancelRequest {
@@ -13,10 +10,21 @@ export interface CancelRequest {
   /** One message and what it started; absent for the whole session. */
   readonly messageId?: string;
   readonly reason?: string;
-  /** Stop waiting for the handler at once. Default: the handler is asked, and given time. */
+  /**
+   * End what runs here and now: nothing it writes afterwards is accepted. Default: the handler is asked, and given time.
+   * What a worker of another SDK runs can only be asked.
+   */
   readonly force?: boolean;
   readonly requestedBy?: string;
 }
+
+/**
+ * - `cancelled`: it has ended.
+ * - `cancelling`: its worker was told to stop it; of what nobody has begun, that it must not begin.
+ * - `finished`: it had ended before.
+ * - `missing`: it is gone.
+ */
+export type CancelVerdict = 'missing' | 'finished' | 'cancelled' | 'cancelling';
 
 export interface CancelledNode {
   readonly executionId: string;
@@ -38,43 +46,81 @@ export interface CancelResult {
 /** What a cancel would touch, parents before children. */
 export async function cancelTargets(store: Store, request: CancelRequest): Promise<ExecutionRecord[]> {
   const all = await sessionExecutions(store, request.sessionId);
-  return request.messageId === undefined ? all : withDescendants(all, request.messageId);
+  return request.messageId === undefined ? all : withDescendants(all, new Set([request.messageId]));
 }
 
+/** Foreign senders may add children for ever; what they add later is stopped when a worker takes it. */
+const MAX_ROUNDS = 10;
+
 export async function cancel(store: Store, now: Clock, request: CancelRequest): Promise<CancelResult> {
-  const targets = await cancelTargets(store, request);
-  const nodes: CancelledNode[] = [];
-  for (const record of targets) {
-    const marked = await markCancelled(store, record, request.reason ?? '', now());
-    if (marked.verdict === 'cancelling' && marked.workerId !== '')
-      await tellWorker(store, record, marked.workerId, request);
-    nodes.push({
-      executionId: record.executionId,
-      messageId: record.messageId,
-      agentType: record.targetAgentType,
-      workerId: marked.workerId,
-      result: marked.verdict,
-    });
+  const nodes = new Map<string, CancelledNode>();
+  let targets = await cancelTargets(store, request);
+  for (let round = 0; targets.length > 0 && round < MAX_ROUNDS; round++) {
+    for (const record of targets) nodes.set(record.executionId, await cancelOne(store, now, request, record));
+    // A child may have been sent between the look and the mark of its parent. Now that it is marked no more can be.
+    const all = await sessionExecutions(store, request.sessionId);
+    const marked = new Set([...nodes.values()].map(({messageId}) => messageId));
+    targets = withDescendants(all, marked).filter(({executionId}) => !nodes.has(executionId));
   }
-  const finished = nodes.filter(node => node.result === 'finished' || node.result === 'missing').length;
+  const results = [...nodes.values()];
+  const finished = results.filter(({result}) => result === 'finished' || result === 'missing').length;
   return {
     status:
-      nodes.length === 0 ? 'NOT_FOUND' : finished === nodes.length ? 'ALREADY_FINISHED' : 'CANCEL_REQUESTED',
+      results.length === 0
+        ? 'NOT_FOUND'
+        : finished === results.length
+          ? 'ALREADY_FINISHED'
+          : 'CANCEL_REQUESTED',
     sessionId: request.sessionId,
-    cancelledCount: nodes.length - finished,
+    cancelledCount: results.length - finished,
     alreadyFinishedCount: finished,
-    nodes,
+    nodes: results,
   };
 }
 
-/** The record of a message and all that descends from it, also through nodes that have ended. */
-export function withDescendants(records: readonly ExecutionRecord[], messageId: string): ExecutionRecord[] {
+async function cancelOne(
+  store: Store,
+  now: Clock,
+  request: CancelRequest,
+  record: ExecutionRecord,
+): Promise<CancelledNode> {
+  const {reason = '', force = false, requestedBy = 'client'} = request;
+  const {verdict, workerId} = await stopExecution(
+    store,
+    record,
+    {kind: 'cancel', reason, force, requestedBy, tell: true},
+    now(),
+  );
+  return {
+    executionId: record.executionId,
+    messageId: record.messageId,
+    agentType: record.targetAgentType,
+    workerId,
+    result: RESULTS[verdict],
+  };
+}
+
+/** A cancel has nothing to do with deadlines. */
+const RESULTS: Readonly<Record<StopVerdict, CancelVerdict>> = {
+  missing: 'missing',
+  finished: 'finished',
+  ended: 'cancelled',
+  stopping: 'cancelling',
+  running: 'cancelling',
+  early: 'cancelling',
+};
+
+/** The records of these messages and all that descends from them, also through nodes that have ended. */
+export function withDescendants(
+  records: readonly ExecutionRecord[],
+  messageIds: ReadonlySet<string>,
+): ExecutionRecord[] {
   const children = new Map<string, ExecutionRecord[]>();
   for (const record of records) {
     if (record.parentMessageId === '') continue;
     children.set(record.parentMessageId, [...(children.get(record.parentMessageId) ?? []), record]);
   }
-  const found: ExecutionRecord[] = records.filter(record => record.messageId === messageId);
+  const found: ExecutionRecord[] = records.filter(record => messageIds.has(record.messageId));
   const seen = new Set(found.map(record => record.executionId));
   for (const record of found) {
     for (const child of children.get(record.messageId) ?? []) {
@@ -84,34 +130,4 @@ export function withDescendants(records: readonly ExecutionRecord[], messageId: 
     }
   }
   return found;
-}
-
-async function tellWorker(
-  store: Store,
-  record: ExecutionRecord,
-  workerId: string,
-  request: CancelRequest,
-): Promise<void> {
-  if (isTerminal(record.status)) return;
-  const command: CancelCommand = {
-    action: 'CANCEL_TASK',
-    header: createHeader({
-      messageId: newCancelMessageId(),
-      sessionId: record.sessionId,
-      traceId: record.traceId,
-      targetAgentType: record.targetAgentType,
-      parentMessageId: record.messageId,
-    }),
-    targetMessageId: record.messageId,
-    targetExecutionId: record.executionId,
-    targetWorkerId: workerId,
-    reason: request.reason ?? '',
-    requestedBy: request.requestedBy ?? 'client',
-    cancelMode: request.force === true ? 'force' : 'graceful',
-  };
-  const stream = store.keys.workerCtrlStream(workerId);
-  // A second CANCEL of the same execution does nothing, so a repeat after a lost reply is harmless.
-  await store.commands.run(redis => redis.xadd(stream, '*', 'data', encodeCommand(command)), {
-    retryForMs: 5000,
-  });
 }

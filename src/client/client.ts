@@ -1,8 +1,10 @@
 /** The client of a deployment: send, cancel, follow. */
 import {systemClock, type Clock} from '../clock.js';
+import {ByError} from '../errors.js';
 import type {ExecutionRecord} from '../protocol/execution.js';
 import {followSession, type FollowOptions, type SessionItem} from '../store/data-streams.js';
 import {findByMessage} from '../store/executions.js';
+import {maySee, requireOwn} from '../store/ownership.js';
 import {openStore, type Store, type StoreOptions} from '../store/store.js';
 import {cancel, type CancelRequest, type CancelResult} from './cancel.js';
 import {send, type Interceptor, type SendRequest, type SendResult} from './send.js';
@@ -10,6 +12,10 @@ import {send, type Interceptor, type SendRequest, type SendResult} from './send.
 export interface ClientOptions {
   readonly interceptors?: readonly Interceptor[];
   readonly now?: Clock;
+  /**
+   * On whose behalf: everything sent is theirs, and sessions of others are not found. Default: an operator, who sees all.
+   */
+  readonly userCode?: string;
 }
 
 /** Commands of one {@link GatewayClient.sendMany} under way at once: memory stays bounded however many there are. */
@@ -18,6 +24,7 @@ const SENT_TOGETHER = 512;
 export class GatewayClient {
   private readonly now: Clock;
   private readonly interceptors: readonly Interceptor[];
+  private readonly userCode: string;
 
   constructor(
     readonly store: Store,
@@ -25,11 +32,25 @@ export class GatewayClient {
   ) {
     this.now = options.now ?? systemClock;
     this.interceptors = options.interceptors ?? [];
+    this.userCode = options.userCode ?? '';
   }
 
-  /** @throws {ByError} when the command was not accepted; see {@link send}. */
-  send(request: SendRequest): Promise<SendResult> {
-    return send({store: this.store, now: this.now, interceptors: this.interceptors}, request);
+  /** The same connections, on behalf of one user; closing either closes both. */
+  forUser(userCode: string): GatewayClient {
+    return new GatewayClient(this.store, {now: this.now, interceptors: this.interceptors, userCode});
+  }
+
+  /** @throws {ByError} when the command was not accepted, see {@link send}; DENIED on behalf of another user. */
+  async send(request: SendRequest): Promise<SendResult> {
+    const sender = {store: this.store, now: this.now, interceptors: this.interceptors};
+    if (this.userCode === '') return send(sender, request);
+    const {userCode = this.userCode} = request;
+    if (userCode !== this.userCode) {
+      throw new ByError('DENIED', `This client acts for "${this.userCode}", not for "${userCode}".`, {
+        hint: 'Leave the user code out of the request, or use a client of that user.',
+      });
+    }
+    return send(sender, {...request, userCode});
   }
 
   /**
@@ -46,17 +67,24 @@ export class GatewayClient {
     return outcomes;
   }
 
-  cancel(request: CancelRequest): Promise<CancelResult> {
-    return cancel(this.store, this.now, request);
+  async cancel(request: CancelRequest): Promise<CancelResult> {
+    const {sessionId} = request;
+    if (await maySee(this.store, sessionId, this.userCode)) return cancel(this.store, this.now, request);
+    return {status: 'NOT_FOUND', sessionId, cancelledCount: 0, alreadyFinishedCount: 0, nodes: []};
   }
 
-  /** Events of a session from any point on, each once, in order, until the signal aborts. */
-  follow(sessionId: string, options?: FollowOptions): AsyncGenerator<SessionItem> {
-    return followSession(this.store, sessionId, options);
+  /**
+   * Events of a session from any point on, each once, in order, until the signal aborts.
+   * @throws {ByError} NOT_FOUND for a session that is not this client's user's.
+   */
+  async *follow(sessionId: string, options?: FollowOptions): AsyncGenerator<SessionItem> {
+    await requireOwn(this.store, sessionId, this.userCode);
+    yield* followSession(this.store, sessionId, options);
   }
 
   /** The execution of a message, or undefined. */
-  find(sessionId: string, messageId: string): Promise<ExecutionRecord | undefined> {
+  async find(sessionId: string, messageId: string): Promise<ExecutionRecord | undefined> {
+    if (!(await maySee(this.store, sessionId, this.userCode))) return undefined;
     return findByMessage(this.store, sessionId, messageId);
   }
 

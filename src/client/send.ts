@@ -12,6 +12,7 @@ import {
   type ExecutionRecord,
   type NewRecord,
 } from '../protocol/execution.js';
+import {deadlineOf, MAX_DEADLINE_MS} from '../protocol/deadline.js';
 import {createHeader} from '../protocol/header.js';
 import {
   DEFAULT_ROUTE_POLICY,
@@ -22,6 +23,7 @@ import {
 } from '../protocol/routing.js';
 import {encodeWakeupRequest, type WakeupDecision, type WakeupRequest} from '../protocol/wakeup.js';
 import {routingRecords} from '../store/control-plane.js';
+import {noteDeadline} from '../store/deadlines.js';
 import {acceptCommand, type Acceptance} from '../store/acceptance.js';
 import {onlineMembers} from '../store/presence.js';
 import type {Store} from '../store/store.js';
@@ -36,7 +38,12 @@ export interface SendRequest {
   /** Give your own to make the send idempotent: the same id in a session is accepted once. Default: a new one. */
   readonly messageId?: string;
   readonly traceId?: string;
+  /** The message this one belongs to; if that was cancelled, nothing is sent. */
   readonly parentMessageId?: string;
+  /**
+   * On whose behalf. A session belongs to the user it is first used for; without one the sender is an operator, who may
+   * use any.
+   */
   readonly userCode?: string;
   readonly userName?: string;
   /** `trace_parent_span_id` and `langfuse_parent_observation_id` go to the header: spec §8.1. */
@@ -48,6 +55,12 @@ export interface SendRequest {
   /** Milliseconds WAKE_AND_WAIT waits. Default 30,000. */
   readonly availabilityTimeoutMs?: number;
   readonly region?: string;
+  /**
+   * Milliseconds, from 1 to seven days, after which nobody wants the answer: what has not begun by then is not begun,
+   * what runs is asked to stop, and it ends FAILED with DEADLINE_EXCEEDED. It also bounds `availabilityTimeoutMs`. Default
+   * none.
+   */
+  readonly deadlineMs?: number;
   /** Higher goes first among pending deliveries. Default 0. */
   readonly priority?: number;
   /** Send to this worker alone. */
@@ -76,6 +89,8 @@ export interface SendResult {
   /** Entry id on the stream the command was put on. '' for a duplicate. */
   readonly streamId: string;
   readonly streamName: string;
+  /** When it must have ended, in Unix milliseconds by Redis's clock; absent without a deadline. */
+  readonly deadline?: number;
   /** This message id had been accepted before: nothing was sent, and this is the execution it got then. */
   readonly duplicate: boolean;
   readonly wakeup?: {
@@ -103,19 +118,32 @@ interface Draft {
   readonly command: AskCommand;
   readonly executionId: string;
   readonly freshMessage: boolean;
+  /** Unix milliseconds by Redis's clock. */
+  readonly deadline?: number;
 }
 
 /**
  * Send one command.
  * @throws {ByError} AGENT_TYPE_UNAVAILABLE, AGENT_CIRCUIT_OPEN, TENANT_QUOTA_EXCEEDED, WORKER_NOT_ONLINE when it was
- *   refused (a FAILED record says so in the session), INVALID_INPUT, MESSAGE_TOO_LARGE, and what Redis answers.
+ *   refused (a FAILED record says so in the session), NOT_FOUND for a session of another user, PARENT_CANCELLED, INVALID_INPUT, MESSAGE_TOO_LARGE, and what Redis answers.
  */
 export async function send(sender: Sender, original: SendRequest): Promise<SendResult> {
   let request = original;
   for (const interceptor of sender.interceptors) request = await interceptor.beforeSend(request);
-  const draft = compose(request, sender.now);
+  const composed = compose(request, sender.now);
+  const draft =
+    request.deadlineMs === undefined
+      ? composed
+      : await withDeadline(sender.store, composed, request.deadlineMs);
   if (request.workerId !== undefined) return sendToWorker(sender, draft, request.workerId);
   return sendToType(sender, draft);
+}
+
+/** Noted before it is accepted, so that nothing accepted can be forgotten. */
+async function withDeadline(store: Store, draft: Draft, deadlineMs: number): Promise<Draft> {
+  const {sessionId} = draft.command.header;
+  const deadline = await noteDeadline(store, {sessionId, executionId: draft.executionId}, deadlineMs);
+  return {...draft, deadline};
 }
 
 function compose(request: SendRequest, now: Clock): Draft {
@@ -133,6 +161,15 @@ function compose(request: SendRequest, now: Clock): Draft {
   if (!hasContent(content)) {
     throw new ByError('INVALID_INPUT', 'The content is empty.', {
       hint: 'Send some text, or a non-empty array of objects.',
+    });
+  }
+  const {deadlineMs} = request;
+  if (
+    deadlineMs !== undefined &&
+    !(Number.isSafeInteger(deadlineMs) && deadlineMs >= 1 && deadlineMs <= MAX_DEADLINE_MS)
+  ) {
+    throw new ByError('INVALID_INPUT', `${deadlineMs} can not be a deadline.`, {
+      hint: 'Give at least 1 ms and at most 7 days; the library counts in whole milliseconds.',
     });
   }
   const policy = request.policy ?? DEFAULT_ROUTE_POLICY;
@@ -207,6 +244,7 @@ function acceptance(draft: Draft, now: number, over: Partial<Acceptance>, fields
       ...(fields.refusal ? {errorCode: fields.refusal.errorCode, error: fields.refusal.errorMessage} : {}),
     },
     ...(fields.refusal ? {refusal: fields.refusal} : {}),
+    ...(draft.deadline === undefined ? {} : {extra: {x_deadline: draft.deadline}}),
   });
   return {
     sessionId: header.sessionId,
@@ -215,6 +253,7 @@ function acceptance(draft: Draft, now: number, over: Partial<Acceptance>, fields
     record: encodeRecord(record),
     agentType: header.targetAgentType,
     userCode: header.userCode,
+    parentMessageId: header.parentMessageId,
     check: {kind: 'none'},
     gate: false,
     fresh: draft.freshMessage,
@@ -341,7 +380,7 @@ function wakeupRequest(draft: Draft, document: string): WakeupRequest {
     messageId: header.messageId,
     source: 'client',
     policy: draft.policy,
-    timeoutMs: draft.request.availabilityTimeoutMs ?? 30_000,
+    timeoutMs: Math.min(draft.request.availabilityTimeoutMs ?? 30_000, draft.request.deadlineMs ?? Infinity),
     userCode: header.userCode,
     region: draft.request.region ?? '',
     priority: draft.request.priority ?? 0,
@@ -456,15 +495,19 @@ function accepted(draft: Draft, status: SendResult['status'], streamName: string
     traceId: header.traceId,
     streamId,
     streamName,
+    ...(draft.deadline === undefined ? {} : {deadline: draft.deadline}),
     duplicate: false,
   };
 }
 
 function duplicate(draft: Draft, executionId: string, record: ExecutionRecord | undefined): SendResult {
+  const {deadline: _ours, ...known} = accepted(draft, 'DELIVER_NOW', record?.streamName ?? '');
+  const deadline = record && deadlineOf(record);
   return {
-    ...accepted(draft, 'DELIVER_NOW', record?.streamName ?? ''),
+    ...known,
     executionId,
     traceId: record?.traceId ?? draft.command.header.traceId,
+    ...(deadline === undefined ? {} : {deadline}),
     duplicate: true,
   };
 }

@@ -123,17 +123,22 @@ function clientGrants(options: AclOptions): Grant[] {
   const {keys, registry, events, work, routing, outbox, openOutboxes, once} = shared(options);
   const backlog = keys.pendingQueue('*');
   const userOpen = keys.userOpen('*');
+  const deadlines = keys.deadlines();
   return granted([
     {commands: 'xadd', access: 'W', keys: work},
     {commands: 'xlen', access: 'R', keys: work},
     {
       commands: 'eval evalsha',
       access: 'RW',
-      keys: [registry, ...work, ...routing, backlog, userOpen, ...outbox, ...openOutboxes, ...once],
+      keys: [
+        ...[registry, ...work, ...routing, backlog, userOpen, deadlines],
+        ...[...outbox, ...openOutboxes, ...once],
+      ],
     },
     {commands: 'get mget smembers srandmember sismember exists ttl', access: 'R', keys: routing},
     {commands: 'zcard', access: 'R', keys: [backlog]},
     {commands: 'scard sadd srem srandmember expire', access: 'RW', keys: [userOpen]},
+    {commands: 'zadd', access: 'W', keys: [deadlines]},
     {
       commands: 'hset hsetnx hget hmget hgetall hdel hexists expire pexpire ttl pttl',
       access: 'RW',
@@ -178,9 +183,10 @@ function workerGrants(options: AclOptions): Grant[] {
       access: 'RW',
       keys: [
         ...[registry, events, letters, ...ownStreams, ...work, lease, ...memberships, ...reads],
-        ...[...outboxes, ...openOutboxes, ...once],
+        ...[keys.deadlines(), ...outboxes, ...openOutboxes, ...once],
       ],
     },
+    {commands: 'zadd zrangebyscore zrem', access: 'RW', keys: [keys.deadlines()]},
     {
       commands: 'hset hsetnx hget hmget hgetall hdel hincrby hexists hlen expire pexpire ttl pttl',
       access: 'RW',

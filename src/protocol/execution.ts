@@ -75,7 +75,12 @@ export interface OwnFields {
   readonly x_attempts: readonly unknown[];
   /** Unix milliseconds about when a failed attempt is tried again. */
   readonly x_retry_at: number;
+  /** Noted when the execution is first claimed, where somebody waits for a reply. */
   readonly x_reply: ReplyContext;
+  /** Unix milliseconds by Redis's clock: when its cancel was asked for, when a user continued it after its end, and after which nobody wants an answer. */
+  readonly x_cancelled_at: number;
+  readonly x_reopened_at: number;
+  readonly x_deadline: number;
 }
 
 /** What a reply needs, kept because the execution may end in a turn the ASK did not start (§6.7). */
@@ -135,6 +140,8 @@ export function countedAttempts(record: ExecutionRecord): {
   };
 }
 
+/** Field of a session's registry: the user it belongs to. */
+export const OWNER_FIELD = 'x_user_code';
 export const execField = (executionId: string): string => `exec:${executionId}`;
 export const msgMapField = (messageId: string): string => `msg_map:${messageId}`;
 export const fenceOf = (attempt: number, owner: string): string => `${attempt}@${owner}`;

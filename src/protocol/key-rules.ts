@@ -63,6 +63,7 @@ const TABLE: Table = {
   pendingPayloads: ['hash', 'managers', settled],
   pendingTypes: ['set', 'managers', members],
   userOpen: ['set', 'senders', ttl(SESSION_TTL_S)],
+  deadlines: ['zset', 'senders, workers, managers', settled],
   sessionOutbox: ['stream', 'senders, workers', ttl(SESSION_TTL_S)],
   openOutboxes: ['stream', 'senders', settled],
   appendedOnce: ['string', 'senders, workers, managers, operators', ttl(604_800)],

@@ -180,6 +180,8 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
     pendingTypes: () => `${base}control_plane:by:pending_types`,
     /** Unfinished commands of a user, counted only where a limit is set; what ended is taken out when it is full. */
     userOpen: (userCode: string) => `${base}control_plane:by:user_open:${userCode}`,
+    /** Executions with a deadline, by when somebody looks whether they have ended. */
+    deadlines: () => `${base}control_plane:by:deadlines`,
     /** Executions that wait for the wakeup another one asked for; in the slot of {@link wakeupDedupe}. */
     wakeupWaiters: (type: string, userCode: string, region: string) =>
       `${base}control_plane:by:wakeup_waiters:${sameSlot(wakeupDedupe(type, userCode, region))}`,

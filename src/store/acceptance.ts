@@ -1,12 +1,19 @@
 /** Accepting a command: routed, recorded and put on its streams, or nothing of it (G1). */
 import {ByError} from '../errors.js';
-import {decodeRecord, execField, msgMapField, type ExecutionRecord} from '../protocol/execution.js';
+import {
+  decodeRecord,
+  execField,
+  msgMapField,
+  OWNER_FIELD,
+  type ExecutionRecord,
+} from '../protocol/execution.js';
 import {SESSION_TTL_S} from '../protocol/keys.js';
 import {encodeOutboxItem, flushOutbox, forgetOutbox, noteOutbox} from './outbox.js';
 import {anyOnline, isOnline} from './presence.js';
 import {routingRecords} from './control-plane.js';
 import {findFull, forgetEnded, queueFull, userMember} from './depth.js';
 import {findByMessage} from './executions.js';
+import {notTheirs} from './ownership.js';
 import {defineScript, texts} from './script.js';
 import {RenewedSessions} from './renewed-sessions.js';
 import {checkServer, type Store} from './store.js';
@@ -29,6 +36,8 @@ const acceptScript = defineScript({
     'userLimit',
     'userMember',
     'member',
+    'userCode',
+    'parent',
   ],
   reply: texts,
 });
@@ -41,6 +50,8 @@ export interface Acceptance {
   readonly record: string;
   readonly agentType: string;
   readonly userCode: string;
+  /** Message this one belongs to, or ''. */
+  readonly parentMessageId: string;
   /** Who must be online for the command to be accepted. */
   readonly check:
     {readonly kind: 'none'} | {readonly kind: 'type'} | {readonly kind: 'worker'; readonly workerId: string};
@@ -55,6 +66,10 @@ export interface Acceptance {
 export type AcceptOutcome =
   | {readonly kind: 'accepted'; readonly entryIds: readonly string[]}
   | {readonly kind: 'duplicate'; readonly executionId: string; readonly record: ExecutionRecord | undefined}
+  /** Nothing was written: the session is another's. */
+  | {readonly kind: 'foreign'}
+  /** Nothing was written: the message it belongs to was cancelled. */
+  | {readonly kind: 'cancelled'}
   /** Nothing was written: too much waits already. */
   | {readonly kind: 'full'; readonly scope: 'type' | 'user'}
   /** Nothing was written: the caller looks at the facts and decides. */
@@ -68,13 +83,13 @@ export type AcceptOutcome =
 /**
  * Routes, writes record and entry, or writes nothing; safe to repeat by its message id (G1). One round trip on a single
  * server; in a Cluster the steps of outbox.ts.
- * @throws {ByError} QUEUE_FULL, NOT_DURABLE.
+ * @throws {ByError} QUEUE_FULL, NOT_DURABLE; NOT_FOUND for a session of another user, PARENT_CANCELLED.
  */
 export async function acceptCommand(
   store: Store,
   acceptance: Acceptance,
   signal?: AbortSignal,
-): Promise<Exclude<AcceptOutcome, {kind: 'full'}>> {
+): Promise<Exclude<AcceptOutcome, {kind: 'full' | 'foreign' | 'cancelled'}>> {
   if (store.durability !== undefined) await isDurable(store);
   const {agentType, userCode} = acceptance;
   for (;;) {
@@ -82,11 +97,20 @@ export async function acceptCommand(
     const outcome = await (isCluster
       ? acceptInSteps(store, acceptance, signal)
       : acceptAtOnce(store, acceptance, signal));
+    if (outcome.kind === 'foreign') throw notTheirs(acceptance.sessionId, userCode);
+    if (outcome.kind === 'cancelled') throw parentCancelled(acceptance);
     if (outcome.kind !== 'full') return outcome;
     if (outcome.scope === 'type' || !(await forgetEnded(store, userCode)))
       throw queueFull(store, outcome.scope, agentType, userCode);
   }
 }
+
+/** What belongs to something cancelled is cancelled with it: nobody waits for its answer. */
+const parentCancelled = ({sessionId, parentMessageId}: Acceptance): ByError =>
+  new ByError('PARENT_CANCELLED', `Message "${parentMessageId}", which this one belongs to, was cancelled.`, {
+    hint: 'Nothing was sent. Send it without a parent if it is wanted all the same.',
+    details: {sessionId, parentMessageId},
+  });
 
 /** Stores whose server gives what they require. */
 const durable = new WeakSet<Store>();
@@ -139,6 +163,8 @@ async function acceptAtOnce(
           userLimit: acceptance.userCode === '' ? 0 : store.limits.perUser,
           userMember: userMember(acceptance),
           member: check.kind === 'type' ? seenOnline(store, acceptance.agentType) : '',
+          userCode: acceptance.userCode,
+          parent: acceptance.parentMessageId,
         },
         moreKeys: acceptance.writes.map(write => write.stream),
         moreArgs: acceptance.writes.map(write => write.document),
@@ -220,6 +246,7 @@ function readReply([verdict = '', ...rest]: readonly string[], {userCode}: Accep
   if (verdict === 'accepted') return {kind: 'accepted', entryIds: rest.slice(2)};
   if (verdict === 'duplicate')
     return {kind: 'duplicate', executionId: rest[0] ?? '', record: decodeRecord(rest[1] ?? '')};
+  if (verdict === 'foreign' || verdict === 'cancelled') return {kind: verdict};
   if (verdict === 'full') return {kind: 'full', scope: rest[0] === 'user' ? 'user' : 'type'};
   return {
     kind: 'undecided',
@@ -237,6 +264,8 @@ async function acceptInSteps(
   const {sessionId, writes} = acceptance;
   const registry = store.keys.sessionRegistry(sessionId);
   const retry = {retryForMs: 5000, ...(signal ? {signal} : {})};
+  // Before anything of the session is told or written; the script looks again.
+  if (acceptance.userCode !== '' && (await isForeign(store, acceptance))) return {kind: 'foreign'};
   if (!acceptance.fresh) {
     const known = await findAccepted(store, acceptance);
     if (known !== undefined) {
@@ -276,6 +305,8 @@ async function acceptInSteps(
         userLimit: 0,
         userMember: '',
         member: '',
+        userCode: acceptance.userCode,
+        parent: acceptance.parentMessageId,
       },
       moreKeys: writes.map(() => outbox),
       moreArgs: writes.map(encodeOutboxItem),
@@ -312,6 +343,18 @@ async function deliver(
     );
     throw error;
   }
+}
+
+/** What PTTL says of a key that does not exist. */
+const NO_KEY = -2;
+
+async function isForeign(store: Store, {sessionId, userCode}: Acceptance): Promise<boolean> {
+  const registry = store.keys.sessionRegistry(sessionId);
+  const [owner, ttlMs] = await store.commands.run(
+    redis => Promise.all([redis.hget(registry, OWNER_FIELD), redis.pttl(registry)]),
+    {retryForMs: 5000},
+  );
+  return owner === null ? ttlMs !== NO_KEY : owner !== userCode;
 }
 
 /** The execution an earlier send of the same message was given; a refused one does not count. */

@@ -1,9 +1,14 @@
-/** Execution records: claimed and finished by workers, cancelled by anybody who may. Accepting is in acceptance.ts. */
+/** Execution records: claimed and finished by workers. Accepting is in acceptance.ts, stopping from outside in stop.ts. */
 import {ByError, messageOf} from '../errors.js';
-import {newEventId} from '../ids.js';
 import type {Command} from '../protocol/commands.js';
-import {endOfStreamEvent, encodeEvent} from '../protocol/events.js';
-import {decodeRecord, execField, fenceOf, msgMapField, type ExecutionRecord} from '../protocol/execution.js';
+import {
+  decodeRecord,
+  execField,
+  fenceOf,
+  msgMapField,
+  type ExecutionRecord,
+  type ReplyContext,
+} from '../protocol/execution.js';
 import {SESSION_TTL_S} from '../protocol/keys.js';
 import {encodeJson, ProtocolError} from '../protocol/limits.js';
 import {TERMINAL_STATES} from '../protocol/states.js';
@@ -36,11 +41,13 @@ const claimScript = defineScript({
     'deadOwner',
     'maxAttempts',
     'cap',
+    'replyContext',
+    'userCode',
   ],
   reply: texts,
 });
 
-const CLAIM_VERDICTS = ['started', 'cancelled', 'terminal', 'busy', 'held', 'exhausted'] as const;
+const CLAIM_VERDICTS = ['started', 'cancelled', 'expired', 'terminal', 'busy', 'held', 'exhausted'] as const;
 /** What claim.lua answers; its header says what each means. */
 export type ClaimVerdict = (typeof CLAIM_VERDICTS)[number];
 
@@ -53,6 +60,8 @@ export interface Claim {
   readonly attempt: number;
   /** It has ended, and its dead letter found no room: the entry must stay pending until it does. */
   readonly isHeld: boolean;
+  /** Milliseconds to its deadline when it was claimed; undefined if it has none. */
+  readonly leftMs: number | undefined;
 }
 
 export interface ClaimRequest {
@@ -75,6 +84,10 @@ export interface ClaimRequest {
   readonly deadOwner: string;
   /** Starts the execution has, in all. */
   readonly maxAttempts: number;
+  /** What a reply to the caller needs; absent if nobody waits for one. */
+  readonly reply?: ReplyContext;
+  /** On whose behalf the command was sent. */
+  readonly userCode?: string;
 }
 
 /**
@@ -82,13 +95,14 @@ export interface ClaimRequest {
  * @throws {ProtocolError} UNREADABLE_RECORD if what is stored of the execution can not be worked with, now or later.
  */
 export async function claimExecution(store: Store, request: ClaimRequest): Promise<Claim> {
-  const [verdict = '', executionId = '', text = ''] = await runClaim(store, request);
+  const [verdict = '', executionId = '', text = '', left = ''] = await runClaim(store, request);
   const record = decodeRecord(text);
   if (!record || !isClaimVerdict(verdict)) throw unreadableRecord(`claim answered "${verdict}"`);
   // A worker that died after the end of its turn may have left the reply behind, and a dead letter may wait for room.
   const isHeld = verdict === 'terminal' && (await emptyOutbox(store, request.sessionId)).isHeld;
   const attempt = Number(record.extra['x_attempt'] ?? 0);
-  return {verdict, executionId, record, fence: fenceOf(attempt, request.owner), attempt, isHeld};
+  const leftMs = left === '' ? undefined : Number(left);
+  return {verdict, executionId, record, fence: fenceOf(attempt, request.owner), attempt, leftMs, isHeld};
 }
 
 async function runClaim(store: Store, request: ClaimRequest): Promise<readonly string[]> {
@@ -126,6 +140,8 @@ function callClaim(store: Store, request: ClaimRequest): Promise<readonly string
         deadOwner: request.deadOwner,
         maxAttempts: request.maxAttempts,
         cap: ATTEMPTS_CAP,
+        replyContext: request.reply === undefined ? '' : JSON.stringify(request.reply),
+        userCode: request.userCode ?? '',
       },
     },
     {retryForMs: 30_000},
@@ -155,7 +171,8 @@ const finishScript = defineScript({
     'letterLimit',
     'heldLetter',
   ],
-  reply: raw => (raw === 'ok' || raw === 'held' || raw === 'terminal' ? raw : 'fenced'),
+  reply: raw =>
+    raw === 'ok' || raw === 'held' || raw === 'terminal' || raw === 'cancelling' ? raw : 'fenced',
 });
 
 export interface Finish {
@@ -184,13 +201,13 @@ export interface Finish {
 
 /**
  * End a turn in one step; in a Cluster in those of outbox.ts. 'held': all was written, but there is no room for the dead
- * letter, and the entry must stay pending until there is. 'fenced': another attempt owns the execution, and nothing was
- * written.
+ * letter, and the entry must stay pending until there is. After the others nothing was written: 'terminal' says that the
+ * execution has ended, 'fenced' that another attempt owns it, 'cancelling' that it may not wait any more.
  */
 export async function finishTurn(
   store: Store,
   finish: Finish,
-): Promise<'ok' | 'held' | 'fenced' | 'terminal'> {
+): Promise<'ok' | 'held' | 'fenced' | 'terminal' | 'cancelling'> {
   const {keys} = store;
   const isCluster = await store.commands.isCluster();
   const outbox = keys.sessionOutbox(finish.sessionId);
@@ -234,7 +251,7 @@ export async function finishTurn(
     },
     {retryForMs: 30_000},
   );
-  if (isCluster && outcome !== 'fenced') {
+  if (isCluster && (outcome === 'ok' || outcome === 'terminal')) {
     const isHeld = (reply || letter) && (await emptyOutbox(store, finish.sessionId)).isHeld;
     if (isHeld && letter) return 'held';
     if (settle) await settleMany(store, settle.group, settle.stream, [settle.entryId], settle.deleteEntry);
@@ -293,55 +310,6 @@ export async function endAttempt(
     },
     {retryForMs},
   );
-}
-
-const cancelScript = defineScript({
-  file: 'cancel.lua',
-  keys: ['registry', 'events'],
-  args: ['executionId', 'reason', 'nowMs', 'endNow', 'endEvent', 'ttlS', 'terminal'],
-  reply: texts,
-});
-
-export type CancelVerdict = 'missing' | 'finished' | 'cancelled' | 'cancelling';
-
-/** Ask one execution to stop; ends it here if no turn of it runs and nobody waits for its reply. */
-export async function markCancelled(
-  store: Store,
-  record: ExecutionRecord,
-  reason: string,
-  nowMs: number,
-): Promise<{verdict: CancelVerdict; workerId: string}> {
-  const isRoot = record.sourceAgentType === '' || record.sourceAgentType === 'client';
-  const endEvent = endOfStreamEvent({
-    traceId: record.traceId,
-    sessionId: record.sessionId,
-    sourceAgentType: record.targetAgentType,
-    messageId: record.messageId,
-    parentMessageId: record.parentMessageId,
-    subAgent: false,
-    now: () => nowMs,
-    newEventId,
-  });
-  const [verdict = 'missing', workerId = ''] = await cancelScript(
-    store.commands,
-    {
-      keys: {
-        registry: store.keys.sessionRegistry(record.sessionId),
-        events: store.keys.sessionDataStream(record.sessionId),
-      },
-      args: {
-        executionId: record.executionId,
-        reason,
-        nowMs,
-        endNow: isRoot ? '1' : '0',
-        endEvent: encodeEvent(endEvent),
-        ttlS: SESSION_TTL_S,
-        terminal: TERMINAL_JSON,
-      },
-    },
-    {retryForMs: 5000},
-  );
-  return {verdict: verdict as CancelVerdict, workerId};
 }
 
 /** @returns the record of a message, or undefined. */

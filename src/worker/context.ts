@@ -28,6 +28,8 @@ export interface ContextFacts {
   readonly parentMessageId: string;
   readonly subAgent: boolean;
   readonly signal: AbortSignal;
+  /** Unix milliseconds by this process's clock; undefined if the execution has no deadline. */
+  readonly deadline: number | undefined;
   readonly log: Logger;
   readonly now: () => number;
   /** The folder in which sessions have their workspaces. */
@@ -91,7 +93,10 @@ export class AgentContext {
   get metadata(): Readonly<Record<string, unknown>> {
     return this.facts.header.metadata;
   }
-  /** Aborted when the execution is cancelled, the worker loses its lease, or it has to stop. */
+  /**
+   * Aborted when the execution is cancelled or its deadline passes, the worker loses its lease, or it has to stop. The
+   * reason says which: after a deadline it is named `TimeoutError`, else `AbortError`.
+   */
   get signal(): AbortSignal {
     return this.facts.signal;
   }
@@ -99,6 +104,13 @@ export class AgentContext {
   get workspace(): Workspace {
     const {sessionId, userCode} = this.facts.header;
     return (this.opened ??= openWorkspace(this.facts.workspaceRoot, {sessionId, userCode}));
+  }
+  /**
+   * When {@link signal} aborts because the sender wants no answer any more, in Unix milliseconds by this process's clock;
+   * undefined if the sender set no deadline.
+   */
+  get deadline(): number | undefined {
+    return this.facts.deadline;
   }
   get log(): Logger {
     return this.facts.log;

@@ -68,6 +68,15 @@ export class EventWriter {
     return this.buffer;
   }
 
+  /** Nothing more is written: the attempt was ended while its handler runs on. */
+  refuse(): void {
+    this.closed = true;
+    this.buffer = [];
+    this.failure ??= new ByError('FENCED', 'This attempt does not own its execution any more.', {
+      hint: 'Stop: what it writes is refused.',
+    });
+  }
+
   private isClosed(): boolean {
     return this.closed;
   }
@@ -94,10 +103,7 @@ export class EventWriter {
     try {
       const written = await appendEvents(this.store, this.turn, batch, this.renewTtl());
       if (!written) {
-        this.failure = new ByError('FENCED', 'Another attempt owns this execution.', {
-          hint: 'Stop: what this one writes is refused.',
-        });
-        this.buffer = [];
+        this.refuse();
         this.onFenced();
         return;
       }

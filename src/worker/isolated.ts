@@ -12,7 +12,7 @@ import type {FromIsolated, IsolatedJob, ToIsolated} from './isolation.js';
 import {loadAgents} from './load-agents.js';
 import {readEntry} from './read-entry.js';
 import {Recovery} from './recovery.js';
-import {RunningTasks, type RunningTask} from './running.js';
+import {RunningTasks, type ClaimUnderWay, type RunningTask} from './running.js';
 import {Settler} from './settler.js';
 import {runTurn, type TurnEnvironment} from './turn.js';
 
@@ -23,9 +23,9 @@ const tell = (message: FromIsolated) =>
   });
 const abandoned = new AbortController();
 const running = new (class extends RunningTasks {
-  override begin(turn: TurnIdentity, messageId: string): RunningTask {
+  override begin(turn: TurnIdentity, messageId: string, claim: ClaimUnderWay): RunningTask {
     void tell({kind: 'begun', turn, messageId});
-    return super.begin(turn, messageId);
+    return super.begin(turn, messageId, claim);
   }
 })();
 

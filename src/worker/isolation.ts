@@ -11,7 +11,7 @@ import {codeFile, isBuilt} from '../config/package-info.js';
 import {ProtocolError, type ProtocolErrorCode} from '../protocol/limits.js';
 import type {StoreOptions} from '../store/store.js';
 import type {TurnIdentity} from './event-writer.js';
-import type {AbandonReason, RunningTask} from './running.js';
+import type {AbandonReason, ClaimUnderWay, RunningTask} from './running.js';
 import type {Delivery, TurnEnvironment, TurnOutcome} from './turn.js';
 
 /** Everything the process needs to run one turn. It travels over a private pipe: it holds the connection's secrets. */
@@ -84,7 +84,9 @@ export class Isolation {
       deletesEntries: env.deletesEntries(delivery.entry.stream),
     };
     tell(child, {kind: 'job', job});
-    return outcomeOf(child, env).finally(() => this.children.delete(child));
+    return env.running
+      .whileClaiming(underWay => outcomeOf(child, env, underWay))
+      .finally(() => this.children.delete(child));
   }
 
   /** End what still runs: its attempts are fenced, or counted as crashes by whoever takes them over. */
@@ -93,7 +95,11 @@ export class Isolation {
   }
 }
 
-function outcomeOf(child: ChildProcess, env: TurnEnvironment): Promise<TurnOutcome | 'unable'> {
+function outcomeOf(
+  child: ChildProcess,
+  env: TurnEnvironment,
+  underWay: ClaimUnderWay,
+): Promise<TurnOutcome | 'unable'> {
   let hasLoaded = false;
   let outcome: TurnOutcome | undefined;
   let unreadable: ProtocolError | undefined;
@@ -104,7 +110,7 @@ function outcomeOf(child: ChildProcess, env: TurnEnvironment): Promise<TurnOutco
         hasLoaded = true;
         break;
       case 'begun':
-        task = env.running.begin(message.turn, message.messageId);
+        task = env.running.begin(message.turn, message.messageId, underWay);
         passOn(task, child, env.cancelGraceMs);
         break;
       case 'log':

@@ -27,6 +27,17 @@ export class Parked<T extends Parkable> {
     this.timers.set(item, timer);
   }
 
+  /** Let those that fit be due now. */
+  hurry(fits: (item: T) => boolean): void {
+    for (const [item, timer] of this.timers) {
+      if (!fits(item)) continue;
+      clearTimeout(timer);
+      this.timers.delete(item);
+      this.due.push(item);
+      this.onDue();
+    }
+  }
+
   /** The next one whose time has come. */
   takeDue(): T | undefined {
     return this.due.shift();

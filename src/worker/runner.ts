@@ -14,6 +14,7 @@ import type {CancelCommand, Command} from '../protocol/commands.js';
 import {ProtocolError} from '../protocol/limits.js';
 import {consumerName, handOverName} from '../protocol/consumers.js';
 import {CONSUMER_GROUP, SESSION_TTL_S} from '../protocol/keys.js';
+import {sweepDeadlines} from '../store/deadlines.js';
 import {ensureGroup, groupsOf, readNew, type ControlEntry} from '../store/control-streams.js';
 import {claimLease, dropStaleTypes, heartbeat, LEASE_MS, leave, type Lease} from '../store/presence.js';
 import {claimPending, dropConsumer, handOver} from '../store/recovery.js';
@@ -22,7 +23,8 @@ import {sweepOutboxes} from '../store/outbox.js';
 import {RenewedSessions} from '../store/renewed-sessions.js';
 import {checkServer, openStore, type Store, type StoreOptions} from '../store/store.js';
 import type {Connection} from '../store/connection.js';
-import {executionHint, findByMessage, findExecution, markCancelled} from '../store/executions.js';
+import {executionHint, findByMessage, findExecution} from '../store/executions.js';
+import {stopExecution} from '../store/stop.js';
 import {toHandler, type Agent, type Handler} from './agent.js';
 import {Isolation} from './isolation.js';
 import {Parked} from './parked.js';
@@ -635,14 +637,16 @@ class Worker implements WorkerHandle {
   }
 
   private async cancelTask(command: CancelCommand): Promise<void> {
-    const task = this.tasks.find(command.targetExecutionId, command.targetMessageId);
-    if (task !== undefined) {
-      task.cancel(command.reason || 'cancelled', command.cancelMode === 'force');
-      return;
-    }
-    if (command.targetExecutionId === '') return;
-    const record = await findExecution(this.store, command.header.sessionId, command.targetExecutionId);
-    if (record !== undefined) await markCancelled(this.store, record, command.reason, this.now());
+    const {targetExecutionId: executionId, targetMessageId: messageId, reason} = command;
+    const force = command.cancelMode === 'force';
+    if (this.tasks.cancel(executionId, messageId, reason || 'cancelled', force)) return;
+    // A retry that waits here is looked at now: it has nothing to wait for.
+    this.parked.hurry(({entry}) => messageIdOf(entry) === messageId);
+    if (executionId === '') return;
+    const record = await findExecution(this.store, command.header.sessionId, executionId);
+    if (record === undefined) return;
+    const stop = {kind: 'cancel', reason, force, requestedBy: command.requestedBy, tell: false} as const;
+    await stopExecution(this.store, record, stop, this.now());
   }
 
   /** The worker's own stream is read whatever the slots do; only work found there takes one. */
@@ -693,6 +697,7 @@ class Worker implements WorkerHandle {
           );
         }
         if (await this.store.commands.isCluster()) await sweepOutboxes(this.store);
+        await this.orWarn('looking at deadlines', () => sweepDeadlines(this.store, this.now()));
         if (Date.now() - groupsCheckedAt > GROUP_CHECK_MS) {
           groupsCheckedAt = Date.now();
           await this.lookForOtherGroups();
@@ -856,6 +861,16 @@ async function within(ms: number, work: Promise<void>): Promise<void> {
 }
 
 const handle = ({stream, id}: ControlEntry): string => `${stream}/${id}`;
+
+/** The message of an entry's command; undefined if it can not be read. */
+function messageIdOf(entry: ControlEntry): string | undefined {
+  try {
+    return readEntry(entry).header.messageId;
+  } catch {
+    // It becomes a dead letter when it is handled.
+    return undefined;
+  }
+}
 
 /**
  * Which agent types to read, and how many entries of each, so that no more arrives than can start.

@@ -12,26 +12,60 @@ export interface RunningTask {
   readonly signal: AbortSignal;
   /** Set once somebody cancelled it. */
   readonly cancelReason: string | undefined;
+  /** Its deadline has passed. */
+  readonly isLate: boolean;
   /** Set once the turn is not ours any more: nothing may be written for it. */
   readonly abandonReason: AbandonReason | undefined;
   /** Ask it to stop; with `force`, do not wait for it. */
   cancel(reason: string, force: boolean): void;
+  /** Its deadline has passed: ask it to stop. */
+  expire(): void;
   abandon(reason: AbandonReason): void;
-  /** Resolves when waiting for the handler makes no sense any more: `graceMs` after a cancel, else at once. */
+  /**
+   * Resolves when waiting for the handler makes no sense any more: `graceMs` after it was asked to stop, else at once.
+   */
   stopped(graceMs: number): Promise<'stopped'>;
 }
 
+/** What was cancelled while a claim was under way, by execution id. */
+export type ClaimUnderWay = Map<string, {readonly reason: string; readonly force: boolean}>;
+
 export class RunningTasks {
   private readonly tasks = new Map<string, RunningTask>();
+  private readonly claims = new Set<ClaimUnderWay>();
 
   get size(): number {
     return this.tasks.size;
   }
 
-  begin(turn: TurnIdentity, messageId: string): RunningTask {
+  begin(turn: TurnIdentity, messageId: string, claim: ClaimUnderWay): RunningTask {
     const task = createTask(turn, messageId);
     this.tasks.set(task.executionId, task);
+    const cancelled = claim.get(task.executionId);
+    if (cancelled !== undefined) task.cancel(cancelled.reason, cancelled.force);
     return task;
+  }
+
+  /**
+   * Run `claim`, which ends with {@link begin} if the execution became ours. A cancel that comes after the server has
+   * taken the claim and before we have its answer is not lost.
+   */
+  async whileClaiming<T>(claim: (underWay: ClaimUnderWay) => Promise<T>): Promise<T> {
+    const underWay: ClaimUnderWay = new Map();
+    this.claims.add(underWay);
+    try {
+      return await claim(underWay);
+    } finally {
+      this.claims.delete(underWay);
+    }
+  }
+
+  /** Cancel an execution that runs here, or whose claim is under way. @returns whether it runs. */
+  cancel(executionId: string, messageId: string, reason: string, force: boolean): boolean {
+    const task = this.find(executionId, messageId);
+    if (task === undefined) for (const claim of this.claims) claim.set(executionId, {reason, force});
+    task?.cancel(reason, force);
+    return task !== undefined;
   }
 
   end(task: RunningTask): void {
@@ -39,7 +73,7 @@ export class RunningTasks {
   }
 
   /** Senders name the execution, the message, or both. */
-  find(executionId: string, messageId: string): RunningTask | undefined {
+  private find(executionId: string, messageId: string): RunningTask | undefined {
     const byExecution = this.tasks.get(executionId);
     if (byExecution) return byExecution;
     return [...this.tasks.values()].find(task => task.messageId === messageId);
@@ -65,6 +99,7 @@ function createTask(turn: TurnIdentity, messageId: string): RunningTask {
   const controller = new AbortController();
   let cancelReason: string | undefined;
   let abandonReason: AbandonReason | undefined;
+  let isLate = false;
   let graceful: () => void = () => undefined;
   let atOnce: () => void = () => undefined;
   const asked = new Promise<void>(resolve => (graceful = resolve));
@@ -80,11 +115,19 @@ function createTask(turn: TurnIdentity, messageId: string): RunningTask {
     get abandonReason() {
       return abandonReason;
     },
+    get isLate() {
+      return isLate;
+    },
     cancel(reason, force) {
       cancelReason ??= reason;
       controller.abort(new DOMException(reason || 'cancelled', 'AbortError'));
       graceful();
       if (force) atOnce();
+    },
+    expire() {
+      isLate = true;
+      controller.abort(new DOMException('DEADLINE_EXCEEDED: the deadline has passed', 'TimeoutError'));
+      graceful();
     },
     abandon(reason) {
       abandonReason ??= reason;

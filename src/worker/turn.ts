@@ -1,14 +1,9 @@
 /** One turn: claim an execution, run the agent, end it. The order and the wire forms follow spec §6.5. */
 import {ByError, messageOf} from '../errors.js';
-import {newEventId, newExecutionId, newMessageId, spanIdHex} from '../ids.js';
+import {newEventId, newExecutionId} from '../ids.js';
 import type {Logger} from '../log.js';
-import {
-  commandToWire,
-  encodeCommand,
-  hasContent,
-  type AskCommand,
-  type ResumeCommand,
-} from '../protocol/commands.js';
+import {commandToWire, hasContent, type AskCommand, type ResumeCommand} from '../protocol/commands.js';
+import {deadlineText} from '../protocol/deadline.js';
 import {alarmFull, FULL_RETRY_MS} from '../availability/full-letters.js';
 import {encodeDeadLetter, entryTimeMs, newDeadLetter, wholeCommand} from '../protocol/deadletter.js';
 import {encodeEvent, endOfStreamEvent, finalAnswerEvent, type EventContext} from '../protocol/events.js';
@@ -21,7 +16,8 @@ import {
   replyContextOf,
   type ReplyContext,
 } from '../protocol/execution.js';
-import {createHeader, type Header} from '../protocol/header.js';
+import type {Header} from '../protocol/header.js';
+import {encodeReply, noAnswer} from '../protocol/reply.js';
 import {finalAnswerText, normalizeResult, type TaskResult} from '../protocol/results.js';
 import {isTerminal} from '../protocol/states.js';
 import type {ControlEntry} from '../store/control-streams.js';
@@ -30,6 +26,7 @@ import {
   endAttempt,
   executionHint,
   findByMessage,
+  findExecution,
   finishTurn,
   type Claim,
 } from '../store/executions.js';
@@ -40,7 +37,7 @@ import {AgentContext} from './context.js';
 import {EventWriter} from './event-writer.js';
 import type {RenewedSessions} from '../store/renewed-sessions.js';
 import {asksForRetry, isRetryableError, retryDelayMs, type RetryPolicy} from './retry.js';
-import type {RunningTask, RunningTasks} from './running.js';
+import type {ClaimUnderWay, RunningTask, RunningTasks} from './running.js';
 import type {Settler} from './settler.js';
 
 export interface TurnEnvironment {
@@ -97,6 +94,8 @@ type Ending =
   | {readonly kind: 'result'; readonly result: TaskResult; readonly retryable: boolean}
   | {readonly kind: 'failed'; readonly error: unknown; readonly retryable: boolean}
   | {readonly kind: 'cancelled'; readonly reason: string}
+  /** Its deadline passed: what it answered afterwards nobody waits for. */
+  | {readonly kind: 'late'; readonly error: ByError}
   /** The turn is not ours any more, or the worker stops. */
   | {readonly kind: 'abandoned'};
 
@@ -104,6 +103,12 @@ type Ending =
 const RENEW_REGISTRY_AFTER_MS = 3_600_000;
 /** When a command whose execution is busy looks again. */
 const BUSY_MS = 100;
+
+/** An execution that is ours to end. */
+interface Turn {
+  readonly claim: Claim;
+  readonly task: RunningTask;
+}
 
 /** Run one command to its end. Never rejects for what agent code does; rejects when Redis can not be reached. */
 export async function runTurn(
@@ -113,35 +118,73 @@ export async function runTurn(
   agentType: string,
   handler: Handler,
 ): Promise<TurnOutcome> {
-  const {header} = command;
-  const {entry} = delivery;
   const maxAttempts = handler.retry.maxAttempts ?? env.maxAttempts;
+  const begun = await env.running.whileClaiming(claim =>
+    beginTurn(env, delivery, command, agentType, maxAttempts, claim),
+  );
+  if ('kind' in begun) return begun;
+  const {claim, task} = begun;
+  const deadline =
+    claim.leftMs === undefined ? undefined : setTimeout(() => task.expire(), Math.max(0, claim.leftMs));
+  try {
+    return await carryOut(env, delivery, command, agentType, handler, begun);
+  } finally {
+    clearTimeout(deadline);
+    env.running.end(task);
+  }
+}
+
+/** Claim the execution. @returns what becomes of the entry, if it is not ours to run now. */
+async function beginTurn(
+  env: TurnEnvironment,
+  delivery: Delivery,
+  command: TurnCommand,
+  agentType: string,
+  maxAttempts: number,
+  underWay: ClaimUnderWay,
+): Promise<Turn | TurnOutcome> {
   const claim = await claimTurn(env, delivery, command, agentType, maxAttempts);
   if (claim === 'stolen') return OVER;
   switch (claim.verdict) {
     case 'terminal':
       if (claim.isHeld) return heldByFullLetters(env);
-      env.settler.add(entry);
+      env.settler.add(delivery.entry);
       return OVER;
     case 'busy':
     case 'held':
       return {kind: 'later', delayMs: BUSY_MS};
     case 'started':
     case 'cancelled':
-    case 'exhausted':
-      break;
+    case 'expired':
+    case 'exhausted': {
+      const {sessionId} = command.header;
+      const turn = {sessionId, executionId: claim.executionId, fence: claim.fence};
+      return {claim, task: env.running.begin(turn, claim.record.messageId, underWay)};
+    }
   }
+}
 
+/** Run the agent under the claim, and end the attempt. */
+async function carryOut(
+  env: TurnEnvironment,
+  {entry}: Delivery,
+  command: TurnCommand,
+  agentType: string,
+  handler: Handler,
+  {claim, task}: Turn,
+): Promise<TurnOutcome> {
+  const {header} = command;
+  const maxAttempts = handler.retry.maxAttempts ?? env.maxAttempts;
   const log = env.log.child({
     session_id: header.sessionId,
     message_id: header.messageId,
     execution_id: claim.executionId,
   });
-  const turn = {sessionId: header.sessionId, executionId: claim.executionId, fence: claim.fence};
-  const task = env.running.begin(turn, claim.record.messageId);
+  const startedAt = env.now();
+  const endsAt = claim.leftMs === undefined ? Infinity : performance.now() + claim.leftMs;
   const writer = new EventWriter(
     env.store,
-    turn,
+    task.turn,
     () => env.renewed.due(header.sessionId),
     () => task.abandon('fenced'),
   );
@@ -157,67 +200,95 @@ export async function runTurn(
       parentMessageId: claim.record.parentMessageId || header.parentMessageId,
       subAgent,
       signal: task.signal,
+      deadline: claim.leftMs === undefined ? undefined : startedAt + claim.leftMs,
       log,
       now: env.now,
       workspaceRoot: env.workspaceRoot,
     },
     writer,
   );
-  const startedAt = env.now();
   log.info('started', {agent_type: agentType, attempt: claim.attempt});
-  try {
-    // The worker may have been told to stop while the claim was under way.
-    if (env.abandon.aborted) task.abandon('worker stops');
-    const wasCancelled = claim.verdict === 'cancelled' || claim.record.status === 'CANCELLING';
-    const ending: Ending = wasCancelled
-      ? {kind: 'cancelled', reason: claim.record.cancelReason ?? ''}
-      : claim.verdict === 'exhausted'
-        ? {kind: 'failed', error: exhaustedError(claim, maxAttempts), retryable: false}
-        : await runHandler(
-            env,
-            task,
-            writer,
-            () => handler.handle(command, ctx),
-            ctx,
-            handler.retry,
-            command.action === 'ASK_AGENT' && !hasContent(command.content),
-          );
-    if (ending.kind === 'abandoned') {
-      log.warn('abandoned', {reason: task.abandonReason ?? 'worker stops'});
-      if (task.abandonReason !== 'fenced' && task.abandonReason !== 'lease lost')
-        await handBack(env, task, writer);
-      return OVER;
-    }
-    const {crashes, failures} = countedAttempts(claim.record);
-    const isLast = crashes + failures + 1 >= maxAttempts;
-    const mayRetry = wantsRetry(ending);
-    if (mayRetry && !isLast) {
-      const delayMs = retryDelayMs(handler.retry, failures + 1);
+  // The worker may have been told to stop while the claim was under way.
+  if (env.abandon.aborted) task.abandon('worker stops');
+  let ending =
+    decidedAtClaim(claim, maxAttempts) ??
+    (await runHandler(
+      env,
+      task,
+      writer,
+      () => handler.handle(command, ctx),
+      ctx,
+      handler.retry,
+      command.action === 'ASK_AGENT' && !hasContent(command.content),
+      log,
+    ));
+  if (ending.kind === 'abandoned') {
+    log.warn('abandoned', {reason: task.abandonReason ?? 'worker stops'});
+    if (task.abandonReason !== 'fenced' && task.abandonReason !== 'lease lost')
+      await handBack(env, task, writer);
+    return OVER;
+  }
+  const {crashes, failures} = countedAttempts(claim.record);
+  const isLast = crashes + failures + 1 >= maxAttempts;
+  const mayRetry = wantsRetry(ending);
+  if (mayRetry && !isLast) {
+    const error = failureText(ending);
+    const delayMs = retryDelayMs(handler.retry, failures + 1);
+    if (performance.now() + delayMs < endsAt) {
       const noted = await endAttempt(
         env.store,
         {
-          ...{...turn, ended: 'failed', workerId: env.workerId, error: failureText(ending)},
+          ...{...task.turn, ended: 'failed', workerId: env.workerId, error},
           ...{nowMs: env.now(), retryAtMs: env.now() + delayMs, events: await writer.close()},
         },
         30_000,
       );
-      log.warn('failed, to be tried again', {
-        attempt: claim.attempt,
-        delay_ms: delayMs,
-        error: failureText(ending),
-      });
+      log.warn('failed, to be tried again', {attempt: claim.attempt, delay_ms: delayMs, error});
       if (noted === 'terminal') env.settler.add(entry);
       return noted === 'ok' ? {kind: 'later', delayMs} : OVER;
     }
-    const exhausted = claim.verdict === 'exhausted' || (mayRetry && maxAttempts > 1);
-    const outcome = await endTurn(env, {
-      ...{entry, command, header, claim, agentType, writer, subAgent, ending, exhausted},
-    });
-    log.info(outcome.status.toLowerCase(), {duration_ms: env.now() - startedAt, events: writer.count});
-    return outcome.isHeld ? heldByFullLetters(env) : OVER;
-  } finally {
-    env.running.end(task);
+    // Waiting would be of no use: nobody wants an answer that late.
+    ending = late(`the next attempt would begin after it, and the last one failed: ${error}`);
   }
+  const exhausted = claim.verdict === 'exhausted' || (mayRetry && isLast && maxAttempts > 1);
+  const ended = {entry, command, header, claim, agentType, writer, subAgent, ending, exhausted};
+  let outcome = await endTurn(env, ended);
+  if (outcome.status === 'CANCELLING') {
+    const reason = await cancelReasonOf(env, header.sessionId, claim.executionId);
+    outcome = await endTurn(env, {...ended, ending: {kind: 'cancelled', reason}, exhausted: false});
+  }
+  // A handler that was given up, or forgot what it began, learns that nobody takes what it says.
+  if (task.signal.aborted) writer.refuse();
+  log.info(outcome.status === 'TERMINAL' ? 'had been ended from outside' : outcome.status.toLowerCase(), {
+    duration_ms: env.now() - startedAt,
+    events: writer.count,
+  });
+  return outcome.isHeld ? heldByFullLetters(env) : OVER;
+}
+
+/** What the claim already says about the end: nothing of the agent runs. */
+function decidedAtClaim(claim: Claim, maxAttempts: number): Finished | undefined {
+  if (claim.verdict === 'cancelled' || claim.record.status === 'CANCELLING')
+    return {kind: 'cancelled', reason: claim.record.cancelReason ?? ''};
+  if (claim.verdict === 'expired') {
+    const last = pastAttempts(claim.record).at(-1);
+    return late(last === undefined ? '' : `its last attempt ended: ${last.error}`);
+  }
+  if (claim.verdict === 'exhausted')
+    return {kind: 'failed', error: exhaustedError(claim, maxAttempts), retryable: false};
+  return undefined;
+}
+
+/** The end of an execution whose deadline has passed. @param more what is known beside, for people. */
+function late(more = ''): Finished {
+  const error = new ByError('DEADLINE_EXCEEDED', deadlineText(more), {
+    hint: 'Send it again with a later deadline if the answer is still wanted.',
+  });
+  return {kind: 'late', error};
+}
+
+async function cancelReasonOf(env: TurnEnvironment, sessionId: string, executionId: string): Promise<string> {
+  return (await findExecution(env.store, sessionId, executionId))?.cancelReason ?? '';
 }
 
 /** The execution has ended, but there is no room for its dead letter: the entry must not be acknowledged before there is. */
@@ -235,6 +306,7 @@ async function claimTurn(
   maxAttempts: number,
 ): Promise<Claim | 'stolen'> {
   const {header} = command;
+  const reply = command.action === 'ASK_AGENT' ? askersContext(header) : undefined;
   const newId = newExecutionId();
   const newRecord = encodeRecord(
     newExecutionRecord({
@@ -267,6 +339,8 @@ async function claimTurn(
       ask: command.action === 'ASK_AGENT',
       deadOwner,
       maxAttempts,
+      ...(reply === undefined ? {} : {reply}),
+      userCode: header.userCode,
     });
     if (claim.verdict !== 'held') return claim;
     // A worker that was stopped for long may hold a reply whose entries were taken from it meanwhile.
@@ -289,12 +363,12 @@ async function handBack(env: TurnEnvironment, task: RunningTask, writer: EventWr
 type Finished = Exclude<Ending, {kind: 'abandoned'}>;
 
 function wantsRetry(ending: Finished): boolean {
-  return ending.kind !== 'cancelled' && ending.retryable;
+  return 'retryable' in ending && ending.retryable;
 }
 
 /** Why an attempt failed, in one line for people. */
 function failureText(ending: Finished): string {
-  if (ending.kind === 'failed') return messageOf(ending.error).slice(0, 1024);
+  if (ending.kind === 'failed' || ending.kind === 'late') return messageOf(ending.error).slice(0, 1024);
   if (ending.kind === 'cancelled') return ending.reason;
   return (finalAnswerText(ending.result) ?? 'the agent answered FAILED').slice(0, 1024);
 }
@@ -316,7 +390,9 @@ async function runHandler(
   ctx: AgentContext,
   retry: RetryPolicy,
   isEmptyAsk: boolean,
+  log: Logger,
 ): Promise<Ending> {
+  let isOver = false;
   const work = (async (): Promise<Ending> => {
     if (task.abandonReason !== undefined) return {kind: 'abandoned'};
     try {
@@ -334,12 +410,27 @@ async function runHandler(
     } catch (error) {
       return {kind: 'failed', error, retryable: isRetryableError(error, retry)};
     }
-  })();
+  })().finally(() => (isOver = true));
   const ending = await Promise.race([work, task.stopped(env.cancelGraceMs)]);
+  if (ending === 'stopped' && task.abandonReason !== 'worker stops') {
+    // Whoever stops at once has done so when the event loop turns.
+    await new Promise(resolve => setImmediate(resolve));
+    if (!(isOver as boolean)) giveUp(work, log);
+  }
   if (task.abandonReason !== undefined || env.abandon.aborted) return {kind: 'abandoned'};
   // A handler that was asked to stop and did, by throwing or by returning, was cancelled.
   if (task.cancelReason !== undefined) return {kind: 'cancelled', reason: task.cancelReason};
+  if (task.isLate) return late();
   return ending === 'stopped' ? {kind: 'abandoned'} : ending;
+}
+
+/** Stop waiting for a handler. Its slot is free, but it can not be ended: say so, for it still uses the process. */
+function giveUp(work: Promise<unknown>, log: Logger): void {
+  const since = performance.now();
+  log.warn('the handler did not stop when it was asked to: it runs on, and nothing it writes is accepted');
+  void work.then(() =>
+    log.info('a handler that was given up has ended', {duration_ms: Math.round(performance.now() - since)}),
+  );
 }
 
 interface Ended {
@@ -355,7 +446,11 @@ interface Ended {
   readonly exhausted: boolean;
 }
 
-/** Write the end of a turn in one step. @returns the status it ended with, and whether its dead letter waits for room. */
+/**
+ * Write the end of a turn in one step.
+ * @returns the status it ended with (if nothing was written, why: FENCED, TERMINAL, CANCELLING), and whether its dead
+ *   letter waits for room.
+ */
 async function endTurn(
   env: TurnEnvironment,
   turn: Ended,
@@ -390,7 +485,6 @@ async function endTurn(
     ...(turn.exhausted ? {error_code: 'ATTEMPTS_EXHAUSTED'} : {}),
     // It got somewhere: what comes next starts with a clean count.
     ...(!terminal && hasCounted(claim) ? {x_crashes: 0, x_failures: 0} : {}),
-    ...(terminal || caller === undefined ? {} : {x_reply: caller.context}),
   };
   const outcome = await finishTurn(env.store, {
     ...{sessionId: header.sessionId, executionId: claim.executionId, fence: claim.fence},
@@ -412,6 +506,7 @@ async function endTurn(
           },
         }),
     ...(terminal && caller !== undefined ? await replyTo(env, caller, turn, result) : {}),
+    // Who set a deadline has said that nobody wants the answer later: it is no dead letter (decisions/0008).
     ...(ending.kind === 'failed' || turn.exhausted ? {deadLetter: deadLetterOf(turn, env, now)} : {}),
   });
   const isHeld = outcome === 'held';
@@ -427,18 +522,19 @@ function hasCounted({record}: Claim): boolean {
 }
 
 function resultOf(ending: Ended['ending']): TaskResult {
-  const empty = {content: '', metadata: {}, extraPayload: {}};
   switch (ending.kind) {
     case 'result':
       return ending.result;
     case 'failed':
-      return {...empty, status: 'FAILED', replyData: {error: messageOf(ending.error)}};
+    case 'late':
+      return noAnswer('FAILED', {error: messageOf(ending.error)});
     case 'cancelled':
-      return {...empty, status: 'CANCELLED', replyData: {reason: ending.reason}};
+      return noAnswer('CANCELLED', {reason: ending.reason});
   }
 }
 
 function errorFields(ending: Ended['ending']): Record<string, unknown> {
+  if (ending.kind === 'late') return {error_code: ending.error.code, error_message: messageOf(ending.error)};
   if (ending.kind !== 'failed') return {};
   return {
     error_type: ending.error instanceof Error ? ending.error.name : typeof ending.error,
@@ -460,17 +556,20 @@ function callerOf({command, header, claim}: Ended): Caller | undefined {
     const context = replyContextOf(claim.record);
     return context && {messageId: claim.record.messageId, context};
   }
+  const context = askersContext(header);
+  return context && {messageId: header.messageId, context};
+}
+
+/** What a reply to the sender of an ASK needs; undefined if nobody waits for one. */
+function askersContext(header: Header): ReplyContext | undefined {
   if (header.sourceAgentType === '') return undefined;
   return {
-    messageId: header.messageId,
-    context: {
-      source_agent_type: header.sourceAgentType,
-      parent_message_id: header.parentMessageId,
-      task_group_id: header.taskGroupId,
-      user_code: header.userCode,
-      user_name: header.userName,
-      metadata: withoutOurs(header.metadata),
-    },
+    source_agent_type: header.sourceAgentType,
+    parent_message_id: header.parentMessageId,
+    task_group_id: header.taskGroupId,
+    user_code: header.userCode,
+    user_name: header.userName,
+    metadata: withoutOurs(header.metadata),
   };
 }
 
@@ -479,54 +578,24 @@ function withoutOurs(metadata: Readonly<Record<string, unknown>>): Record<string
   return Object.fromEntries(Object.entries(metadata).filter(([name]) => !name.startsWith('by_')));
 }
 
-/** The RESUME for the caller, in the caller's dialect: spec §6.7. */
+/** The reply to the caller; none if the execution was cancelled and its caller too: it waits for nothing. */
 async function replyTo(
   env: TurnEnvironment,
   {messageId, context}: Caller,
-  {header, claim, agentType}: Ended,
+  {header, claim, agentType, ending}: Ended,
   result: TaskResult,
-): Promise<{reply: {stream: string; document: string}}> {
-  const span = spanIdHex(`${claim.executionId}:agent.return`);
-  const command: ResumeCommand = {
-    action: 'RESUME',
-    header: createHeader({
-      messageId: await replyMessageId(env, header.sessionId, context.parent_message_id),
-      sessionId: header.sessionId,
-      traceId: header.traceId,
-      sourceAgentType: agentType,
-      targetAgentType: context.source_agent_type,
-      parentMessageId: messageId,
-      taskGroupId: context.task_group_id,
-      userCode: context.user_code,
-      userName: context.user_name,
-      metadata: {
-        ...context.metadata,
-        ...result.metadata,
-        framework_parent_span_id: `${claim.executionId}:agent.return`,
-        trace_parent_span_id: span,
-      },
-      traceParentSpanId: span,
-    }),
-    status: result.status,
-    content: result.content,
-    replyData: result.replyData,
-    extraPayload: result.extraPayload,
-  };
-  return {
-    reply: {stream: env.store.keys.ctrlStream(context.source_agent_type), document: encodeCommand(command)},
-  };
-}
-
-/** Python callers resume by their own message id; ts and java callers, known by a record without snapshot, by a fresh one. */
-async function replyMessageId(
-  env: TurnEnvironment,
-  sessionId: string,
-  callersMessageId: string,
-): Promise<string> {
-  if (callersMessageId === '') return newMessageId();
-  const record = await findByMessage(env.store, sessionId, callersMessageId);
-  if (record === undefined || (record.agentConfigsSnapshotKey ?? '') !== '') return callersMessageId;
-  return record.extra['x_attempt'] === undefined ? newMessageId() : callersMessageId;
+): Promise<{reply?: {stream: string; document: string}}> {
+  const {sessionId, traceId} = header;
+  const caller =
+    context.parent_message_id === ''
+      ? undefined
+      : await findByMessage(env.store, sessionId, context.parent_message_id);
+  if (ending.kind === 'cancelled' && caller?.cancelRequested === true) return {};
+  const document = encodeReply({
+    ...{executionId: claim.executionId, sessionId, traceId, agentType, askMessageId: messageId},
+    ...{context, caller, result},
+  });
+  return {reply: {stream: env.store.keys.ctrlStream(context.source_agent_type), document}};
 }
 
 /** A failed execution, kept whole: guarantees.md G5. */

@@ -13,6 +13,7 @@ import {ACL_ROLES, aclRules, type AclRole} from '../../src/protocol/acl.js';
 import {listAgentTypes} from '../../src/registry/listing.js';
 import {allAgentTypes, listQueues, peekQueue, showQueue} from '../../src/registry/queues.js';
 import {listSessions, showSession} from '../../src/registry/sessions.js';
+import {sweepDeadlines} from '../../src/store/deadlines.js';
 import {listDeadLetters} from '../../src/store/dead-letters.js';
 import {auditOf, dropDeadLetter} from '../../src/store/replays.js';
 import {openStore, type Store} from '../../src/store/store.js';
@@ -107,7 +108,7 @@ describe.each([
     expect(kinds).toEqual(['event', 'event', 'event']);
 
     // The user's one place is free again: that is looked for, because nobody says so.
-    const failed = await client.send({agentType: 'fl', content: 'fail', userCode: 'u'});
+    const failed = await client.send({agentType: 'fl', content: 'fail', userCode: 'u', deadlineMs: 60_000});
     await until(async () => (await statusOf(failed)) === 'FAILED');
     const operator = storeOf('manager');
     const options = {newIds: false, keep: false, reason: '', policy: 'SEND_ANYWAY', actor: 'test'} as const;
@@ -121,6 +122,10 @@ describe.each([
     );
     expect(await dropDeadLetter(operator, spare ?? '', '{"action":"drop"}')).toBe(true);
     await new GatewayClient(operator).cancel({sessionId: held.sessionId});
+    for (const role of ['worker', 'manager'] as const) {
+      await client.send({agentType: 'no-one', content: 'x', policy: 'SEND_ANYWAY', deadlineMs: 1});
+      await until(async () => (await sweepDeadlines(storeOf(role), 1)) > 0);
+    }
 
     const viewer = storeOf('viewer');
     const types = await allAgentTypes(viewer);

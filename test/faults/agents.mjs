@@ -39,6 +39,17 @@ export const agent = defineAgent({
           ctx.checkCancelled();
         }
         break;
+      case 'spin-until':
+        say('spin', ctx.messageId);
+        // Until what it said is written: the loop below lets nothing else happen.
+        await new Promise(resolve => setTimeout(resolve, 20));
+        while (!existsSync(file));
+        for (let refusal; refusal === undefined;) {
+          await new Promise(resolve => setTimeout(resolve, 20));
+          await ctx.emitChunk('late ').catch(error => (refusal = error.code));
+          if (refusal !== undefined) say('refused', ctx.messageId, refusal);
+        }
+        break;
       case 'talk-until':
         while (!existsSync(file)) {
           await new Promise(resolve => setTimeout(resolve, 20));

@@ -4,7 +4,15 @@
  */
 import {describe, expect, test} from 'vitest';
 import {GatewayClient} from '../../src/client/client.js';
-import {encodeRecord, newExecutionRecord} from '../../src/protocol/execution.js';
+import {systemClock} from '../../src/clock.js';
+import {cancel} from '../../src/client/cancel.js';
+import {
+  countedAttempts,
+  encodeRecord,
+  newExecutionRecord,
+  type ReplyContext,
+} from '../../src/protocol/execution.js';
+import {encodePresence} from '../../src/protocol/presence.js';
 import type {WakeupRequest} from '../../src/protocol/wakeup.js';
 import {
   decideWakeup,
@@ -46,13 +54,35 @@ async function take(store: Store, stream: string, group: string): Promise<Contro
   return entry;
 }
 
-function record(executionId: string, messageId: string): string {
+function record(executionId: string, messageId: string, sourceAgentType = 'client'): string {
   return encodeRecord(
     newExecutionRecord({
       ...{executionId, messageId, sessionId: 's', traceId: 't', parentMessageId: ''},
-      ...{sourceAgentType: 'client', targetAgentType: 'echo', streamName: 'x', now: 1},
+      ...{sourceAgentType, targetAgentType: 'echo', streamName: 'x', now: 1},
     }),
   );
+}
+
+const plainEnd = {
+  ...{sessionId: 's', executionId: 'x', renewEvents: true, renewRegistry: false, events: [] as string[]},
+};
+
+/** Take execution x up from this entry; whoever has it is dead. */
+async function claimBy(
+  store: Store,
+  entry: ControlEntry,
+  owner: string,
+  resume = false,
+  reply?: ReplyContext,
+) {
+  const holder = (await findExecution(store, 's', 'x'))?.extra['x_owner'];
+  return claimExecution(store, {
+    ...{sessionId: 's', messageId: 'm', hint: '', newExecutionId: 'x', owner, workerId: 'w'},
+    newRecord: record('x', 'm', reply?.source_agent_type),
+    ...{entry: `${entry.stream}/${entry.id}`, nowMs: 2, reopen: false, ask: !resume, maxAttempts: 5},
+    deadOwner: typeof holder === 'string' ? holder : '',
+    ...(reply === undefined ? {} : {reply}),
+  });
 }
 
 describeEachStore('a process that dies between any two of its commands', at => {
@@ -122,6 +152,100 @@ describeEachStore('a process that dies between any two of its commands', at => {
           ),
         ).toEqual([1, 1, 1, 0]);
         expect(await findExecution(store, 's', 'x')).toMatchObject({status: 'FAILED'});
+      },
+    );
+  });
+
+  test('while it takes a command up: the next worker does, and counts one crash at most', async () => {
+    await atEveryCrash(
+      () => at.open(),
+      async store => {
+        const stream = store.keys.ctrlStream('echo');
+        await at.redis().xadd(stream, '*', 'data', '{}');
+        return take(store, stream, 'g');
+      },
+      (store, entry) => claimBy(store, entry, 'w#1'),
+      async (store, entry) => {
+        const before = await findExecution(store, 's', 'x');
+        const next = await claimBy(store, entry, 'w#2');
+        expect(next).toMatchObject({verdict: 'started', attempt: before === undefined ? 1 : 2});
+        expect(countedAttempts(next.record).crashes).toBe(before === undefined ? 0 : 1);
+        const end = {status: 'COMPLETED', updated_at: 3};
+        expect(await finishTurn(store, {...plainEnd, fence: next.fence, patch: end})).toBe('ok');
+        await settleMany(store, 'g', entry.stream, [entry.id], true);
+      },
+    );
+  });
+
+  test('while it carries an answer to work that waits: it ends once, whoever is given the answer next', async () => {
+    const resume = async (store: Store, entry: ControlEntry, owner: string) => {
+      const claim = await claimBy(store, entry, owner, true);
+      if (claim.verdict === 'started') {
+        const end = {status: 'COMPLETED', updated_at: 3};
+        await finishTurn(store, {
+          ...plainEnd,
+          fence: claim.fence,
+          patch: end,
+          events: ['{"event_type":"end"}'],
+        });
+      }
+      await settleMany(store, 'g', entry.stream, [entry.id], true);
+    };
+    await atEveryCrash(
+      () => at.open(),
+      async store => {
+        const stream = store.keys.ctrlStream('echo');
+        await at.redis().xadd(stream, '*', 'data', '{"ask":1}');
+        const ask = await take(store, stream, 'g');
+        const {fence} = await claimBy(store, ask, 'w#1');
+        const waits = {status: 'WAITING_USER', updated_at: 2};
+        const settle = {stream, group: 'g', entryId: ask.id, deleteEntry: true};
+        await finishTurn(store, {...plainEnd, fence, patch: waits, settle});
+        await at.redis().xadd(stream, '*', 'data', '{"resume":1}');
+        return take(store, stream, 'g');
+      },
+      (store, entry) => resume(store, entry, 'w#1'),
+      async (store, entry) => {
+        await resume(store, entry, 'w#2');
+        expect(await lengths(at, store.keys.sessionDataStream('s'), entry.stream)).toEqual([1, 0]);
+        expect(await findExecution(store, 's', 'x')).toMatchObject({status: 'COMPLETED'});
+      },
+    );
+  });
+
+  test('while it cancels by force: one end, one reply, the worker is told, and its entry is done', async () => {
+    const token = '0123456789ab';
+    const request = {sessionId: 's', messageId: 'm', reason: 'enough', force: true};
+    await atEveryCrash(
+      () => at.open(),
+      async store => {
+        const stream = store.keys.ctrlStream('echo');
+        await at.redis().xadd(stream, '*', 'data', '{}');
+        const lease = encodePresence({token, lastSeen: 1, ipAddress: ''});
+        await at.redis().set(store.keys.workerLease('w'), lease, 'EX', 20);
+        const entry = await take(store, stream, 'g');
+        const {fence} = await claimBy(store, entry, `w#${token}`, false, {
+          ...{source_agent_type: 'caller', parent_message_id: 'm-0', task_group_id: ''},
+          ...{user_code: '', user_name: '', metadata: {}},
+        });
+        return {entry, fence};
+      },
+      store => cancel(store, systemClock, request),
+      async (store, {entry, fence}) => {
+        const {keys} = store;
+        await cancel(store, systemClock, request);
+        await sweepOutboxes(store, 0);
+        const end = {status: 'COMPLETED', updated_at: 3};
+        expect(await finishTurn(store, {...plainEnd, fence, patch: end})).toBe('terminal');
+        expect((await claimBy(store, entry, 'w#2')).verdict).toBe('terminal');
+        await settleMany(store, 'g', entry.stream, [entry.id], true);
+        expect(await findExecution(store, 's', 'x')).toMatchObject({status: 'CANCELLED'});
+        expect(
+          await lengths(
+            ...[at, keys.ctrlStream('caller'), keys.workerCtrlStream('w')],
+            ...[keys.sessionOutbox('s'), keys.openOutboxes(), entry.stream],
+          ),
+        ).toEqual([1, 1, 0, 0, 0]);
       },
     );
   });

@@ -20,11 +20,15 @@
 -- ARGV[11] user_limit   most unfinished commands of the user; '0': not counted
 -- ARGV[12] user_member  this command in the user's set
 -- ARGV[13] member       a member of the agent type that was online a moment ago, or ''
--- ARGV[14+] documents    one for each stream
+-- ARGV[14] user_code    on whose behalf; '' for an operator, who may use any session
+-- ARGV[15] parent       message this one belongs to, or ''
+-- ARGV[16+] documents    one for each stream
 --
 -- Returns {'accepted', a member that is online or '', most entries of a stream or '' if not looked at, entry id of
 --          each stream...}
 --         {'duplicate', execution id, its record}: this message was accepted before (a refusal does not count)
+--         {'foreign'}: the session belongs to another user, or to the operators; nothing was written
+--         {'cancelled'}: the message it belongs to was cancelled; nothing was written
 --         {'full', 'type' or 'user'}: too much waits, nothing was written
 --         {'undecided', circuit, quota, 'online' or 'offline'}: the caller decides, nothing was written
 --
@@ -34,6 +38,14 @@
 local registry, circuit_key, quota_key, presence = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local check, gate = ARGV[5], ARGV[6] == '1'
 
+local user, takes = ARGV[14], false
+if user ~= '' then
+  local owner = redis.call('HGET', registry, 'x_user_code')
+  -- Only what nobody has used yet can be taken: another SDK does not say whose a session is.
+  takes = not owner and redis.call('PTTL', registry) == -2
+  if owner ~= user and not takes then return {'foreign'} end
+end
+
 if ARGV[7] ~= '1' then
   local known = redis.call('HGET', registry, 'msg_map:' .. ARGV[2])
   local record = known and redis.call('HGET', registry, 'exec:' .. known)
@@ -41,6 +53,12 @@ if ARGV[7] ~= '1' then
   local ok, doc = pcall(cjson.decode, record or '')
   local refused = ok and type(doc) == 'table' and doc.route_status == 'REJECT'
   if known and not refused then return {'duplicate', known, record or ''} end
+end
+
+if ARGV[15] ~= '' then
+  local parent = redis.call('HGET', registry, 'msg_map:' .. ARGV[15])
+  local ok, doc = pcall(cjson.decode, parent and redis.call('HGET', registry, 'exec:' .. parent) or '')
+  if ok and type(doc) == 'table' and doc.cancel_requested == true then return {'cancelled'} end
 end
 
 local function alive(lease)
@@ -111,13 +129,14 @@ if #KEYS >= 7 then
 end
 
 redis.call('HSET', registry, 'exec:' .. ARGV[1], ARGV[3], 'msg_map:' .. ARGV[2], ARGV[1])
+if takes then redis.call('HSET', registry, 'x_user_code', user) end
 if ARGV[4] ~= '0' then redis.call('EXPIRE', registry, ARGV[4]) end
 local answer = {'accepted', online, tostring(depth)}
 for i = 7, #KEYS do
-  local entry = redis.pcall('XADD', KEYS[i], '*', 'data', ARGV[i + 7])
+  local entry = redis.pcall('XADD', KEYS[i], '*', 'data', ARGV[i + 9])
   if type(entry) == 'table' and entry.err then
     -- A script does not roll back: a stream of the wrong type must not leave a record behind.
-    redis.call('HDEL', registry, 'exec:' .. ARGV[1], 'msg_map:' .. ARGV[2])
+    redis.call('HDEL', registry, 'exec:' .. ARGV[1], 'msg_map:' .. ARGV[2], takes and 'x_user_code' or '')
     for done = 7, i - 1 do redis.call('XDEL', KEYS[done], answer[done - 3]) end
     return entry
   end

@@ -16,10 +16,14 @@
 -- ARGV[13] dead_owner    owner that is known to be gone, whose attempt may be taken over; '' if none is
 -- ARGV[14] max_attempts  starts an execution has, in all
 -- ARGV[15] cap           attempts the record remembers
+-- ARGV[16] reply         JSON of what a reply to the caller needs, noted for whoever ends the execution; '' if nobody waits
+-- ARGV[17] user_code     on whose behalf the command was sent, or ''; a session that is nobody's becomes theirs
 --
--- Returns {verdict, execution id, record after the step}; verdict is
+-- Returns {verdict, execution id, record after the step, milliseconds to its deadline or ''}; verdict is
 --   'started'    the turn is ours
---   'cancelled'  it was cancelled before anybody began: finish it as CANCELLED, under the fence in the record
+--   'cancelled'  it was cancelled before anybody began, or its caller was: finish it as CANCELLED, under the fence in
+--                the record
+--   'expired'    its deadline has passed: finish it as FAILED, under the fence in the record
 --   'terminal'   it has ended, or the turn this entry began has, or another entry with the same ASK began it:
 --                acknowledge and go on
 --   'busy'       another turn of it runs, for another command: try again later
@@ -51,10 +55,10 @@ if id ~= '' then text = redis.call('HGET', registry, 'exec:' .. id) end
 -- What the pattern does not know, to the letter, takes the long way.
 local STRING = '"[^"\\]*",'
 local FRESH = '^({"execution_id":' .. STRING .. '"message_id":")([^"\\]*)(","session_id":' .. STRING
-  .. '"trace_id":' .. STRING .. '"parent_message_id":' .. STRING .. '"source_agent_type":' .. STRING
+  .. '"trace_id":' .. STRING .. '"parent_message_id":"","source_agent_type":' .. STRING
   .. '"target_agent_type":' .. STRING .. '"stream_name":' .. STRING .. '"status":")QUEUED(","created_at":%d+,'
   .. '"updated_at":)%d+(,"started_at":)0(,"finished_at":0,"timeline":%[{"status":"QUEUED","timestamp":%d+})(%],.*)}$'
-if text and ARGV[12] == '1' and not string.find(ARGV[5] .. ARGV[6] .. ARGV[7], '["\\%c]') then
+if text and ARGV[12] == '1' and ARGV[16] == '' and not string.find(ARGV[5] .. ARGV[6] .. ARGV[7], '["\\%c]') then
   local a, found_id, b, c, d, e, f = string.match(text, FRESH)
   if a and found_id == message_id and not string.find(f, '"x_', 1, true) and not string.find(f, '"cancel_', 1, true)
     and not string.find(f, '"worker_id"', 1, true) then
@@ -62,7 +66,8 @@ if text and ARGV[12] == '1' and not string.find(ARGV[5] .. ARGV[6] .. ARGV[7], '
       .. ',{"status":"RUNNING","timestamp":' .. ARGV[8] .. '}' .. f .. ',"worker_id":"' .. ARGV[6]
       .. '","x_attempt":1,"x_owner":"' .. ARGV[5] .. '","x_fence":"1@' .. ARGV[5] .. '","x_entry":"' .. ARGV[7] .. '"}'
     redis.call('HSET', registry, 'exec:' .. id, after)
-    return {'started', id, after}
+    if ARGV[17] ~= '' then redis.call('HSETNX', registry, 'x_user_code', ARGV[17]) end
+    return {'started', id, after, ''}
   end
 end
 
@@ -82,6 +87,9 @@ local status = record.status or ''
 if terminal[status] and ARGV[9] ~= '1' then return {'terminal', id, text or ''} end
 local entry, owner, dead_owner = ARGV[7], record.x_owner or '', ARGV[13]
 if record.x_ended == entry then return {'terminal', id, text or ''} end
+-- A cancel also stops what was sent to the execution before it.
+local sent_ms = tonumber(string.match(entry, '/(%d+)%-%d+$')) or 0
+if terminal[status] and sent_ms <= (tonumber(record.x_cancelled_at) or 0) then return {'terminal', id, text or ''} end
 if ARGV[12] == '1' and not created then
   -- The ASK comes first: once any turn has ended, its own has.
   local other = record.x_entry ~= nil and record.x_entry ~= entry
@@ -95,8 +103,14 @@ end
 local now = tonumber(ARGV[8])
 local crashes, failures = tonumber(record.x_crashes) or 0, tonumber(record.x_failures) or 0
 local max = tonumber(ARGV[14])
--- A finished execution that a user continues begins to count anew.
-if terminal[status] then crashes, failures, record.x_crashes, record.x_failures = 0, 0, nil, nil end
+-- A finished execution that a user continues begins anew: its cancel and its deadline concerned what has ended.
+if terminal[status] then
+  crashes, failures, record.x_crashes, record.x_failures = 0, 0, nil, nil
+  record.x_cancelled_at, record.x_deadline = nil, nil
+  local time = redis.call('TIME')
+  record.x_reopened_at = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  if record.cancel_requested then record.cancel_requested, record.cancel_reason = false, '' end
+end
 -- Other SDKs note no owner: there the state alone says that somebody had begun.
 local broken_off = owner ~= '' or (status == 'RUNNING' and dead_owner ~= '')
 if broken_off and not created and crashes + failures < max then
@@ -109,8 +123,25 @@ if broken_off and not created and crashes + failures < max then
   }
   while #record.x_attempts > tonumber(ARGV[15]) do table.remove(record.x_attempts, 1) end
 end
-local cancelled = status == 'CANCELLING' and (tonumber(record.started_at) or 0) == 0
-local exhausted = status ~= 'CANCELLING' and crashes + failures >= max
+local begun = (tonumber(record.started_at) or 0) ~= 0
+local parent = record.parent_message_id
+if ARGV[12] == '1' and not begun and status ~= 'CANCELLING' and type(parent) == 'string' and parent ~= '' then
+  -- Senders of ours are refused when the caller was cancelled (accept.lua); others do not look.
+  local caller = redis.call('HGET', registry, 'msg_map:' .. parent)
+  local is_record, doc = pcall(cjson.decode, caller and redis.call('HGET', registry, 'exec:' .. caller) or '')
+  if is_record and type(doc) == 'table' and doc.cancel_requested == true then
+    status, record.status, record.cancel_requested = 'CANCELLING', 'CANCELLING', true
+    record.cancel_reason = 'what it belongs to was cancelled'
+  end
+end
+local cancelled = status == 'CANCELLING' and not begun
+local left = ''
+if record.x_deadline ~= nil then
+  local time = redis.call('TIME')
+  left = tonumber(record.x_deadline) - tonumber(time[1]) * 1000 - math.floor(tonumber(time[2]) / 1000)
+end
+local expired = left ~= '' and left <= 0 and status ~= 'CANCELLING'
+local exhausted = status ~= 'CANCELLING' and not expired and crashes + failures >= max
 record.x_attempt = (tonumber(record.x_attempt) or 0) + 1
 record.x_owner = ARGV[5]
 record.x_fence = record.x_attempt .. '@' .. ARGV[5]
@@ -118,7 +149,8 @@ record.x_entry = entry
 record.x_retry_at = nil
 record.worker_id = ARGV[6]
 record.updated_at = now
-if not cancelled and not exhausted and status ~= 'CANCELLING' then
+if ARGV[16] ~= '' and record.x_reply == nil then record.x_reply = decode(ARGV[16]) end
+if not cancelled and not expired and not exhausted and status ~= 'CANCELLING' then
   record.status = 'RUNNING'
   if (tonumber(record.started_at) or 0) == 0 then record.started_at = now end
   if type(record.timeline) ~= 'table' then record.timeline = {} end
@@ -128,12 +160,12 @@ if not cancelled and not exhausted and status ~= 'CANCELLING' then
 end
 
 local after = encode(record)
+if ARGV[17] ~= '' then redis.call('HSETNX', registry, 'x_user_code', ARGV[17]) end
 if created then
   redis.call('HSET', registry, 'exec:' .. id, after, 'msg_map:' .. message_id, id)
   redis.call('EXPIRE', registry, ARGV[10])
 else
   redis.call('HSET', registry, 'exec:' .. id, after)
 end
-if cancelled then return {'cancelled', id, after} end
-if exhausted then return {'exhausted', id, after} end
-return {'started', id, after}
+local verdict = cancelled and 'cancelled' or expired and 'expired' or exhausted and 'exhausted' or 'started'
+return {verdict, id, after, tostring(left)}

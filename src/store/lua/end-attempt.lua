@@ -13,7 +13,7 @@
 -- ARGV[9]  cap       attempts the record remembers
 -- ARGV[10+] events   JSON, in order: what the attempt had said and nobody had written yet
 --
--- Returns 'ok'; 'fenced' if another attempt owns the execution; 'terminal' if it has ended: nothing was written.
+-- Returns 'ok'; 'terminal' if the execution has ended; 'fenced' if another attempt owns it: then nothing was written.
 -- One script, because an attempt that is noted but keeps its fence could still write, and one that loses its fence
 -- without a note would count as a crash.
 local EMPTY = '[-1e+308]'
@@ -28,10 +28,10 @@ end
 local text = redis.call('HGET', KEYS[1], 'exec:' .. ARGV[1])
 if not text then return 'fenced' end
 local record = decode(text)
-if record.x_fence ~= ARGV[2] then return 'fenced' end
 for _, state in ipairs(cjson.decode(ARGV[8])) do
   if record.status == state then return 'terminal' end
 end
+if record.x_fence ~= ARGV[2] then return 'fenced' end
 
 local now = tonumber(ARGV[6])
 if ARGV[3] == 'failed' then record.x_failures = (tonumber(record.x_failures) or 0) + 1 end

@@ -22,8 +22,9 @@
 -- ARGV[13] held_letter   what the outbox gets in place of the dead letter
 -- ARGV[14+] events    JSON, in order
 --
--- Returns 'ok'; 'held' if all was written, but the dead letter waits in the outbox and the entry must stay pending;
--- 'fenced' if another attempt owns the execution; 'terminal' if it has ended already: nothing was written.
+-- Returns 'ok'; 'held' if all was written, but the dead letter waits in the outbox and the entry must stay pending.
+-- Nothing was written after 'terminal': the execution has ended already; 'fenced': another attempt owns it;
+-- 'cancelling': the turn would wait though somebody has cancelled it, so end it as CANCELLED.
 -- One script, because each of these without the others is a promise broken: a final answer without its state, a
 -- state without its reply, a failure without its dead letter.
 local registry = KEYS[1]
@@ -53,11 +54,13 @@ end
 
 local function after_any_end(text)
   local record = decode(text)
-  if record.x_fence ~= ARGV[2] then return nil, 'fenced' end
+  local patch, ends = decode(ARGV[3]), false
   for _, state in ipairs(cjson.decode(ARGV[9])) do
     if record.status == state then return nil, 'terminal' end
+    if patch.status == state then ends = true end
   end
-  local patch = decode(ARGV[3])
+  if record.x_fence ~= ARGV[2] then return nil, 'fenced' end
+  if record.status == 'CANCELLING' and not ends then return nil, 'cancelling' end
   for field, value in pairs(patch) do record[field] = value end
   if type(record.timeline) ~= 'table' then record.timeline = {} end
   record.timeline[#record.timeline + 1] = {status = patch.status, timestamp = patch.updated_at}

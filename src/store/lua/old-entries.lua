@@ -7,4 +7,4 @@
 -- Returns what XRANGE does.
 local now = redis.call('TIME')
 local until_ms = tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000) - tonumber(ARGV[1])
-return redis.call('XRANGE', KEYS[1], '-', string.format('%d', until_ms), 'COUNT', ARGV[2])
+return redis.call('XRANGE', KEYS[1], '-', string.format('%.0f', until_ms), 'COUNT', ARGV[2])

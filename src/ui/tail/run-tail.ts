@@ -3,6 +3,7 @@ import {ByError, messageOf} from '../../errors.js';
 import {itemToTailEvent, type TailEvent} from '../../observe/tail-event.js';
 import {lastLinesStart} from '../../observe/last-lines.js';
 import {followSession, sessionExists} from '../../store/data-streams.js';
+import {requireOwn} from '../../store/ownership.js';
 import {checkServer, serverTimeMs, type Store} from '../../store/store.js';
 import type {Printer} from '../../cli/printer.js';
 import {parseTimePoint} from '../../cli/time.js';
@@ -16,6 +17,8 @@ export interface RunTail {
   readonly output: string;
   readonly signal: AbortSignal;
   readonly sessionId: string;
+  /** Whose the session must be; undefined for an operator. */
+  readonly userCode?: string | undefined;
   readonly lines: string;
   readonly since?: string | undefined;
   readonly from?: string | undefined;
@@ -49,6 +52,7 @@ export async function runTail(run: RunTail): Promise<TailResult> {
   const wanted = filterOf(run);
   const lines = lineCount(run.lines);
   await checkServer(run.store);
+  await requireOwn(run.store, run.sessionId, run.userCode ?? '');
   if (!(await sessionExists(run.store, run.sessionId))) {
     throw new ByError('NOT_FOUND', `There is no session "${run.sessionId}".`, {
       hint: 'Check the id: `by send` prints it, and sessions are kept for seven days.',

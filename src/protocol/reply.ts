@@ -1,0 +1,63 @@
+/** The RESUME that brings the end of an execution to its caller, in the caller's dialect: spec §6.7. */
+import {newMessageId, spanIdHex} from '../ids.js';
+import {encodeCommand} from './commands.js';
+import type {ExecutionRecord, ReplyContext} from './execution.js';
+import {createHeader} from './header.js';
+import type {TaskResult} from './results.js';
+
+export interface Reply {
+  /** Of the execution that ended. */
+  readonly executionId: string;
+  readonly sessionId: string;
+  readonly traceId: string;
+  readonly agentType: string;
+  /** Of the ASK that is answered. */
+  readonly askMessageId: string;
+  readonly context: ReplyContext;
+  /** The caller's record, where it has one. */
+  readonly caller: ExecutionRecord | undefined;
+  readonly result: TaskResult;
+}
+
+/** @returns the command as JSON, for the caller's control stream. */
+export function encodeReply(reply: Reply): string {
+  const {context, result} = reply;
+  const span = spanIdHex(`${reply.executionId}:agent.return`);
+  return encodeCommand({
+    action: 'RESUME',
+    header: createHeader({
+      messageId: replyMessageId(context.parent_message_id, reply.caller),
+      sessionId: reply.sessionId,
+      traceId: reply.traceId,
+      sourceAgentType: reply.agentType,
+      targetAgentType: context.source_agent_type,
+      parentMessageId: reply.askMessageId,
+      taskGroupId: context.task_group_id,
+      userCode: context.user_code,
+      userName: context.user_name,
+      metadata: {
+        ...context.metadata,
+        ...result.metadata,
+        framework_parent_span_id: `${reply.executionId}:agent.return`,
+        trace_parent_span_id: span,
+      },
+      traceParentSpanId: span,
+    }),
+    status: result.status,
+    content: result.content,
+    replyData: result.replyData,
+    extraPayload: result.extraPayload,
+  });
+}
+
+/** Python callers resume by their own message id; ts and java callers, known by a record without snapshot, by a fresh one. */
+function replyMessageId(callersMessageId: string, caller: ExecutionRecord | undefined): string {
+  if (callersMessageId === '') return newMessageId();
+  if (caller === undefined || (caller.agentConfigsSnapshotKey ?? '') !== '') return callersMessageId;
+  return caller.extra['x_attempt'] === undefined ? newMessageId() : callersMessageId;
+}
+
+/** The result of an execution that ended without its agent's word. */
+export const noAnswer = (status: string, replyData: Readonly<Record<string, unknown>>): TaskResult => ({
+  ...{status, content: '', metadata: {}, replyData, extraPayload: {}},
+});
