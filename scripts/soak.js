@@ -9,7 +9,7 @@
 //   --redis-url     default: a redis-server of its own, from the PATH
 import {spawn} from 'node:child_process';
 import {mkdtemp, rm} from 'node:fs/promises';
-import {createServer} from 'node:net';
+import {connect, createServer} from 'node:net';
 import {tmpdir} from 'node:os';
 import path from 'node:path';
 import {createInterface} from 'node:readline';
@@ -288,6 +288,7 @@ async function privateServer() {
   const child = spawn('redis-server', args, {stdio: 'ignore'});
   const exit = new Promise(resolve => child.once('close', resolve));
   process.once('exit', () => child.kill('SIGKILL'));
+  while (!(await answers(port))) await sleep(20);
   return {
     url: `redis://127.0.0.1:${port}/0`,
     async stop() {
@@ -296,4 +297,12 @@ async function privateServer() {
       await rm(dir, {recursive: true, force: true});
     },
   };
+}
+
+function answers(port) {
+  return new Promise(resolve => {
+    const socket = connect(port, '127.0.0.1');
+    socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
+    socket.once('connect', () => socket.destroy());
+  });
 }

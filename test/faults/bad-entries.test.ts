@@ -52,7 +52,8 @@ const notDocuments: readonly Bad[] = [
   ['NaN', escaped('x","n":NaN,"y":"', ask()), /not JSON/],
   ['null', 'null', /not a JSON object|is a JSON object/],
   ['a list', `[${ask()}]`, /not a JSON object|is a JSON object/],
-  ['over a mebibyte', ask({}, {content: 'x'.repeat(1024 * 1024)}), /larger than/],
+  // What holds a command inside may be larger than a command, a text in it may not.
+  ['over a mebibyte', ask({}, {content: 'x'.repeat(1024 * 1024)}), /larger than|longer than/],
   ['eight mebibytes of nothing', Buffer.alloc(8 * 1024 * 1024), /larger than/],
   ['a text of 300 KiB', ask({}, {content: 'x'.repeat(300 * 1024)}), /longer than/],
   ['200,000 levels', nested(150_000), /nested deeper/],
@@ -122,6 +123,9 @@ async function write(
   return ids;
 }
 
+/** Commands that are whole, and in the wrong place: as such they can be replayed. */
+const READABLE = new Set(['for an agent type it does not serve', 'addressed to another stream']);
+
 /** Every bad entry is a dead letter: its bytes, where it was, and why. */
 async function expectDeadLetters(
   at: TestStore,
@@ -134,11 +138,16 @@ async function expectDeadLetters(
   const letters = new Map((await deadLetters(at, store)).map(letter => [letter['x_entry_id'], letter]));
   const found = corpus.map(([name], i) => {
     const letter = letters.get(ids[i]);
-    return [name, letter?.['x_stream'], letter?.['reason'], letter?.['x_data']];
+    const kept = READABLE.has(name) ? letter?.['command_payload'] : letter?.['x_data'];
+    return [name, letter?.['x_stream'], letter?.['reason'], kept];
   });
   expect(found).toEqual(
     corpus.map(([name, fields, reason]): unknown[] => {
       const kept = keptOf(fields);
+      if (READABLE.has(name)) {
+        const command = expect.objectContaining(JSON.parse(String(kept)) as object) as unknown;
+        return [name, stream, expect.stringMatching(reason), command];
+      }
       const sha256 = createHash('sha256').update(kept).digest('hex');
       return [
         name,

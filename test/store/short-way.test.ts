@@ -62,7 +62,7 @@ const anonymous = (
 const requests: readonly [string, Partial<SendRequest>][] = [
   ['to an agent type', {}],
   ['of a user', {userCode: 'u-1', userName: 'Ada "the first" \\ ] }'}],
-  ['of a parent', {parentMessageId: 'msg-0', metadata: {note: '"status":"RUNNING","created_at":1'}}],
+  ['that quotes a record', {metadata: {note: '"status":"RUNNING","created_at":1'}}],
 ];
 
 describeEachStore('a record edited as text', at => {
@@ -127,7 +127,7 @@ describeEachStore('a record edited as text', at => {
     const patch = {status: 'COMPLETED', updated_at: NOW, finished_at: NOW};
     expect(await finish(store, one, '1@w-2#0123456789ab', patch)).toBe('fenced');
     expect(await finish(store, one, fence, patch)).toBe('ok');
-    expect(await finish(store, one, fence, patch)).toBe('fenced');
+    expect(await finish(store, one, fence, patch)).toBe('terminal');
     expect(await finish(store, one, '', patch)).toBe('terminal');
   });
 });
