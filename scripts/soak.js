@@ -181,9 +181,8 @@ async function judge() {
     }
     if (status === 'FAILED' && !poisoned.has(one.executionId)) {
       // Five times with a worker we killed or suspended is what the limit of attempts is for.
-      const struck = (starts.get(one.executionId) ?? []).filter(
-        ({workerId}) => killedAt.has(workerId) || suspended.has(workerId),
-      );
+      const crashes = record.extra.x_attempts.filter(({ended}) => ended === 'crashed');
+      const struck = crashes.filter(({worker_id: id}) => killedAt.has(id) || suspended.has(id));
       if (struck.length >= MAX_ATTEMPTS) counts.struck_out++;
       else counts.wrongly_dead++;
       note(`dead: ${JSON.stringify(record)}`);

@@ -176,6 +176,7 @@ function workerGrants(options: AclOptions): Grant[] {
       access: 'RW',
       keys: ownStreams,
     },
+    {commands: 'expire persist', access: 'RW', keys: [keys.workerCtrlStream(workers)]},
     {commands: 'xadd', access: 'W', keys: [...work, letters]},
     {commands: 'xlen', access: 'R', keys: [...work, letters]},
     {

@@ -283,6 +283,7 @@ export interface PendingRelease {
 
 const releaseScript = defineScript({
   file: 'release-pending.lua',
+  editsRecords: true,
   keys: ['queue', 'payloads', 'types', 'target', 'registry'],
   args: ['entry', 'document', 'agentType', 'executionId', 'terminal', 'patch', 'limit'],
   reply: raw => (raw === 'released' || raw === 'ended' || raw === 'full' ? raw : 'gone'),
@@ -321,6 +322,7 @@ export async function releasePending(
 
 const patchScript = defineScript({
   file: 'patch-record.lua',
+  editsRecords: true,
   keys: ['registry'],
   args: ['executionId', 'terminal', 'patch', 'step'],
   reply: raw => raw === 'ended',

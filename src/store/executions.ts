@@ -23,6 +23,7 @@ const ATTEMPTS_CAP = 50;
 
 const claimScript = defineScript({
   file: 'claim.lua',
+  editsRecords: true,
   joins: true,
   keys: ['registry'],
   args: [
@@ -70,8 +71,8 @@ export interface ClaimRequest {
   /** Execution id the sender put into the command, or ''. */
   readonly hint: string;
   readonly newExecutionId: string;
-  /** Record to write when the sender wrote none. */
-  readonly newRecord: string;
+  /** Makes the record to write when the sender wrote none. A command that names its execution has one, nearly always. */
+  readonly newRecord: () => string;
   readonly owner: string;
   readonly workerId: string;
   /** `{stream}/{entry id}`: tells a repeat of the same delivery from another command. */
@@ -107,7 +108,9 @@ export async function claimExecution(store: Store, request: ClaimRequest): Promi
 
 async function runClaim(store: Store, request: ClaimRequest): Promise<readonly string[]> {
   try {
-    return await callClaim(store, request);
+    const isNamed = request.hint !== '';
+    const answer = await callClaim(store, request, isNamed ? '' : request.newRecord());
+    return isNamed && answer[0] === 'unknown' ? await callClaim(store, request, request.newRecord()) : answer;
   } catch (error) {
     const isPassing = error instanceof ByError && error.code !== 'REDIS_WRONG_TYPE';
     if (!isPassing && (error instanceof ByError || messageOf(error).includes('user_script')))
@@ -119,7 +122,7 @@ async function runClaim(store: Store, request: ClaimRequest): Promise<readonly s
 const unreadableRecord = (why: string) =>
   new ProtocolError('UNREADABLE_RECORD', `The record of its execution can not be read: ${why}`);
 
-function callClaim(store: Store, request: ClaimRequest): Promise<readonly string[]> {
+function callClaim(store: Store, request: ClaimRequest, newRecord: string): Promise<readonly string[]> {
   return claimScript(
     store.commands,
     {
@@ -127,7 +130,7 @@ function callClaim(store: Store, request: ClaimRequest): Promise<readonly string
       args: {
         messageId: request.messageId,
         hint: request.hint,
-        newRecord: request.newRecord,
+        newRecord,
         newId: request.newExecutionId,
         owner: request.owner,
         workerId: request.workerId,
@@ -154,6 +157,7 @@ function isClaimVerdict(text: string): text is ClaimVerdict {
 
 const finishScript = defineScript({
   file: 'finish.lua',
+  editsRecords: true,
   joins: true,
   keys: ['registry', 'events', 'source', 'reply', 'deadletter', 'outbox'],
   args: [
@@ -261,6 +265,7 @@ export async function finishTurn(
 
 const endAttemptScript = defineScript({
   file: 'end-attempt.lua',
+  editsRecords: true,
   keys: ['registry', 'events'],
   args: ['executionId', 'fence', 'ended', 'workerId', 'error', 'nowMs', 'retryAtMs', 'terminal', 'cap'],
   reply: raw => (raw === 'ok' || raw === 'terminal' ? raw : 'fenced'),

@@ -1,4 +1,5 @@
 /** Workers that died without leaving: after a while nobody needs to see them any more, and their names go. */
+import {SESSION_TTL_S} from '../protocol/keys.js';
 import {knownWorkers} from './presence.js';
 import {getAll, type Store} from './store.js';
 
@@ -40,6 +41,7 @@ export async function forgetGoneWorkers(store: Store, rememberedMs = REMEMBERED_
           ...declared.map(type => redis.srem(keys.members(type), workerId)),
           redis.del(keys.declaredTypes(workerId)),
           redis.del(keys.goneSince(workerId)),
+          redis.expire(keys.workerCtrlStream(workerId), SESSION_TTL_S),
         ]),
       RETRY,
     );

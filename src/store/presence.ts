@@ -1,4 +1,5 @@
 /** Who is there: leases, membership and admin state of workers, as spec §5 lays them out. */
+import {SESSION_TTL_S} from '../protocol/keys.js';
 import {decodePresence, encodePresence} from '../protocol/presence.js';
 import {defineScript, flag, texts} from './script.js';
 import {getAll, type Store} from './store.js';
@@ -162,6 +163,8 @@ export async function leave(store: Store, lease: Lease, agentTypes: readonly str
         ...agentTypes.map(type => redis.srem(keys.members(type), lease.workerId)),
         redis.del(keys.declaredTypes(lease.workerId)),
         redis.srem(keys.knownWorkers(), lease.workerId),
+        // What is addressed to it alone waits for a worker of this id as long as the record of it is kept.
+        redis.expire(keys.workerCtrlStream(lease.workerId), SESSION_TTL_S),
       ]),
     {retryForMs: 2000},
   );

@@ -8,6 +8,8 @@ import {Batches} from './script-batch.js';
 interface ScriptDefinition<K extends string, A extends string, R> {
   /** File name in `lua/`. Its header is its contract. */
   readonly file: string;
+  /** records.lua comes before it. */
+  readonly editsRecords?: true;
   readonly keys: readonly K[];
   readonly args: readonly A[];
   /** The reply holds what others wrote: text in it stays bytes. */
@@ -37,7 +39,8 @@ export function defineScript<const K extends string, const A extends string, R>(
   definition: ScriptDefinition<K, A, R>,
 ): Script<K, A, R> {
   let single: Loaded | undefined;
-  const load = () => (single ??= loaded(readFileSync(codeFile(`src/store/lua/${definition.file}`), 'utf8')));
+  const files = [...(definition.editsRecords ? ['records.lua'] : []), definition.file];
+  const load = () => (single ??= loaded(files.map(readScript).join('\n')));
   const batches = definition.joins ? new Batches(load) : undefined;
 
   return async (connection, call, options = {}) => {
@@ -50,6 +53,8 @@ export function defineScript<const K extends string, const A extends string, R>(
     return definition.reply(raw);
   };
 }
+
+const readScript = (file: string): string => readFileSync(codeFile(`src/store/lua/${file}`), 'utf8');
 
 export const flag = (raw: unknown): boolean => raw === 1;
 

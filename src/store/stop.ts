@@ -18,6 +18,7 @@ import type {Store} from './store.js';
 
 const stopScript = defineScript({
   file: 'stop.lua',
+  editsRecords: true,
   keys: ['registry', 'events', 'reply', 'tell'],
   args: [
     'executionId',

@@ -1,4 +1,4 @@
-/** The process of one execution that crashed before: runs its turn under the name of the worker that started it. */
+/** A process for executions that crashed before, one at a time: their turns run under the name of the worker that started it. */
 import {Worker} from 'node:worker_threads';
 import {systemClock} from '../clock.js';
 import {ByError, messageOf} from '../errors.js';
@@ -6,7 +6,7 @@ import {createLogger} from '../log.js';
 import {ProtocolError} from '../protocol/limits.js';
 import {RenewedSessions} from '../store/renewed-sessions.js';
 import {openStore, type Store} from '../store/store.js';
-import {toHandler} from './agent.js';
+import {toHandler, type Agent} from './agent.js';
 import type {TurnIdentity} from './event-writer.js';
 import type {FromIsolated, IsolatedJob, ToIsolated} from './isolation.js';
 import {loadAgents} from './load-agents.js';
@@ -28,6 +28,10 @@ const running = new (class extends RunningTasks {
     return super.begin(turn, messageId, claim);
   }
 })();
+
+/** Of the first job: they are the same for all. */
+let store: Store | undefined;
+let agents: Promise<Agent[]> | undefined;
 
 process.title = 'by worker: one execution';
 // A terminal's Ctrl-C and a service manager's SIGTERM reach every process: the worker decides what becomes of this one.
@@ -59,20 +63,18 @@ async function work(job: IsolatedJob): Promise<void> {
     write: (_line, level, message, fields) => void tell({kind: 'log', level, message, fields}),
   });
   try {
-    const handler = (await loadAgents(job.agentsFile))
-      .map(toHandler)
-      .find(({agentTypes}) => agentTypes.includes(job.agentType));
+    agents ??= loadAgents(job.agentsFile);
+    const handler = (await agents).map(toHandler).find(({agentTypes}) => agentTypes.includes(job.agentType));
     if (handler === undefined) throw new Error(`${job.agentsFile} exports no "${job.agentType}"`);
     const command = readEntry(job.delivery.entry);
     if (command.action !== 'ASK_AGENT' && command.action !== 'RESUME') throw new Error('no turn to run');
-    const store = openStore({...job.store, name: 'by-worker'});
+    store ??= openStore({...job.store, name: 'by-worker'});
     const settler = new Settler(store, job.worker.group, () => job.deletesEntries, log);
     await tell({kind: 'loaded'});
     const env = environment(job, store, settler, log);
     const outcome = await runTurn(env, job.delivery, command, job.agentType, handler);
     await settler.flush();
     await tell({kind: 'outcome', outcome});
-    process.exit(0);
   } catch (error) {
     if (error instanceof ProtocolError)
       await tell({kind: 'unreadable', code: error.code, reason: error.message});

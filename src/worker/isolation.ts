@@ -43,7 +43,9 @@ export type FromIsolated =
   | {readonly kind: 'outcome'; readonly outcome: TurnOutcome};
 
 /** Processes at once. Each costs what a worker costs before it works: some 60 MB and a third of a second. */
-const AT_ONCE = 4;
+const AT_ONCE = 8;
+/** How long a process that has done its work waits for more. */
+const IDLE_MS = 10_000;
 /** The wait before another start, doubled with each attempt. */
 const AFTER_CRASH = {baseMs: 250, maxMs: 10_000};
 /** How long a process has to end after it was told that nobody waits for it any more. */
@@ -51,21 +53,72 @@ const LAST_WORDS_MS = 1000;
 
 export class Isolation {
   private readonly children = new Set<ChildProcess>();
+  /** Processes whose last execution ended well, and what will end them. */
+  private readonly idle = new Map<ChildProcess, NodeJS.Timeout>();
+  private busy = 0;
+  /** First come, first served. */
+  private waiting: ((mayRun: boolean) => void)[] = [];
 
+  /** @param closing aborted when nothing new is begun. */
   constructor(
     private readonly agentsFile: string,
     private readonly store: StoreOptions,
-  ) {}
+    private readonly closing: AbortSignal,
+  ) {
+    closing.addEventListener('abort', () => {
+      for (const letGo of this.waiting.splice(0)) letGo(false);
+    });
+  }
 
+  /** As many wait as run: others are better off with another worker. */
   get isFull(): boolean {
-    return this.children.size >= AT_ONCE;
+    return this.busy + this.waiting.length >= 2 * AT_ONCE;
   }
 
   /**
    * @returns what became of the turn; 'unable' if a process for it can not be started.
    * @throws {ProtocolError} if what is stored of the execution can not be worked with.
    */
-  run(env: TurnEnvironment, delivery: Delivery, agentType: string): Promise<TurnOutcome | 'unable'> {
+  async run(env: TurnEnvironment, delivery: Delivery, agentType: string): Promise<TurnOutcome | 'unable'> {
+    if (!(await this.enter())) return {kind: 'unbegun'};
+    try {
+      const child = this.takeIdle() ?? this.start();
+      const job: IsolatedJob = {
+        ...{agentsFile: this.agentsFile, agentType, store: this.store, delivery},
+        worker: {
+          ...{workerId: env.workerId, owner: env.owner, group: env.group},
+          ...{cancelGraceMs: env.cancelGraceMs, maxAttempts: env.maxAttempts},
+          workspaceRoot: env.workspaceRoot,
+        },
+        deletesEntries: env.deletesEntries(delivery.entry.stream),
+      };
+      const {outcome, isReusable} = await env.running.whileClaiming(underWay =>
+        carryOut(child, job, env, underWay),
+      );
+      if (isReusable && !this.closing.aborted) this.keep(child);
+      else child.kill('SIGKILL');
+      return outcome;
+    } finally {
+      const next = this.waiting.shift();
+      if (next === undefined) this.busy--;
+      else next(true);
+    }
+  }
+
+  /** End what still runs: its attempts are fenced, or counted as crashes by whoever takes them over. */
+  close(): void {
+    for (const child of this.children) child.kill('SIGKILL');
+  }
+
+  private enter(): Promise<boolean> {
+    if (this.busy < AT_ONCE) {
+      this.busy++;
+      return Promise.resolve(true);
+    }
+    return new Promise(resolve => this.waiting.push(resolve));
+  }
+
+  private start(): ChildProcess {
     const child = fork(codeFile(`src/worker/isolated.${isBuilt() ? 'js' : 'ts'}`), {
       serialization: 'advanced',
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
@@ -75,71 +128,88 @@ export class Isolation {
         : ['--import', 'tsx'],
     });
     this.children.add(child);
-    const job: IsolatedJob = {
-      ...{agentsFile: this.agentsFile, agentType, store: this.store, delivery},
-      worker: {
-        ...{workerId: env.workerId, owner: env.owner, group: env.group},
-        ...{cancelGraceMs: env.cancelGraceMs, maxAttempts: env.maxAttempts, workspaceRoot: env.workspaceRoot},
-      },
-      deletesEntries: env.deletesEntries(delivery.entry.stream),
-    };
-    tell(child, {kind: 'job', job});
-    return env.running
-      .whileClaiming(underWay => outcomeOf(child, env, underWay))
-      .finally(() => this.children.delete(child));
+    child.once('close', () => {
+      this.children.delete(child);
+      clearTimeout(this.idle.get(child));
+      this.idle.delete(child);
+    });
+    return child;
   }
 
-  /** End what still runs: its attempts are fenced, or counted as crashes by whoever takes them over. */
-  close(): void {
-    for (const child of this.children) child.kill('SIGKILL');
+  private keep(child: ChildProcess): void {
+    this.idle.set(
+      child,
+      setTimeout(() => child.kill('SIGKILL'), IDLE_MS),
+    );
+  }
+
+  private takeIdle(): ChildProcess | undefined {
+    const [child] = this.idle.keys();
+    if (child === undefined) return undefined;
+    clearTimeout(this.idle.get(child));
+    this.idle.delete(child);
+    return child;
   }
 }
 
-function outcomeOf(
+interface CarriedOut {
+  readonly outcome: TurnOutcome | 'unable';
+  /** The execution ended, and nothing of it can be left in the process. */
+  readonly isReusable: boolean;
+}
+
+function carryOut(
   child: ChildProcess,
+  job: IsolatedJob,
   env: TurnEnvironment,
   underWay: ClaimUnderWay,
-): Promise<TurnOutcome | 'unable'> {
+): Promise<CarriedOut> {
   let hasLoaded = false;
-  let outcome: TurnOutcome | undefined;
-  let unreadable: ProtocolError | undefined;
   let task: RunningTask | undefined;
-  child.on('message', (message: FromIsolated) => {
-    switch (message.kind) {
-      case 'loaded':
-        hasLoaded = true;
-        break;
-      case 'begun':
-        task = env.running.begin(message.turn, message.messageId, underWay);
-        passOn(task, child, env.cancelGraceMs);
-        break;
-      case 'log':
-        env.log[message.level](message.message, message.fields);
-        break;
-      case 'unreadable':
-        unreadable = new ProtocolError(message.code, message.reason);
-        break;
-      case 'outcome':
-        outcome = message.outcome;
-        break;
-    }
-  });
-  return new Promise((resolve, reject) => {
-    child.on('error', error => {
+  return new Promise<CarriedOut>((resolve, reject) => {
+    const onMessage = (message: FromIsolated) => {
+      switch (message.kind) {
+        case 'loaded':
+          hasLoaded = true;
+          break;
+        case 'begun':
+          task = env.running.begin(message.turn, message.messageId, underWay);
+          passOn(task, child, env.cancelGraceMs);
+          break;
+        case 'log':
+          env.log[message.level](message.message, message.fields);
+          break;
+        case 'unreadable':
+          reject(new ProtocolError(message.code, message.reason));
+          break;
+        case 'outcome':
+          over({outcome: message.outcome, isReusable: task?.signal.aborted !== true});
+          break;
+      }
+    };
+    const onError = (error: Error) => {
       env.log.warn('no process of its own for an execution that crashed', {error: messageOf(error)});
-      if (child.pid === undefined) resolve('unable');
-    });
-    child.on('close', (code, signal) => {
-      if (task !== undefined) env.running.end(task);
-      if (unreadable !== undefined) reject(unreadable);
-      else if (outcome === undefined && hasLoaded) {
-        const delayMs = backoffMs(attemptOf(task), AFTER_CRASH);
-        env.log.warn('its process ended before the execution did', {
-          ...{execution_id: task?.executionId, exit_code: code, signal, delay_ms: delayMs},
-        });
-        resolve({kind: 'later', delayMs});
-      } else resolve(outcome ?? 'unable');
-    });
+      if (child.pid === undefined) over({outcome: 'unable', isReusable: false});
+    };
+    const onClose = (code: number | null, signal: NodeJS.Signals | null) => {
+      if (!hasLoaded) {
+        over({outcome: 'unable', isReusable: false});
+        return;
+      }
+      const delayMs = backoffMs(attemptOf(task), AFTER_CRASH);
+      env.log.warn('its process ended before the execution did', {
+        ...{execution_id: task?.executionId, exit_code: code, signal, delay_ms: delayMs},
+      });
+      over({outcome: {kind: 'later', delayMs}, isReusable: false});
+    };
+    const over = (result: CarriedOut) => {
+      child.off('message', onMessage).off('error', onError).off('close', onClose);
+      resolve(result);
+    };
+    child.on('message', onMessage).on('error', onError).on('close', onClose);
+    tell(child, {kind: 'job', job});
+  }).finally(() => {
+    if (task !== undefined) env.running.end(task);
   });
 }
 

@@ -93,8 +93,6 @@ const FINAL_MS = 2000;
 const HURRIED_FINAL_MS = 800;
 /** A worker that holds this many times its slots in entries that wait reads no more. */
 const PARKED_PER_SLOT = 10;
-/** When an execution that needs a process of its own looks again for room. */
-const ISOLATION_FULL_MS = 200;
 /** How often other groups on our streams are looked for. */
 const GROUP_CHECK_MS = 60_000;
 /** How often workspaces of sessions that are over are looked for. */
@@ -205,7 +203,9 @@ class Worker implements WorkerHandle {
     this.log = (options.log ?? createLogger()).child({worker_id: this.workerId});
     this.group = options.group ?? CONSUMER_GROUP;
     this.isolation =
-      options.agentsFile === undefined ? undefined : new Isolation(options.agentsFile, store.options);
+      options.agentsFile === undefined
+        ? undefined
+        : new Isolation(options.agentsFile, store.options, this.closing.signal);
     this.recovery = new Recovery(store, this.group, {name, workerId: this.workerId});
     this.done = new Promise(resolve => (this.resolveDone = resolve));
     this.env = {
@@ -245,6 +245,8 @@ class Worker implements WorkerHandle {
     for (const type of this.agentTypes)
       await ensureGroup(this.store, this.store.keys.ctrlStream(type), this.group);
     await ensureGroup(this.store, controlStream, this.group);
+    // An earlier life of this worker gave it a lifetime when it left.
+    await this.store.commands.run(redis => redis.persist(controlStream), {retryForMs: 5000});
     await this.lookForOtherGroups();
     await dropStaleTypes(this.store, this.workerId, this.agentTypes);
     await this.beat();
@@ -582,7 +584,6 @@ class Worker implements WorkerHandle {
       return this.quarantine(delivery, `this worker does not serve "${targetAgentType}"`);
     }
     if (delivery.alone && this.isolation !== undefined) {
-      if (this.isolation.isFull) return {kind: 'later', delayMs: ISOLATION_FULL_MS};
       const outcome = await this.isolation.run(this.env, delivery, type);
       if (outcome !== 'unable') return outcome;
     }

@@ -308,22 +308,23 @@ async function claimTurn(
   const {header} = command;
   const reply = command.action === 'ASK_AGENT' ? askersContext(header) : undefined;
   const newId = newExecutionId();
-  const newRecord = encodeRecord(
-    newExecutionRecord({
-      executionId: newId,
-      messageId: header.messageId,
-      sessionId: header.sessionId,
-      traceId: header.traceId,
-      parentMessageId: header.parentMessageId,
-      sourceAgentType: header.sourceAgentType,
-      targetAgentType: agentType,
-      streamName: entry.stream,
-      // Nobody noted that it was queued: its life begins with this turn.
-      status: 'RUNNING',
-      now: env.now(),
-      extra: {redis_message_id: entry.id, cancel_requested: false, cancel_reason: ''},
-    }),
-  );
+  const newRecord = () =>
+    encodeRecord(
+      newExecutionRecord({
+        executionId: newId,
+        messageId: header.messageId,
+        sessionId: header.sessionId,
+        traceId: header.traceId,
+        parentMessageId: header.parentMessageId,
+        sourceAgentType: header.sourceAgentType,
+        targetAgentType: agentType,
+        streamName: entry.stream,
+        // Nobody noted that it was queued: its life begins with this turn.
+        status: 'RUNNING',
+        now: env.now(),
+        extra: {redis_message_id: entry.id, cancel_requested: false, cancel_reason: ''},
+      }),
+    );
   for (let deadOwner = takenFrom; ;) {
     const claim = await claimExecution(env.store, {
       sessionId: header.sessionId,

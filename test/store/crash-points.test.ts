@@ -78,7 +78,7 @@ async function claimBy(
   const holder = (await findExecution(store, 's', 'x'))?.extra['x_owner'];
   return claimExecution(store, {
     ...{sessionId: 's', messageId: 'm', hint: '', newExecutionId: 'x', owner, workerId: 'w'},
-    newRecord: record('x', 'm', reply?.source_agent_type),
+    newRecord: () => record('x', 'm', reply?.source_agent_type),
     ...{entry: `${entry.stream}/${entry.id}`, nowMs: 2, reopen: false, ask: !resume, maxAttempts: 5},
     deadOwner: typeof holder === 'string' ? holder : '',
     ...(reply === undefined ? {} : {reply}),
@@ -113,7 +113,7 @@ describeEachStore('a process that dies between any two of its commands', at => {
   test('while it ends a turn: one end, one reply and one dead letter, whoever is given the entry next', async () => {
     const claim = (store: Store, entry: ControlEntry, owner: string) =>
       claimExecution(store, {
-        ...{sessionId: 's', messageId: 'm', hint: '', newExecutionId: 'x', newRecord: record('x', 'm')},
+        ...{sessionId: 's', messageId: 'm', hint: '', newExecutionId: 'x', newRecord: () => record('x', 'm')},
         ...{owner, workerId: 'w', entry: `${entry.stream}/${entry.id}`, nowMs: 2, reopen: false},
         ...{ask: true, deadOwner: owner === 'w#2' ? 'w#1' : '', maxAttempts: 5},
       });
@@ -349,7 +349,7 @@ describeEachStore('a process that dies between any two of its commands', at => {
   test('while it ends a turn and the dead letters are full: the letter comes once there is room', async () => {
     const claim = (store: Store, entry: ControlEntry, owner: string) =>
       claimExecution(store, {
-        ...{sessionId: 's', messageId: 'm', hint: '', newExecutionId: 'x', newRecord: record('x', 'm')},
+        ...{sessionId: 's', messageId: 'm', hint: '', newExecutionId: 'x', newRecord: () => record('x', 'm')},
         ...{owner, workerId: 'w', entry: `${entry.stream}/${entry.id}`, nowMs: 2, reopen: false},
         ...{ask: true, deadOwner: owner === 'w#2' ? 'w#1' : '', maxAttempts: 5},
       });

@@ -165,7 +165,7 @@ describeEachStore('with the dead letters full', at => {
     const claim = () =>
       claimExecution(store, {
         ...{sessionId: sent.sessionId, messageId: sent.messageId, hint: sent.executionId},
-        ...{newExecutionId: 'x', newRecord: '{}', owner: 'w#1', workerId: 'w', nowMs: 1, reopen: false},
+        ...{newExecutionId: 'x', newRecord: () => '{}', owner: 'w#1', workerId: 'w', nowMs: 1, reopen: false},
         ...{entry: String(record?.extra['x_entry']), ask: true, deadOwner: '', maxAttempts: 5},
       });
     expect(await claim()).toMatchObject({verdict: 'terminal', isHeld: true});

@@ -61,7 +61,7 @@ async function claim(world: World, owner: string, resume: boolean) {
       messageId: 'm',
       hint: EXECUTION,
       newExecutionId: EXECUTION,
-      newRecord: encodeRecord(record()),
+      newRecord: () => encodeRecord(record()),
     },
     ...{owner, workerId: owner.slice(0, 3), entry: entry || `x/1-${resume ? world.entries : 0}`, nowMs: 2},
     ...{reopen: resume, ask: !resume, maxAttempts: 4},

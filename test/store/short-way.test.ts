@@ -35,7 +35,13 @@ const claim = (
 ) =>
   claimExecution(store, {
     ...{sessionId: one.sessionId, messageId: one.messageId, hint: one.executionId},
-    ...{newExecutionId: 'exec-new', newRecord: '{}', owner: OWNER, workerId: 'w-1', entry: 'stream/1-0'},
+    ...{
+      newExecutionId: 'exec-new',
+      newRecord: () => '{}',
+      owner: OWNER,
+      workerId: 'w-1',
+      entry: 'stream/1-0',
+    },
     ...{nowMs: NOW, reopen: false, ask: true, deadOwner: '', maxAttempts: 5},
     ...more,
   });
@@ -129,5 +135,13 @@ describeEachStore('a record edited as text', at => {
     expect(await finish(store, one, fence, patch)).toBe('ok');
     expect(await finish(store, one, fence, patch)).toBe('terminal');
     expect(await finish(store, one, '', patch)).toBe('terminal');
+  });
+
+  test('is written by the claim when the command names an execution nobody recorded', async () => {
+    const store = at.open();
+    const one = {sessionId: 's-1', executionId: 'exec-lost', messageId: 'm-1'};
+    const newRecord = () => JSON.stringify({execution_id: 'exec-new', message_id: 'm-1', status: 'RUNNING'});
+    expect(await claim(store, one, {newRecord})).toMatchObject({verdict: 'started', executionId: 'exec-new'});
+    expect(await claim(store, one, {newRecord, owner: 'w-2#0123456789ab'})).toMatchObject({verdict: 'held'});
   });
 });

@@ -338,4 +338,16 @@ describeEachStore('a worker', at => {
       .map(([, text]) => text);
     expect(texts.join('')).toBe(Array.from({length: 10_000}, (_, i) => `${i},`).join(''));
   });
+
+  test('leaves a stream of its own that goes some day, and keeps it when it comes back', async () => {
+    const store = at.open();
+    const redis = at.redis();
+    const stream = store.keys.workerCtrlStream('w-1');
+    const first = await work(at, store, [echo], {workerId: 'w-1'});
+    expect(await redis.ttl(stream)).toBe(-1);
+    await first.stop();
+    expect(await redis.ttl(stream)).toBeGreaterThan(0);
+    await work(at, store, [echo], {workerId: 'w-1'});
+    expect(await redis.ttl(stream)).toBe(-1);
+  });
 });

@@ -3,7 +3,7 @@
 -- KEYS[1]  registry      hash of the session
 -- ARGV[1]  message_id    of the command
 -- ARGV[2]  hint          execution id the sender put into the command, or ''
--- ARGV[3]  new_record    JSON, used when no record exists (the sender wrote none)
+-- ARGV[3]  new_record    JSON, used when no record exists (the sender wrote none); '' to be asked for it then
 -- ARGV[4]  new_id        execution id in that record
 -- ARGV[5]  owner         worker id and incarnation
 -- ARGV[6]  worker_id
@@ -20,6 +20,7 @@
 -- ARGV[17] user_code     on whose behalf the command was sent, or ''; a session that is nobody's becomes theirs
 --
 -- Returns {verdict, execution id, record after the step, milliseconds to its deadline or ''}; verdict is
+--   'unknown'    no record exists, and none was given: nothing was written
 --   'started'    the turn is ours
 --   'cancelled'  it was cancelled before anybody began, or its caller was: finish it as CANCELLED, under the fence in
 --                the record
@@ -38,15 +39,6 @@ local registry, message_id = KEYS[1], ARGV[1]
 local terminal = {}
 for _, state in ipairs(cjson.decode(ARGV[11])) do terminal[state] = true end
 
--- cjson writes an empty array as {}. This number prints the same as it is read, so it stands in for one.
-local EMPTY = '[-1e+308]'
-local function decode(text)
-  return cjson.decode(string.find(text, '[]', 1, true) and string.gsub(text, '%[%]', EMPTY) or text)
-end
-local function encode(doc)
-  local text = cjson.encode(doc)
-  return string.find(text, EMPTY, 1, true) and string.gsub(text, '%[%-1e%+308%]', '[]') or text
-end
 
 local id, text = ARGV[2], false
 if id ~= '' then text = redis.call('HGET', registry, 'exec:' .. id) end
@@ -80,6 +72,7 @@ end
 
 local created = false
 if not text or not ok or type(record) ~= 'table' then
+  if ARGV[3] == '' then return {'unknown', '', ''} end
   id, record, created = ARGV[4], decode(ARGV[3]), true
 end
 

@@ -16,14 +16,6 @@
 -- Returns 'ok'; 'terminal' if the execution has ended; 'fenced' if another attempt owns it: then nothing was written.
 -- One script, because an attempt that is noted but keeps its fence could still write, and one that loses its fence
 -- without a note would count as a crash.
-local EMPTY = '[-1e+308]'
-local function decode(text)
-  return cjson.decode(string.find(text, '[]', 1, true) and string.gsub(text, '%[%]', EMPTY) or text)
-end
-local function encode(doc)
-  local text = cjson.encode(doc)
-  return string.find(text, EMPTY, 1, true) and string.gsub(text, '%[%-1e%+308%]', '[]') or text
-end
 
 local text = redis.call('HGET', KEYS[1], 'exec:' .. ARGV[1])
 if not text then return 'fenced' end

@@ -28,14 +28,6 @@
 -- One script, because each of these without the others is a promise broken: a final answer without its state, a
 -- state without its reply, a failure without its dead letter.
 local registry = KEYS[1]
-local EMPTY = '[-1e+308]'
-local function decode(text)
-  return cjson.decode(string.find(text, '[]', 1, true) and string.gsub(text, '%[%]', EMPTY) or text)
-end
-local function encode(doc)
-  local text = cjson.encode(doc)
-  return string.find(text, EMPTY, 1, true) and string.gsub(text, '%[%-1e%+308%]', '[]') or text
-end
 
 -- A first attempt that ends as most do is written as text, as claim.lua began it: the long way costs eight times as much.
 local BEGUN = '^({"execution_id":.-"status":")RUNNING(","created_at":%d+,"updated_at":)%d+(,"started_at":%d+,'

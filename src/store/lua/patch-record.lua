@@ -7,14 +7,6 @@
 -- ARGV[4]  step      names the step of several that this is the first of: repeated, it is not in its own way
 --
 -- Returns 'ended' or 'open'; an execution without a record is open, and one that this very step ended before.
-local EMPTY = '[-1e+308]'
-local function decode(text)
-  return cjson.decode(string.find(text, '[]', 1, true) and string.gsub(text, '%[%]', EMPTY) or text)
-end
-local function encode(doc)
-  local text = cjson.encode(doc)
-  return string.find(text, EMPTY, 1, true) and string.gsub(text, '%[%-1e%+308%]', '[]') or text
-end
 local text = ARGV[1] ~= '' and redis.call('HGET', KEYS[1], 'exec:' .. ARGV[1])
 local ok, record = pcall(decode, text or '')
 if not ok or type(record) ~= 'table' then return 'open' end

@@ -24,14 +24,6 @@ if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then return 'gone' end
 redis.call('HDEL', KEYS[2], ARGV[1])
 if redis.call('ZCARD', KEYS[1]) == 0 then redis.call('SREM', KEYS[3], ARGV[3]) end
 
-local EMPTY = '[-1e+308]'
-local function decode(text)
-  return cjson.decode(string.find(text, '[]', 1, true) and string.gsub(text, '%[%]', EMPTY) or text)
-end
-local function encode(doc)
-  local text = cjson.encode(doc)
-  return string.find(text, EMPTY, 1, true) and string.gsub(text, '%[%-1e%+308%]', '[]') or text
-end
 local text = ARGV[4] ~= '' and redis.call('HGET', KEYS[5], 'exec:' .. ARGV[4])
 -- A record that can not be read must not cost the delivery, which is out of its queue by now.
 local ok, record = pcall(decode, text or '')

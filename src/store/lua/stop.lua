@@ -31,9 +31,6 @@
 --
 -- One script, because a worker may take, suspend or end the execution between a look and a mark; and because an end
 -- without its fence gone, its event, its reply or the word to the worker is a promise broken.
-local EMPTY = '[-1e+308]'
-local function decode(text) return cjson.decode((string.gsub(text, '%[%]', EMPTY))) end
-local function encode(doc) return (string.gsub(cjson.encode(doc), '%[%-1e%+308%]', '[]')) end
 
 local registry, mode = KEYS[1], ARGV[2]
 local field = 'exec:' .. ARGV[1]
