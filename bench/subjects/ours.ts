@@ -1,20 +1,17 @@
 /** by-toolkit with its defaults: the online check is made, the record is kept, the attempt is fenced. */
 import {Redis} from 'ioredis';
-import {
-  createClient,
-  createLogger,
-  defineAgent,
-  GatewayClient,
-  openStore,
-  silentLogger,
-  startWorker,
-  type Logger,
-} from '../../src/index.js';
+import type * as Api from '../../src/index.js';
+import type {Logger} from '../../src/index.js';
 import {carryOutReplay, planReplay} from '../../src/availability/replay.js';
 import {listDeadLetters} from '../../src/store/dead-letters.js';
 import {sessionExecutions} from '../../src/store/executions.js';
 import {putOnline} from '../online.js';
 import {CHUNKS, inFlight, perSecond, TOGETHER, until, type OpenSubject, type Subject} from '../subject.js';
+
+// What users run: the built package. The sources as they are would pay for what translates them.
+const {createClient, createLogger, defineAgent, GatewayClient, openStore, silentLogger, startWorker} =
+  (await import(new URL('../../dist/src/index.js', import.meta.url).href)) as typeof Api;
+type GatewayClient = InstanceType<typeof GatewayClient>;
 
 const TYPE = 'a';
 const SESSIONS = 1000;
