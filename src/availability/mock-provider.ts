@@ -67,8 +67,8 @@ export interface MockOptions {
   readonly jitterMs?: number;
   /** Really starts a worker before READY is said. */
   readonly start?: Provider;
-  /** Decides for the mode `ask`. What it throws makes the wakeup FAILED. */
-  readonly ask?: (request: WakeupRequest, signal: AbortSignal) => Promise<MockMode>;
+  /** Decides for the mode `ask`; undefined: nobody did, and the wakeup is FAILED. */
+  readonly ask?: (request: WakeupRequest, signal: AbortSignal) => Promise<MockMode | undefined>;
   readonly random?: () => number;
 }
 
@@ -83,7 +83,7 @@ export function mockProvider(options: MockOptions): Provider {
       await sleep((chosen.delayMs ?? delayMs) + Math.floor(random() * jitterMs), context.signal);
       const asked = chosen.mode.kind === 'ask' ? await ask?.(request, context.signal) : chosen.mode;
       return asked === undefined
-        ? {status: 'FAILED', reason: 'mock: nobody decides'}
+        ? {status: 'FAILED', reason: 'mock: nobody decided'}
         : answer(asked, request, context, random, start);
     },
     ...(start?.close ? {close: () => start.close?.() ?? Promise.resolve()} : {}),

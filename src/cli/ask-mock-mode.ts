@@ -13,10 +13,10 @@ import {describeRequest} from './wakeup-line.js';
 export function modeAsker(
   initial: string,
   onLeave: () => void,
-): (request: WakeupRequest, signal: AbortSignal) => Promise<MockMode> {
+): (request: WakeupRequest, signal: AbortSignal) => Promise<MockMode | undefined> {
   let last: Promise<unknown> = Promise.resolve();
-  const ask = async (request: WakeupRequest, signal: AbortSignal): Promise<MockMode> => {
-    if (signal.aborted) throw new Error('nobody decided in time');
+  const ask = async (request: WakeupRequest, signal: AbortSignal): Promise<MockMode | undefined> => {
+    if (signal.aborted) return undefined;
     try {
       const answer = await askText({
         question: `wakeup  ${describeRequest(request).trimEnd()}?`,
@@ -28,7 +28,7 @@ export function modeAsker(
     } catch (error) {
       if (!(error instanceof PromptAborted)) throw error;
       if (!(signal.aborted as boolean)) onLeave();
-      throw new Error('nobody decided', {cause: error});
+      return undefined;
     }
   };
   return (request, signal) => {
