@@ -47,7 +47,7 @@ Other terminals in the same project find it by themselves.`;
     }),
     provider: Flags.string({
       description:
-        "who starts sleeping workers: auto (the project's own), none, or a mode of the mock provider",
+        "who starts sleeping workers: auto (the project's own), none, a mode of the mock provider, or a file of yours",
       default: 'auto',
     }),
     drain: durationFlag({

@@ -38,7 +38,7 @@ const {metafile} = await build({
   keepNames: true,
   // Ours to bundle is only what a command needs at once; the others are loaded when they are used.
   // oclif asks for typescript only where it runs sources, which we never let it do.
-  external: ['ink', 'react', 'tsx', 'chokidar', 'lua-redis-wasm', 'typescript', 'ts-node'],
+  external: ['ink', 'react', 'tsx', 'chokidar', 'lua-redis-wasm', 'yaml', 'typescript', 'ts-node'],
   // ioredis is CommonJS: what it asks for by require must be there in a module.
   banner: {
     js: "import {createRequire as __createRequire} from 'node:module';const require=__createRequire(import.meta.url);",

@@ -9,6 +9,7 @@ const codes = {
   MESSAGE_TOO_LARGE: {exit: 2, retryable: false},
   INPUT_NEEDED: {exit: 2, retryable: false},
   WORKER_LOAD_FAILED: {exit: 2, retryable: false},
+  PROVIDER_LOAD_FAILED: {exit: 2, retryable: false},
 
   REDIS_UNREACHABLE: {exit: 3, retryable: true},
   REDIS_AUTH: {exit: 3, retryable: false},

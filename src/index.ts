@@ -14,7 +14,25 @@ export type {FollowOptions, SessionItem} from './store/data-streams.js';
 
 export {startManager, type ManagerHandle, type ManagerOptions} from './availability/manager.js';
 export type {Provider, ProviderContext, ProviderDecision} from './availability/provider.js';
-export {mockProvider, parseMockMode, type MockMode, type MockOptions} from './availability/mock-provider.js';
+export {
+  mockProvider,
+  parseMockMode,
+  type MockMode,
+  type MockOptions,
+  type MockStep,
+} from './availability/mock-provider.js';
+export type {CircuitOptions} from './availability/provider-circuit.js';
+export {ProviderRunner, type ProviderRunOptions} from './availability/provider-runner.js';
+export {checkProvider, type CheckProvider, type ProviderCheck} from './availability/check-provider.js';
+export {choosingProvider, type ChosenProvider} from './availability/choose-provider.js';
+export {
+  dockerProvider,
+  type DockerContainer,
+  type DockerImage,
+  type DockerProviderOptions,
+} from './availability/docker-provider.js';
+export {kubernetesProvider, type KubernetesProviderOptions} from './availability/kubernetes-provider.js';
+export {kubernetesAccess, type KubernetesAccess, type KubernetesSources} from './config/kubeconfig.js';
 export {ProcessPool, type ProcessPoolOptions, type StartCommand} from './availability/process-pool.js';
 export {processProvider, type ProcessProviderOptions} from './availability/process-provider.js';
 

@@ -30,6 +30,7 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   'lua-redis-wasm': ['src/dev/embedded'],
   react: ['src/ui'],
   tsx: ['src/config', 'src/dev/embedded'],
+  yaml: ['src/config'],
   zod: ['src/protocol', 'src/config'],
 };
 

@@ -6,10 +6,19 @@ export default class ManagerRun extends BaseCommand {
   static override summary = 'Run the manager: carry out wakeups, release pending deliveries.';
   static override description = `Any number of managers may run at once. Workers are started by commands:
 --start TYPE=CMD for one agent type, or the workers of by.config. Or a service is asked to start them:
---wakeup-url, by a request signed with the secret in --wakeup-secret-file or BY_WAKEUP_SECRET.`;
+--wakeup-url, by a request signed with the secret in --wakeup-secret-file or BY_WAKEUP_SECRET.
+Or --provider says who starts whom; the first PATTERN that fits an agent type counts:
+  mock[:MODE]                     as by provider mock
+  process:CMD                     a command on this machine
+  http:URL                        a service, as --wakeup-url
+  docker:CONTAINER                a container that exists
+  docker:image=IMAGE[,name=NAME][,network=NET][,env=NAME[:VARIABLE]]…
+  kubernetes:NAMESPACE/DEPLOYMENT[,replicas=N][,max=N]
+  FILE                            a provider of your own (by provider check FILE)`;
   static override examples = [
     '<%= config.bin %> manager run --start ocr="by worker run src/ocr.ts"',
     '<%= config.bin %> manager run',
+    '<%= config.bin %> manager run --provider "ocr*=docker:image=acme/ocr:3" --provider kubernetes:agents/workers',
     '<%= config.bin %> manager run --wakeup-url https://wake.example.com/start --wakeup-secret-file secret',
   ];
   static override flags = {
@@ -19,6 +28,22 @@ export default class ManagerRun extends BaseCommand {
       multipleNonGreedy: true,
       helpValue: 'TYPE=CMD',
     }),
+    provider: Flags.string({
+      description: 'who starts workers, for all agent types or for those that fit PATTERN; repeatable',
+      multiple: true,
+      multipleNonGreedy: true,
+      helpValue: '[PATTERN=]SPEC',
+      exclusive: ['start', 'wakeup-url'],
+    }),
+    'provider-attempts': Flags.integer({
+      description: 'how often a provider is asked for one wakeup, while it fails',
+      default: 3,
+      min: 1,
+      max: 100,
+    }),
+    'provider-timeout': durationFlag({
+      description: 'how long one attempt may take (default: as long as the caller waits)',
+    }),
     'wakeup-url': Flags.string({
       description: 'https address of the service that starts workers',
       helpValue: 'URL',
@@ -27,11 +52,11 @@ export default class ManagerRun extends BaseCommand {
     'wakeup-secret-file': Flags.string({
       description: 'file with the secret both sides know, at least 32 bytes (default: BY_WAKEUP_SECRET)',
       helpValue: 'FILE',
-      dependsOn: ['wakeup-url'],
+      relationships: [{type: 'some', flags: ['wakeup-url', 'provider']}],
     }),
     'wakeup-allow-loopback': Flags.boolean({
       description: 'the service may be on this machine, there also by http: for development',
-      dependsOn: ['wakeup-url'],
+      relationships: [{type: 'some', flags: ['wakeup-url', 'provider']}],
     }),
     'pending-deadline': durationFlag({
       description: 'how long a pending delivery may wait before it becomes a dead letter',
@@ -52,6 +77,9 @@ export default class ManagerRun extends BaseCommand {
       wakeupUrl: flags['wakeup-url'],
       wakeupSecretFile: flags['wakeup-secret-file'],
       allowLoopback: flags['wakeup-allow-loopback'],
+      providers: flags.provider ?? [],
+      attempts: flags['provider-attempts'],
+      attemptTimeoutMs: flags['provider-timeout'],
       pendingDeadlineMs: flags['pending-deadline'],
     });
   }

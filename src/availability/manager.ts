@@ -34,10 +34,15 @@ import {onlineMembers} from '../store/presence.js';
 import {consumersOf, dropConsumer, type ConsumerFacts} from '../store/recovery.js';
 import {forgetGoneWorkers, takeSweepTurn} from '../store/gone-workers.js';
 import {serverTimeMs, type Store} from '../store/store.js';
+import {ProviderRunner, type ProviderRunOptions} from './provider-runner.js';
 import type {Provider, ProviderDecision} from './provider.js';
 
 export interface ManagerOptions {
   readonly provider: Provider;
+  /** How often the provider is asked for one wakeup, for how long, and when it is left alone. */
+  readonly providerRun?: Omit<ProviderRunOptions, 'log'>;
+  /** Milliseconds one wakeup stands for all requests of its type, user and region. Default, and at most, 30,000. */
+  readonly dedupeTtlMs?: number;
   /** Default: `manager-` and eight random hex digits. */
   readonly managerId?: string;
   /** Milliseconds a pending delivery may wait before it becomes a dead letter. Default 24 hours. */
@@ -49,8 +54,13 @@ export interface ManagerOptions {
   readonly leaseMs?: number;
   readonly log?: Logger;
   readonly now?: Clock;
-  /** Told about every wakeup as it ends. */
-  readonly onWakeup?: (request: WakeupRequest, decision: WakeupDecision, elapsedMs: number) => void;
+  /** Told about every wakeup as it ends, with the id of its dead letter if it became one. */
+  readonly onWakeup?: (
+    request: WakeupRequest,
+    decision: WakeupDecision,
+    elapsedMs: number,
+    deadLetterId?: string,
+  ) => void;
   readonly onDelivery?: (
     delivery: PendingDelivery,
     outcome: 'released' | 'expired' | 'undeliverable',
@@ -92,6 +102,7 @@ class Manager implements ManagerHandle {
   /** Dead letters of failed wakeups that found no room, by the entry that waits for it: the provider is not asked again. */
   private readonly heldLetters = new Map<string, string>();
   private readonly leaseMs: number;
+  private readonly runner: ProviderRunner;
   /** Entries that are ours and not settled yet. */
   private readonly held = new Set<ControlEntry>();
   private loops: Promise<void>[] = [];
@@ -104,6 +115,7 @@ class Manager implements ManagerHandle {
     this.log = (options.log ?? createLogger()).child({manager_id: this.managerId});
     this.now = options.now ?? systemClock;
     this.leaseMs = options.leaseMs ?? LEASE_MS;
+    this.runner = new ProviderRunner(options.provider, {...options.providerRun, log: this.log});
   }
 
   async start(): Promise<void> {
@@ -127,7 +139,7 @@ class Manager implements ManagerHandle {
     await Promise.allSettled(this.loops);
     await Promise.allSettled([...this.work]);
     await this.leaveGroups(() => [this.managerId]);
-    await this.options.provider.close?.();
+    await this.runner.close();
   }
 
   /** Take consumers out of the groups that managers share; one that still has entries stays. */
@@ -228,7 +240,7 @@ class Manager implements ManagerHandle {
       return;
     }
     const startedAt = this.now();
-    if ((await joinWakeup(this.store, request, startedAt)) === 'lead') {
+    if ((await joinWakeup(this.store, request, startedAt, this.options.dedupeTtlMs)) === 'lead') {
       const decision = await this.carryOut(request);
       await decideWakeup(this.store, request, decision, true);
       const elapsedMs = this.now() - startedAt;
@@ -239,39 +251,33 @@ class Manager implements ManagerHandle {
         reason: decision.reason,
         duration_ms: elapsedMs,
       });
-      this.options.onWakeup?.(request, decision, elapsedMs);
       // With WAKE_AND_QUEUE the command waits in the pending queue, so nothing is lost with the wakeup.
-      if (decision.status === 'FAILED' && request.policy !== 'WAKE_AND_QUEUE') {
-        await this.keepFailedWakeup(entry, this.failedWakeup(entry, request, decision));
-        return;
+      const isLost = decision.status === 'FAILED' && request.policy !== 'WAKE_AND_QUEUE';
+      let letterId: string | undefined;
+      try {
+        if (isLost)
+          letterId = await this.keepFailedWakeup(entry, this.failedWakeup(entry, request, decision));
+      } finally {
+        this.options.onWakeup?.(request, decision, elapsedMs, letterId);
       }
+      if (isLost) return;
     }
     await settleMany(this.store, MANAGER_GROUP, entry.stream, [entry.id], true);
   }
 
-  /** Ask the provider, whatever it does: throw, hang, or answer nonsense. */
+  /** Ask the provider, for as long as the caller waits. */
   private async carryOut(request: WakeupRequest): Promise<WakeupDecision> {
-    const isOnline = async () => (await onlineMembers(this.store, request.targetAgentType)).online;
+    const members = () => onlineMembers(this.store, request.targetAgentType);
+    const isOnline = async () => (await members()).online;
+    const onlineWorkers = async () => (await members()).workerIds;
     if (await isOnline()) return decision(request, {status: 'READY', reason: 'already online'});
     const deadline = new AbortController();
     const stop = () => deadline.abort();
     const timer = setTimeout(stop, Math.max(1, Math.min(request.timeoutMs, MAX_WAKEUP_MS)));
     this.stopping.signal.addEventListener('abort', stop, {once: true});
     try {
-      const late = new Promise<ProviderDecision>(resolve => {
-        deadline.signal.addEventListener(
-          'abort',
-          () => resolve({status: 'FAILED', reason: 'the provider did not answer in time'}),
-          {once: true},
-        );
-      });
-      const answer = this.options.provider.wakeup(request, {signal: deadline.signal, isOnline});
-      return decision(request, await Promise.race([answer, late]));
-    } catch (error) {
-      return decision(request, {
-        status: 'FAILED',
-        reason: `the provider threw: ${messageOf(error)}`.slice(0, 1000),
-      });
+      const context = {signal: deadline.signal, isOnline, onlineWorkers};
+      return decision(request, await this.runner.wakeup(request, context));
     } finally {
       clearTimeout(timer);
       this.stopping.signal.removeEventListener('abort', stop);
@@ -279,10 +285,11 @@ class Manager implements ManagerHandle {
   }
 
   /** The dead letter of a wakeup, written with its acknowledgement: one without the other is lost or doubled. */
-  private async keepFailedWakeup(entry: ControlEntry, letter: string): Promise<void> {
+  private async keepFailedWakeup(entry: ControlEntry, letter: string): Promise<string> {
     try {
-      await moveToDeadLetters(this.store, MANAGER_GROUP, entry, letter);
+      const id = await moveToDeadLetters(this.store, MANAGER_GROUP, entry, letter);
       this.heldLetters.delete(entry.id);
+      return id;
     } catch (error) {
       if (error instanceof ByError && error.code === 'DEAD_LETTERS_FULL')
         this.heldLetters.set(entry.id, letter);

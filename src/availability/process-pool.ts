@@ -41,6 +41,10 @@ export class StartedProcess {
 export class ProcessPool {
   private readonly running = new Map<string, StartedProcess>();
   private closed = false;
+  /** A forced exit leaves no time for stopping: then nothing may outlive us. */
+  private readonly onProcessExit = () => {
+    for (const {child} of this.running.values()) child.kill('SIGKILL');
+  };
 
   constructor(private readonly options: ProcessPoolOptions = {}) {}
 
@@ -85,6 +89,7 @@ export class ProcessPool {
       if (started.ended) return;
       started.failure = failure;
       if (this.running.get(name) === started) this.running.delete(name);
+      if (this.running.size === 0) process.removeListener('exit', this.onProcessExit);
       this.options.onExit?.(name, code, started.stopping);
     };
     child.on('error', error => onEnd(`${file} can not be started: ${messageOf(error)}`, null));
@@ -92,6 +97,7 @@ export class ProcessPool {
     child.on('close', (code, signal) =>
       onEnd(`it ended with ${code === null ? String(signal) : `code ${code}`}`, code),
     );
+    if (this.running.size === 0) process.on('exit', this.onProcessExit);
     this.running.set(name, started);
     return started;
   }

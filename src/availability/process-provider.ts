@@ -16,14 +16,14 @@ export function processProvider(options: ProcessProviderOptions): Provider {
   const {pool} = options;
   return {
     name: 'process',
-    async wakeup({targetAgentType}, {signal, isOnline}): Promise<ProviderDecision> {
+    async wakeup({targetAgentType}, {signal, isOnline, onlineWorkers}): Promise<ProviderDecision> {
       const command = options.commandFor(targetAgentType);
       if (command === undefined) {
         return {status: 'REJECTED', reason: `no command is configured that starts "${targetAgentType}"`};
       }
       const started = pool.ensure(command);
       while (!signal.aborted) {
-        if (await isOnline()) return {status: 'READY', workerIds: []};
+        if (await isOnline()) return {status: 'READY', workerIds: (await onlineWorkers?.()) ?? []};
         if (started.failure !== undefined) {
           return {
             status: 'FAILED',

@@ -10,16 +10,24 @@ export type ProviderDecision =
   | {readonly status: 'FALLBACK'; readonly agentType: string};
 
 export interface ProviderContext {
-  /** Aborted when the caller's time is over: stop trying. */
+  /** Aborted when the time of this attempt is over: stop trying. */
   readonly signal: AbortSignal;
   /** Whether a worker of the asked type is online now. */
   readonly isOnline: () => Promise<boolean>;
+  /** The workers of the asked type that are online now. */
+  readonly onlineWorkers?: () => Promise<readonly string[]>;
 }
 
 export interface Provider {
   /** Shown in logs and by `by dev`. */
   readonly name: string;
+  /** May be called again for a request it has answered, and for many requests at once. */
   wakeup(request: WakeupRequest, context: ProviderContext): Promise<ProviderDecision>;
+  /**
+   * For a provider that only passes requests on: the one this request is for. Attempts and circuit are that one's.
+   * @throws what makes the wakeup FAILED.
+   */
+  choose?(request: WakeupRequest): Provider;
   /** End everything it started. */
   close?(): Promise<void>;
 }

@@ -12,12 +12,17 @@ export interface TextQuestion {
   readonly initial: string;
   /** @returns What is wrong with the answer, or null. */
   readonly validate?: (answer: string) => string | null;
+  /** Aborted when the answer is not wanted any more: then it is as if the person had left. */
+  readonly signal?: AbortSignal;
 }
 
 /** Asks until the answer is valid; an empty one means the initial value. */
-export async function askText({question, initial, validate}: TextQuestion): Promise<string> {
+export async function askText({question, initial, validate, signal}: TextQuestion): Promise<string> {
   for (;;) {
-    const answer = await ask(`${safeText(question)} ${initial === '' ? '' : `(${safeText(initial)}) `}`);
+    const answer = await ask(
+      `${safeText(question)} ${initial === '' ? '' : `(${safeText(initial)}) `}`,
+      signal,
+    );
     const value = answer.trim() === '' ? initial : answer.trim();
     const problem = validate?.(value) ?? null;
     if (problem === null) return value;
@@ -35,7 +40,7 @@ export async function confirm(question: string, initial: boolean): Promise<boole
   }
 }
 
-async function ask(prompt: string): Promise<string> {
+async function ask(prompt: string, signal?: AbortSignal): Promise<string> {
   const {createInterface} = await import('node:readline/promises');
   const readline = createInterface({input: process.stdin, output: process.stderr, terminal: true});
   const abort = new AbortController();
@@ -48,7 +53,8 @@ async function ask(prompt: string): Promise<string> {
   readline.once('close', leave);
   process.stdin.on('keypress', onKey);
   try {
-    return await question(readline, prompt, abort.signal);
+    const gone = signal === undefined ? abort.signal : AbortSignal.any([abort.signal, signal]);
+    return await question(readline, prompt, gone);
   } finally {
     process.stdin.removeListener('keypress', onKey);
     readline.removeListener('close', leave);

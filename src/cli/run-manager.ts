@@ -1,23 +1,24 @@
 /** `by manager run` and `by provider mock`: a manager in the foreground, a line for everything it decides. */
-import {readFile} from 'node:fs/promises';
-import {httpProvider} from '../availability/http-provider.js';
 import {startManager, type ManagerOptions} from '../availability/manager.js';
-import {describeRequest, mockProvider, parseMockMode, type MockMode} from '../availability/mock-provider.js';
-import {ProcessPool, type StartCommand} from '../availability/process-pool.js';
+import {mockProvider, type MockMode} from '../availability/mock-provider.js';
+import {ProcessPool} from '../availability/process-pool.js';
 import {processProvider} from '../availability/process-provider.js';
 import type {Provider} from '../availability/provider.js';
-import {wakeupSecretFromEnv} from '../config/load.js';
 import {loadProject} from '../config/project.js';
 import {projectWorkers} from '../dev/project-workers.js';
-import {ByError, messageOf} from '../errors.js';
+import {ByError} from '../errors.js';
 import {createLogger} from '../log.js';
 import {refuseEviction} from '../store/durability.js';
 import {checkServer, type Store} from '../store/store.js';
+import {modeAsker} from './ask-mock-mode.js';
 import {connectionSettings} from './connect.js';
 import type {ConnectionChoice} from './flags.js';
+import {askingProvider, makeProvider, shellCommand} from './make-provider.js';
+import {readMockMode} from './mock-script.js';
 import {paint, type Printer} from './printer.js';
-import {rememberSecret} from './redact.js';
+import {openRecord} from './record-wakeups.js';
 import {clockTime} from './time.js';
+import {wakeupLine} from './wakeup-line.js';
 
 interface Foreground {
   readonly store: Store;
@@ -33,38 +34,30 @@ export interface RunManager extends Foreground {
   readonly wakeupUrl: string | undefined;
   readonly wakeupSecretFile: string | undefined;
   readonly allowLoopback: boolean;
+  /** `SPEC` or `PATTERN=SPEC`; none: `start`, `wakeupUrl` or the project's workers. */
+  readonly providers: readonly string[];
+  /** How often the provider is asked for one wakeup. */
+  readonly attempts: number;
+  /** Milliseconds of one attempt; undefined: as long as the caller waits. */
+  readonly attemptTimeoutMs: number | undefined;
   readonly pendingDeadlineMs: number;
 }
 
 export async function runManager(run: RunManager): Promise<{wakeups: number}> {
-  const {wakeupUrl, pendingDeadlineMs} = run;
-  const provider =
-    wakeupUrl === undefined ? await startingProvider(run) : await askingProvider(run, wakeupUrl);
-  return inForeground(run, provider, {pendingDeadlineMs});
+  const {attempts, attemptTimeoutMs, pendingDeadlineMs} = run;
+  const providerRun = {attempts, ...(attemptTimeoutMs === undefined ? {} : {attemptTimeoutMs})};
+  return inForeground(run, await providerFor(run), {options: {pendingDeadlineMs, providerRun}});
 }
 
-/** A provider that asks a service, signed with a secret that is on no command line. */
-async function askingProvider(run: RunManager, url: string): Promise<Provider> {
-  const {wakeupSecretFile: file, allowLoopback} = run;
-  const secret = file === undefined ? wakeupSecretFromEnv() : await secretIn(file);
-  if (secret === undefined) {
-    throw new ByError('USAGE', 'No secret was given to sign the requests to the service with.', {
-      hint: 'Name a file with --wakeup-secret-file, or set BY_WAKEUP_SECRET. To make one: openssl rand -hex 32',
-    });
+async function providerFor(run: RunManager): Promise<Provider> {
+  const {providers, wakeupUrl, wakeupSecretFile, allowLoopback} = run;
+  if (providers.length > 0) {
+    const {url: redisUrl, keySchema} = await connectionSettings(run.connection);
+    const pool = printingPool(run.printer);
+    return makeProvider(providers, {pool, redisUrl, keySchema, wakeupSecretFile, allowLoopback});
   }
-  rememberSecret(secret);
-  return httpProvider({url, secret, allowLoopback});
-}
-
-async function secretIn(file: string): Promise<string> {
-  try {
-    return (await readFile(file, 'utf8')).trim();
-  } catch (cause) {
-    throw new ByError('USAGE', `The secret in ${file} can not be read: ${messageOf(cause)}`, {
-      hint: 'Name another file with --wakeup-secret-file.',
-      cause,
-    });
-  }
+  if (wakeupUrl !== undefined) return askingProvider(wakeupUrl, {wakeupSecretFile, allowLoopback});
+  return startingProvider(run);
 }
 
 /** A provider that runs commands on this machine. */
@@ -97,19 +90,26 @@ export interface RunMockProvider extends Foreground {
   readonly spawn: string | undefined;
   readonly seed: number | undefined;
   readonly once: boolean;
+  /** A person decides each wakeup. */
+  readonly ask: boolean;
+  /** Gets a line for each wakeup. */
+  readonly record: string | undefined;
+  readonly dedupeTtlMs: number | undefined;
 }
 
 export async function runMockProvider(run: RunMockProvider): Promise<{wakeups: number}> {
   const perType = new Map<string, MockMode>();
   for (const pair of run.perType) {
     const [type, mode] = splitPair(pair, '--agent');
-    perType.set(type, parseMockMode(mode));
+    perType.set(type, await readMockMode(mode));
   }
-  const mode = parseMockMode(run.mode);
+  const mode = await readMockMode(run.mode);
   const {url, keySchema} = await connectionSettings(run.connection);
-  const {spawn} = run;
+  const {spawn, dedupeTtlMs} = run;
+  const leave = new AbortController();
   const provider = mockProvider({
-    mode,
+    mode: run.ask ? {kind: 'ask'} : mode,
+    ask: modeAsker(run.mode.startsWith('script:') ? 'ready' : run.mode, () => leave.abort()),
     perType,
     delayMs: run.delayMs,
     jitterMs: run.jitterMs,
@@ -123,16 +123,35 @@ export async function runMockProvider(run: RunMockProvider): Promise<{wakeups: n
           }),
         }),
   });
-  return inForeground(run, provider, {}, run.once);
+  const record = run.record === undefined ? undefined : await openRecord(run.record);
+  try {
+    return await inForeground(run, provider, {
+      // It fails on purpose: neither a second attempt nor a circuit may hide that.
+      options: {providerRun: {circuit: false}, ...(dedupeTtlMs === undefined ? {} : {dedupeTtlMs})},
+      once: run.once,
+      leave: leave.signal,
+      ...(record === undefined ? {} : {record: record.write}),
+    });
+  } finally {
+    await record?.close();
+  }
+}
+
+interface InForeground {
+  readonly options: Omit<ManagerOptions, 'provider'>;
+  readonly once?: boolean;
+  /** Ends it like a signal. */
+  readonly leave?: AbortSignal;
+  readonly record?: (wakeup: object) => void;
 }
 
 async function inForeground(
   run: Foreground,
   provider: Provider,
-  options: Omit<ManagerOptions, 'provider'>,
-  once = false,
+  {options, once = false, leave, record}: InForeground,
 ): Promise<{wakeups: number}> {
-  const {printer, store, signal} = run;
+  const {printer, store} = run;
+  const signal = leave === undefined ? run.signal : AbortSignal.any([run.signal, leave]);
   const facts = await checkServer(store);
   refuseEviction(facts, store.address);
   let wakeups = 0;
@@ -148,23 +167,21 @@ async function inForeground(
       write: (_line, _level, message, {manager_id: _id, ...fields}) =>
         printer.err(paint.yellow(`${message} ${JSON.stringify(fields)}`)),
     }),
-    onWakeup: (request, decision, elapsedMs) => {
+    onWakeup: (request, decision, elapsedMs, deadLetterId) => {
       wakeups++;
-      const status =
-        decision.status === 'READY' ? paint.green(decision.status) : paint.yellow(decision.status);
-      say(
-        `wakeup   ${describeRequest(request)} ${printer.symbol('arrow')} `,
-        status,
-        ` (${elapsedMs}ms) ${decision.reason}`,
-      );
-      printer.event({
+      say(...wakeupLine(printer, request, decision, elapsedMs, deadLetterId));
+      const event = {
         type: 'wakeup',
         agentType: request.targetAgentType,
         executionId: request.executionId,
         decision: decision.status,
         reason: decision.reason,
         elapsedMs,
-      });
+        ...(deadLetterId === undefined ? {} : {deadLetterId}),
+      };
+      printer.event(event);
+      const {policy, timeoutMs, userCode, region} = request;
+      record?.({at: new Date(), ...event, policy, timeoutMs, userCode, region});
       onceDone();
     },
     onDelivery: (delivery, outcome) => {
@@ -197,20 +214,6 @@ function printingPool(printer: Printer): ProcessPool {
       if (!expected) printer.warn(`the process for ${name} ended with code ${code ?? 'none'}`);
     },
   });
-}
-
-/** The operator's own command line, run by the shell as it was typed. */
-function shellCommand(agentType: string, command: string, redisUrl: string, keySchema: string): StartCommand {
-  const env = {
-    ...process.env,
-    BY_REDIS_URL: redisUrl,
-    REDIS_KEY_SCHEMA_VERSION: keySchema,
-    BY_AGENT_TYPE: agentType,
-  };
-  // exec: signals must reach the worker, not a shell in front of it.
-  return process.platform === 'win32'
-    ? {name: agentType, file: 'cmd', args: ['/c', command], env}
-    : {name: agentType, file: 'sh', args: ['-c', `exec ${command}`], env};
 }
 
 function splitPair(pair: string, flag: string): [string, string] {

@@ -1,5 +1,7 @@
 /** The only reader of the process's environment: below here everything is handed in. */
+import {homedir} from 'node:os';
 import {resolveConnection, type ConnectionSettings, type ConnectionSources} from './connection.js';
+import type {KubernetesSources} from './kubeconfig.js';
 
 /** {@link resolveConnection} with this process's environment. */
 export const connectionFromEnv = (sources: Omit<ConnectionSources, 'env'>): ConnectionSettings =>
@@ -7,3 +9,38 @@ export const connectionFromEnv = (sources: Omit<ConnectionSources, 'env'>): Conn
 
 /** The secret that signs requests to a service that starts workers; undefined if none is set. */
 export const wakeupSecretFromEnv = (): string | undefined => process.env['BY_WAKEUP_SECRET'] || undefined;
+
+/** One variable that the operator named; undefined if it is not set. */
+export const namedFromEnv = (name: string): string | undefined => process.env[name];
+
+/** Where Docker is, as its own programs are told; undefined if nothing is set. */
+export const dockerHostFromEnv = (): string | undefined => process.env['DOCKER_HOST'] || undefined;
+
+/** Where the Kubernetes API server is told. */
+export const kubernetesFromEnv = (): KubernetesSources => ({
+  kubeconfig: process.env['KUBECONFIG'] || undefined,
+  serviceHost: process.env['KUBERNETES_SERVICE_HOST'] || undefined,
+  servicePort: process.env['KUBERNETES_SERVICE_PORT'] || undefined,
+  home: homedir(),
+});
+
+const SECRET_NAME = /(?:PASS(?:WORD|WD|PHRASE)?|SECRET|TOKEN|API_?KEY|CREDENTIALS?|PRIVATE_?KEY)$/i;
+
+/** Values in the environment that nobody should see: of variables named like secrets, and the passwords of URLs. */
+export function secretsFromEnv(): string[] {
+  const found = Object.entries(process.env).flatMap(([name, value = '']) => {
+    if (SECRET_NAME.test(name)) return [value];
+    return URL.canParse(value) ? passwordsIn(new URL(value)) : [];
+  });
+  return found.filter(value => value.length >= 8);
+}
+
+/** As it is written, and as it is meant. */
+function passwordsIn({password}: URL): string[] {
+  try {
+    return [password, decodeURIComponent(password)];
+  } catch {
+    // Not encoded by anybody: then it is what it says.
+    return [password];
+  }
+}

@@ -2,6 +2,7 @@
 import {dirname, join, relative} from 'node:path';
 import {watch, type FSWatcher} from 'chokidar';
 import {startManager, type ManagerHandle} from '../availability/manager.js';
+import {loadProvider} from '../availability/load-provider.js';
 import {mockProvider, parseMockMode} from '../availability/mock-provider.js';
 import {ProcessPool} from '../availability/process-pool.js';
 import {processProvider} from '../availability/process-provider.js';
@@ -35,7 +36,7 @@ export interface DevOptions {
   readonly startWorkers: boolean;
   readonly watch: boolean;
   readonly manager: boolean;
-  /** `auto`: start the project's workers when they are asked for; `none`; or a mode of the mock provider. */
+  /** `auto`: start the project's workers when they are asked for; `none`; a mode of the mock provider, or a file. */
   readonly provider: string;
   readonly drainMs: number;
   /** Gets every line anything here has to say. */
@@ -187,7 +188,7 @@ async function startDevManager(
   facts: {name: string; text: string}[],
 ): Promise<ManagerHandle> {
   facts.push({name: 'Manager', text: 'wakeups and pending deliveries'});
-  const {provider, text} = chooseProvider(options, workers, pool);
+  const {provider, text} = await chooseProvider(options, workers, pool);
   facts.push({name: 'Provider', text});
   return startManager(store, {
     provider,
@@ -215,11 +216,14 @@ async function startDevManager(
   });
 }
 
-function chooseProvider(
+/** No mode of the mock provider looks like this. */
+const IS_FILE = /[/\\]|\.[cm]?[jt]sx?$/;
+
+async function chooseProvider(
   options: DevOptions,
   workers: readonly ProjectWorker[],
   pool: ProcessPool,
-): {provider: Provider; text: string} {
+): Promise<{provider: Provider; text: string}> {
   if (options.provider === 'none') {
     return {
       provider: {
@@ -229,11 +233,13 @@ function chooseProvider(
       text: 'none: every wakeup is rejected',
     };
   }
+  if (IS_FILE.test(options.provider)) {
+    const provider = await loadProvider(options.provider);
+    return {provider, text: `${provider.name}: ${options.provider}`};
+  }
   if (options.provider !== 'auto') {
-    return {
-      provider: mockProvider({mode: parseMockMode(options.provider)}),
-      text: `mock: ${options.provider}`,
-    };
+    const mode = options.provider === 'mock' ? 'ready' : options.provider;
+    return {provider: mockProvider({mode: parseMockMode(mode)}), text: `mock: ${mode}`};
   }
   return {
     provider: processProvider({

@@ -17,8 +17,8 @@ import {getAll, type Store} from './store.js';
 
 /** Consumer group in which managers share the streams that routers write to. */
 export const MANAGER_GROUP = 'by_managers';
-/** How long one wakeup stands for all requests of its type, user and region: spec §7.6. */
-const DEDUPE_TTL_S = 30;
+/** How long one wakeup stands for all requests of its type, user and region, in milliseconds, at most: spec §7.6. */
+const DEDUPE_TTL_MS = 30_000;
 /** Result streams outlive every waiter; java uses the same: spec §2. */
 const RESULT_TTL_S = 300;
 
@@ -79,8 +79,17 @@ const joinScript = defineScript({
   reply: raw => (raw === 'lead' ? 'lead' : 'join'),
 });
 
-/** @returns 'lead' if the caller must carry the wakeup out, 'join' if its answer will come from another. */
-export function joinWakeup(store: Store, request: WakeupRequest, nowMs: number): Promise<'lead' | 'join'> {
+/**
+ * @param dedupeTtlMs how long the others join, at most: up to 30,000, in whole seconds, rounded up.
+ * @returns 'lead' if the caller must carry the wakeup out, 'join' if its answer will come from another.
+ */
+export function joinWakeup(
+  store: Store,
+  request: WakeupRequest,
+  nowMs: number,
+  dedupeTtlMs = DEDUPE_TTL_MS,
+): Promise<'lead' | 'join'> {
+  const dedupeTtlS = Math.max(1, Math.ceil(Math.min(dedupeTtlMs, DEDUPE_TTL_MS) / 1000));
   const {keys} = store;
   const {targetAgentType, userCode, region} = request;
   return joinScript(
@@ -90,7 +99,7 @@ export function joinWakeup(store: Store, request: WakeupRequest, nowMs: number):
         dedupe: keys.wakeupDedupe(targetAgentType, userCode, region),
         waiters: keys.wakeupWaiters(targetAgentType, userCode, region),
       },
-      args: {executionId: request.executionId, nowMs, dedupeTtlS: DEDUPE_TTL_S, waitersTtlS: RESULT_TTL_S},
+      args: {executionId: request.executionId, nowMs, dedupeTtlS, waitersTtlS: RESULT_TTL_S},
     },
     {retryForMs: 10_000},
   );

@@ -1,3 +1,5 @@
+import {spawn} from 'node:child_process';
+import {resolve} from 'node:path';
 import {expect, test} from 'vitest';
 import {ProcessPool} from '../../src/availability/process-pool.js';
 import {processProvider} from '../../src/availability/process-provider.js';
@@ -61,3 +63,33 @@ test('closing ends what was started, also what ignores a polite request', async 
   await pool.close();
   expect(started.child.signalCode).toBe('SIGKILL');
 });
+
+test('nothing that was started outlives an exit that leaves no time for stopping', async () => {
+  const pool = resolve(import.meta.dirname, '../../src/availability/process-pool.ts');
+  const deaf = 'process.on("SIGTERM", () => {}); setInterval(() => {}, 1000); console.log("up")';
+  const program = `
+    const {ProcessPool} = await import(${JSON.stringify(pool)});
+    const pool = new ProcessPool({onLine: () => {
+      console.log(started.child.pid);
+      process.exit(0);
+    }});
+    const started = pool.ensure({name: 'x', file: process.execPath, args: ['-e', ${JSON.stringify(deaf)}]});`;
+  const parent = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program], {
+    cwd: resolve(import.meta.dirname, '../..'),
+  });
+  let said = '';
+  parent.stdout.setEncoding('utf8').on('data', (text: string) => (said += text));
+  await new Promise(done => parent.once('close', done));
+  const pid = Number(said.trim());
+  expect(pid).toBeGreaterThan(0);
+  await until(() => !isAlive(pid));
+});
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    // Nobody has that id any more.
+    return false;
+  }
+}

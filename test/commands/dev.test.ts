@@ -135,3 +135,22 @@ test('a port that is taken is replaced by another, and said', async () => {
   await ended;
   await rm(other, {recursive: true, force: true});
 });
+
+test('a provider of your own, in TypeScript, wakes in place of the project’s; one that does not load is said', async () => {
+  await writeFile(
+    join(dir, 'src', 'provider.ts'),
+    `import type {Provider} from 'by-toolkit';
+const provider: Provider = {name: 'mine', wakeup: async () => ({status: 'REJECTED', reason: 'my own words'})};
+export default provider;\n`,
+  );
+  const one = await dev('--no-workers', '--provider', 'src/provider.ts');
+  expect(one.output()).toContain('mine: src/provider.ts');
+  const ran = await send('-p', 'wake-and-wait');
+  expect(ran.code).toBe(5);
+  expect(ran.stdout).toContain('my own words');
+  one.child.kill('SIGTERM');
+  await one.ended;
+  const two = await dev('--provider', 'src/gone.ts');
+  expect(await two.ended).toBe(2);
+  expect(two.output()).toContain('There is no file src/gone.ts');
+});
