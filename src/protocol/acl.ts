@@ -76,7 +76,7 @@ function grantsOf(role: AclRole, options: AclOptions): Grant[] {
       return [
         {
           commands:
-            '@stream @hash @set @sortedset set get mget del unlink exists expire pexpire ttl pttl type eval evalsha',
+            '@stream @hash @set @sortedset set get mget del unlink exists expire pexpire persist ttl pttl type eval evalsha',
           access: 'RW',
           keys: everything(options),
         },
