@@ -86,10 +86,11 @@ async function sendOrSuggest(run: RunSend, request: SendRequest): Promise<SendRe
       .filter(type => type.online > 0)
       .map(type => type.agentType);
     const near = suggest(request.agentType, online);
+    const another = request.policy === 'WAKE_AND_WAIT' ? 'queue-only' : 'wake-and-wait';
     throw new ByError(error.code, error.message, {
       hint: near === null ? error.hint : `Did you mean "${near}"? ${error.hint}`,
       cause: error,
-      next: [`by send ${near ?? request.agentType} … --policy wake-and-wait`, 'by worker list'],
+      next: [`by send ${near ?? request.agentType} … --policy ${another}`, 'by worker list'],
       details: {...error.details, online},
     });
   }

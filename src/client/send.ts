@@ -555,7 +555,7 @@ async function refuse(
   retryAfterMs: number | null = null,
 ): Promise<never> {
   const agentType = draft.command.header.targetAgentType;
-  const {message, hint} = refusalText(code, agentType, draft.policy, reason);
+  const {message, hint} = refusalText(code, agentType, draft.policy, reason, retryAfterMs);
   await acceptCommand(
     sender.store,
     acceptance(
@@ -583,24 +583,33 @@ async function refuse(
 function refusalText(
   code: string,
   agentType: string,
-  policy: string,
+  policy: RoutePolicy,
   reason: string,
+  retryAfterMs: number | null,
 ): {message: string; hint: string} {
   const because = reason === '' ? '' : `: ${reason}`;
+  const again =
+    retryAfterMs === null ? '' : ` Another try makes sense in ${Math.ceil(retryAfterMs / 1000)} s.`;
   switch (code) {
     case 'AGENT_CIRCUIT_OPEN':
       return {
         message: `The circuit of "${agentType}" is open${because}.`,
-        hint: 'Nothing is sent to it until somebody closes the circuit.',
+        hint: again === '' ? 'Nothing is sent to it until somebody closes the circuit.' : again.trim(),
       };
     case 'TENANT_QUOTA_EXCEEDED':
-      return {message: `This user's quota is used up${because}.`, hint: 'Wait for it to renew, or raise it.'};
+      return {
+        message: `This user's quota is used up${because}.`,
+        hint: `Wait for it to renew, or raise it.${again}`,
+      };
     case 'WORKER_NOT_ONLINE':
       return {message: `Nothing was sent${because}.`, hint: 'Run `by worker list` to see who is online.'};
     default:
       return {
         message: `No worker is online for "${agentType}" (policy ${policy.toLowerCase().replaceAll('_', '-')})${because}.`,
-        hint: 'Start one with `by worker run`, or send with --policy wake-and-wait or queue-only.',
+        hint:
+          (policy === 'WAKE_AND_WAIT'
+            ? 'See that a manager runs (`by manager run`), start a worker, or send with --policy queue-only.'
+            : 'Start one with `by worker run`, or send with --policy wake-and-wait or queue-only.') + again,
       };
   }
 }

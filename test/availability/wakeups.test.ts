@@ -12,6 +12,7 @@ import {
 } from '../../src/protocol/wakeup.js';
 import {claimLease, heartbeat, leave} from '../../src/store/presence.js';
 import {serverTimeMs, type Store} from '../../src/store/store.js';
+import {at as field, rowsOf} from '../interop/vectors.js';
 import {describeEachStore, until, type TestStore} from '../support/stores.js';
 
 const TYPE = 'writer';
@@ -254,4 +255,48 @@ describeEachStore('a wakeup', at => {
     for (let i = 0; i < 10; i++)
       expect(await ended(at, store, `exec-${i}`)).toMatchObject({status: 'READY', workerIds: ['w1']});
   });
+
+  test('asked for as python does is answered on the stream python reads, and only then', async () => {
+    const store = at.open();
+    const redis = at.redis();
+    await manage(at, store, async () => ({status: 'STARTING', reason: 'a node boots'}));
+    const [recorded] = pythonRequests();
+    // What the python client adds, with an execution of its own for each of three callers.
+    const ids = ['exec-py-1', 'exec-py-2', 'exec-py-3'];
+    for (const id of ids)
+      await redis.xadd(store.keys.wakeup(), '*', 'data', recorded!.replaceAll('exec-12345678', id));
+    for (const id of ids) await until(async () => (await statuses(at, store, id)).includes('STARTING'));
+    await bringOnline(store);
+    // What it reads: one entry at a time from 0-0, until one that is not STARTING or QUEUED; then it looks once.
+    for (const id of ids) {
+      let last = '0-0';
+      let status = '';
+      while (status === '' || status === 'STARTING' || status === 'QUEUED') {
+        const reply = await redis.xread(
+          ...(['COUNT', 1, 'BLOCK', 5000, 'STREAMS', store.keys.wakeupResult(id), last] as const),
+        );
+        const [entryId, fields] = reply![0]![1][0]!;
+        last = entryId;
+        const decision = JSON.parse(fields[1]!) as Record<string, unknown>;
+        expect(Object.keys(decision)).toEqual([
+          ...['execution_id', 'target_agent_type', 'status', 'selected_agent_type', 'worker_ids'],
+          ...['region', 'retry_after_ms', 'reason'],
+        ]);
+        expect(decision['execution_id']).toBe(id);
+        status = decision['status'] as string;
+      }
+      expect(status).toBe('READY');
+    }
+    await idle(at, store);
+  });
 });
+
+/** The wakeup requests that python was seen to write. */
+function pythonRequests(): string[] {
+  const row = rowsOf('availability').find(({name}) => name === 'route.wait.STARTING_then_READY_online');
+  const entries = field(row!.expected, 'new_streams', 'byai_gateway:control_plane:mgmt:wakeup') as {
+    fields: {data: string};
+  }[];
+  // Two seconds are little on a busy machine.
+  return entries.map(({fields}) => fields.data.replace('"timeout_ms": 2000', '"timeout_ms": 30000'));
+}
