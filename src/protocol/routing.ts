@@ -110,14 +110,47 @@ export function readFallback(text: string | null): string {
   return textOf(doc['selected_agent_type']) || textOf(doc['agent_type']) || textOf(doc['target_agent_type']);
 }
 
+/**
+ * What a circuit or a quota that can not be read does: `allow` ignores it, as every SDK does; `refuse` takes it for an
+ * open circuit or a used-up quota. It is reported either way.
+ */
+export const UNREADABLE_RECORDS = ['allow', 'refuse'] as const;
+export type UnreadableRecords = (typeof UNREADABLE_RECORDS)[number];
+
+/** Who opened a circuit: an operator, or a manager that saw too many wakeups fail. */
+export type CircuitSource = 'manual' | 'auto';
+
+/** Of other SDKs' records, and of those written by hand: manual. */
+export const readCircuitSource = (text: string | null): CircuitSource =>
+  controlDoc(text)['x_source'] === 'auto' ? 'auto' : 'manual';
+
+/** Whether a stored record is what it should be, a JSON object; where there is none, nothing is unreadable. */
+export const isReadableRecord = (text: string | null): boolean =>
+  text === null || readDoc(text) !== undefined;
+
+export const encodeCircuit = (circuit: Circuit & {readonly source: CircuitSource}): string =>
+  JSON.stringify({
+    state: circuit.open ? 'OPEN' : 'CLOSED',
+    reason: circuit.reason,
+    x_source: circuit.source,
+  });
+
+export const encodeQuota = ({available, reason}: Quota): string => JSON.stringify({available, reason});
+
+export const encodeFallback = (selectedAgentType: string): string =>
+  JSON.stringify({selected_agent_type: selectedAgentType});
+
 /** Operators write these keys by hand: what is not a JSON object is ignored, as in every SDK. */
 function controlDoc(text: string | null): Readonly<Record<string, unknown>> {
-  if (text === null || text === '') return {};
+  return (text === null ? undefined : readDoc(text)) ?? {};
+}
+
+function readDoc(text: string): Readonly<Record<string, unknown>> | undefined {
   try {
     const doc = parseUntrusted(text);
-    return isObject(doc) ? doc : {};
+    return isObject(doc) ? doc : undefined;
   } catch (error) {
-    if (error instanceof ProtocolError) return {};
+    if (error instanceof ProtocolError) return undefined;
     throw error;
   }
 }
