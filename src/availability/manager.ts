@@ -36,8 +36,20 @@ import {forgetGoneWorkers, takeSweepTurn} from '../store/gone-workers.js';
 import {serverTimeMs, type Store} from '../store/store.js';
 import type {Provider, ProviderDecision} from './provider.js';
 
+/**
+ * What a manager may do: `wakeups` carries them out, `pending` takes and releases pending deliveries, `sweeps` forgets
+ * workers that are gone and ends what is past its deadline. Somewhere in a deployment each must be done.
+ */
+export const MANAGER_ROLES = ['wakeups', 'pending', 'sweeps'] as const;
+export type ManagerRole = (typeof MANAGER_ROLES)[number];
+
+/** Loops that are heard of: who reads the two streams, who releases, who looks at deadlines. Each at least once in a few seconds. */
+export type ManagerBeat = 'wakeups' | 'pending' | 'releases' | 'sweeps';
+
 export interface ManagerOptions {
   readonly provider: Provider;
+  /** Default all. */
+  readonly roles?: readonly ManagerRole[];
   /** Default: `manager-` and eight random hex digits. */
   readonly managerId?: string;
   /** Milliseconds a pending delivery may wait before it becomes a dead letter. Default 24 hours. */
@@ -49,17 +61,30 @@ export interface ManagerOptions {
   readonly leaseMs?: number;
   readonly log?: Logger;
   readonly now?: Clock;
-  /** Told about every wakeup as it ends. */
-  readonly onWakeup?: (request: WakeupRequest, decision: WakeupDecision, elapsedMs: number) => void;
+  /** Told about every wakeup as it ends; `told` is how many waited for it. */
+  readonly onWakeup?: (
+    request: WakeupRequest,
+    decision: WakeupDecision,
+    elapsedMs: number,
+    told: number,
+  ) => void;
   readonly onDelivery?: (
     delivery: PendingDelivery,
     outcome: 'released' | 'expired' | 'undeliverable',
   ) => void;
+  /** Told each time Redis answered one of the loops: a manager that hears nothing is deaf. */
+  readonly onBeat?: (beat: ManagerBeat) => void;
 }
 
 export interface ManagerHandle {
   readonly managerId: string;
-  stop(): Promise<void>;
+  /** Wakeups and deliveries that are ours and not settled yet. */
+  readonly underWay: number;
+  /**
+   * Take nothing new, and wait for what is under way. What a provider has not answered after `drainMs` (default 0) is
+   * left to another manager, or to the next start.
+   */
+  stop(options?: {readonly drainMs?: number}): Promise<void>;
 }
 
 const READ_BLOCK_MS = 1000;
@@ -70,7 +95,7 @@ const PENDING_POLL_MS = 200;
 const DEADLINE_EVERY_MS = 1000;
 const RELEASE_BATCH = 100;
 /** Wakeups at once: each may wait long for its provider. */
-const MAX_WAKEUPS = 64;
+export const MAX_WAKEUPS = 64;
 /** No provider gets longer, whatever the caller would wait: wakeups that hang would keep everybody else out. */
 const MAX_WAKEUP_MS = 600_000;
 const LEASE_MS = 10_000;
@@ -88,6 +113,8 @@ class Manager implements ManagerHandle {
   private readonly log: Logger;
   private readonly now: Clock;
   private readonly stopping = new AbortController();
+  /** Providers are not waited for any longer. */
+  private readonly letGo = new AbortController();
   private readonly work = new Set<Promise<void>>();
   /** Dead letters of failed wakeups that found no room, by the entry that waits for it: the provider is not asked again. */
   private readonly heldLetters = new Map<string, string>();
@@ -95,6 +122,7 @@ class Manager implements ManagerHandle {
   /** Entries that are ours and not settled yet. */
   private readonly held = new Set<ControlEntry>();
   private loops: Promise<void>[] = [];
+  private holding: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly store: Store,
@@ -108,26 +136,43 @@ class Manager implements ManagerHandle {
 
   async start(): Promise<void> {
     // Each wakeup listens until it ends, and so do the loops.
-    setMaxListeners(2 * MAX_WAKEUPS, this.stopping.signal);
+    setMaxListeners(2 * MAX_WAKEUPS, this.stopping.signal, this.letGo.signal);
     const {keys} = this.store;
     await ensureGroup(this.store, keys.wakeup(), MANAGER_GROUP);
     await ensureGroup(this.store, keys.deliveryPending(), MANAGER_GROUP);
-    this.loops = [
-      this.readLoop('wakeups', keys.wakeup(), entry => this.handleWakeup(entry)),
-      this.readLoop('pending', keys.deliveryPending(), entry => this.takeDelivery(entry)),
-      this.holdLoop(),
-      this.releaseLoop(),
-      this.sweepLoop(),
-      this.deadlineLoop(),
-    ];
+    const loops: Readonly<Record<ManagerRole, () => Promise<void>[]>> = {
+      wakeups: () => [this.readLoop('wakeups', keys.wakeup(), entry => this.handleWakeup(entry))],
+      pending: () => [
+        this.readLoop('pending', keys.deliveryPending(), entry => this.takeDelivery(entry)),
+        this.releaseLoop(),
+      ],
+      sweeps: () => [this.sweepLoop(), this.deadlineLoop()],
+    };
+    const roles = new Set(this.options.roles ?? MANAGER_ROLES);
+    this.loops = [...roles].flatMap(role => loops[role]());
+    this.holding = this.holdLoop();
   }
 
-  async stop(): Promise<void> {
+  get underWay(): number {
+    return this.work.size;
+  }
+
+  async stop({drainMs = 0}: {readonly drainMs?: number} = {}): Promise<void> {
     this.stopping.abort();
-    await Promise.allSettled(this.loops);
-    await Promise.allSettled([...this.work]);
+    const over = new AbortController();
+    await Promise.race([this.idle(), sleep(drainMs, over.signal)]);
+    over.abort();
+    this.letGo.abort();
+    await this.idle();
+    await this.holding;
     await this.leaveGroups(() => [this.managerId]);
     await this.options.provider.close?.();
+  }
+
+  /** Resolves once the loops have ended, and what they began. */
+  private async idle(): Promise<void> {
+    await Promise.allSettled(this.loops);
+    await Promise.allSettled([...this.work]);
   }
 
   /** Take consumers out of the groups that managers share; one that still has entries stays. */
@@ -145,7 +190,7 @@ class Manager implements ManagerHandle {
 
   /** Entries are handled beside each other: a slow provider must not hold up an unrelated agent type. */
   private async readLoop(
-    name: string,
+    name: 'wakeups' | 'pending',
     stream: string,
     handle: (entry: ControlEntry) => Promise<void>,
   ): Promise<void> {
@@ -169,6 +214,7 @@ class Manager implements ManagerHandle {
           blockMs: Math.min(READ_BLOCK_MS, this.leaseMs / 3),
         });
         failures = 0;
+        this.options.onBeat?.(name);
         for (const entry of entries) this.run(entry, handle);
         if (this.work.size >= MAX_WAKEUPS) await Promise.race(this.work);
       } catch (error) {
@@ -197,8 +243,8 @@ class Manager implements ManagerHandle {
 
   /** A provider may take long: the entries it works for are kept from managers that would think us dead. */
   private async holdLoop(): Promise<void> {
-    while (!this.stopping.signal.aborted) {
-      await sleep(this.leaseMs / 3, this.stopping.signal);
+    while (!this.letGo.signal.aborted) {
+      await sleep(this.leaseMs / 3, this.letGo.signal);
       try {
         await holdEntries(this.store, this.managerId, [...this.held]);
       } catch (error) {
@@ -230,7 +276,9 @@ class Manager implements ManagerHandle {
     const startedAt = this.now();
     if ((await joinWakeup(this.store, request, startedAt)) === 'lead') {
       const decision = await this.carryOut(request);
-      await decideWakeup(this.store, request, decision, true);
+      // Our end is no answer: another manager takes it up and asks again.
+      if (decision.status === 'FAILED' && this.letGo.signal.aborted) return;
+      const told = await decideWakeup(this.store, request, decision, true);
       const elapsedMs = this.now() - startedAt;
       this.log.info('wakeup', {
         agent_type: request.targetAgentType,
@@ -239,7 +287,7 @@ class Manager implements ManagerHandle {
         reason: decision.reason,
         duration_ms: elapsedMs,
       });
-      this.options.onWakeup?.(request, decision, elapsedMs);
+      this.options.onWakeup?.(request, decision, elapsedMs, told);
       // With WAKE_AND_QUEUE the command waits in the pending queue, so nothing is lost with the wakeup.
       if (decision.status === 'FAILED' && request.policy !== 'WAKE_AND_QUEUE') {
         await this.keepFailedWakeup(entry, this.failedWakeup(entry, request, decision));
@@ -253,10 +301,11 @@ class Manager implements ManagerHandle {
   private async carryOut(request: WakeupRequest): Promise<WakeupDecision> {
     const isOnline = async () => (await onlineMembers(this.store, request.targetAgentType)).online;
     if (await isOnline()) return decision(request, {status: 'READY', reason: 'already online'});
+    if (this.letGo.signal.aborted) return decision(request, {status: 'FAILED', reason: 'the manager stops'});
     const deadline = new AbortController();
     const stop = () => deadline.abort();
     const timer = setTimeout(stop, Math.max(1, Math.min(request.timeoutMs, MAX_WAKEUP_MS)));
-    this.stopping.signal.addEventListener('abort', stop, {once: true});
+    this.letGo.signal.addEventListener('abort', stop, {once: true});
     try {
       const late = new Promise<ProviderDecision>(resolve => {
         deadline.signal.addEventListener(
@@ -274,7 +323,7 @@ class Manager implements ManagerHandle {
       });
     } finally {
       clearTimeout(timer);
-      this.stopping.signal.removeEventListener('abort', stop);
+      this.letGo.signal.removeEventListener('abort', stop);
     }
   }
 
@@ -347,6 +396,7 @@ class Manager implements ManagerHandle {
         const ends = await Promise.allSettled(types.map(agentType => this.releaseType(agentType, now)));
         for (const end of ends) if (end.status === 'rejected') throw end.reason as Error;
         failures = 0;
+        this.options.onBeat?.('releases');
       } catch (error) {
         failures++;
         this.log.warn('releasing pending deliveries failed', {error: messageOf(error), failures});
@@ -378,6 +428,7 @@ class Manager implements ManagerHandle {
     while (!this.stopping.signal.aborted) {
       try {
         await sweepDeadlines(this.store, this.now());
+        this.options.onBeat?.('sweeps');
       } catch (error) {
         this.log.warn('looking at deadlines failed', {error: messageOf(error)});
       }
