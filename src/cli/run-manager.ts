@@ -1,7 +1,14 @@
 /** `by manager run` and `by provider mock`: a manager in the foreground, a line for everything it decides. */
 import {readFile} from 'node:fs/promises';
 import {httpProvider} from '../availability/http-provider.js';
-import {startManager, type ManagerOptions} from '../availability/manager.js';
+import {
+  MANAGER_ROLES,
+  MAX_WAKEUPS,
+  startManager,
+  type ManagerBeat,
+  type ManagerOptions,
+  type ManagerRole,
+} from '../availability/manager.js';
 import {describeRequest, mockProvider, parseMockMode, type MockMode} from '../availability/mock-provider.js';
 import {ProcessPool, type StartCommand} from '../availability/process-pool.js';
 import {processProvider} from '../availability/process-provider.js';
@@ -10,9 +17,13 @@ import {wakeupSecretFromEnv} from '../config/load.js';
 import {loadProject} from '../config/project.js';
 import {projectWorkers} from '../dev/project-workers.js';
 import {ByError, messageOf} from '../errors.js';
-import {createLogger} from '../log.js';
+import {createLogger, type Logger} from '../log.js';
+import {parseHealthAddress, startHealthServer, type HealthAddress} from '../observe/health-server.js';
+import {ManagerWatch} from '../observe/manager-health.js';
 import {refuseEviction} from '../store/durability.js';
 import {checkServer, type Store} from '../store/store.js';
+import type {PendingDelivery} from '../protocol/delivery.js';
+import type {WakeupDecision, WakeupRequest} from '../protocol/wakeup.js';
 import {connectionSettings} from './connect.js';
 import type {ConnectionChoice} from './flags.js';
 import {paint, type Printer} from './printer.js';
@@ -23,7 +34,20 @@ interface Foreground {
   readonly store: Store;
   readonly connection: ConnectionChoice;
   readonly printer: Printer;
+  /** The first signal: finish what is under way. */
   readonly signal: AbortSignal;
+  /** The second: finish nothing more. */
+  readonly force: AbortSignal;
+}
+
+/** How it runs as a service. */
+interface Service {
+  /** Where it says how it is; undefined for nowhere. */
+  readonly health?: HealthAddress | undefined;
+  /** Milliseconds that wakeups under way get at the end. Default 0. */
+  readonly drainMs?: number;
+  /** End after the first wakeup. */
+  readonly once?: boolean;
 }
 
 export interface RunManager extends Foreground {
@@ -34,13 +58,21 @@ export interface RunManager extends Foreground {
   readonly wakeupSecretFile: string | undefined;
   readonly allowLoopback: boolean;
   readonly pendingDeadlineMs: number;
+  /** Empty: all. */
+  readonly roles: readonly ManagerRole[];
+  /** `HOST:PORT`, or a port of this machine. */
+  readonly health: string | undefined;
+  readonly drainMs: number;
 }
 
+/** @throws {ByError} USAGE, INVALID_INPUT, CONFLICT for a health address that is taken, and what connecting throws. */
 export async function runManager(run: RunManager): Promise<{wakeups: number}> {
-  const {wakeupUrl, pendingDeadlineMs} = run;
+  const {wakeupUrl, pendingDeadlineMs, drainMs} = run;
+  const health = run.health === undefined ? undefined : parseHealthAddress(run.health);
+  const roles = run.roles.length === 0 ? MANAGER_ROLES : run.roles;
   const provider =
     wakeupUrl === undefined ? await startingProvider(run) : await askingProvider(run, wakeupUrl);
-  return inForeground(run, provider, {pendingDeadlineMs});
+  return inForeground(run, provider, {pendingDeadlineMs, roles}, {health, drainMs});
 }
 
 /** A provider that asks a service, signed with a secret that is on no command line. */
@@ -123,71 +155,115 @@ export async function runMockProvider(run: RunMockProvider): Promise<{wakeups: n
           }),
         }),
   });
-  return inForeground(run, provider, {}, run.once);
+  return inForeground(run, provider, {}, {once: run.once});
 }
 
 async function inForeground(
   run: Foreground,
   provider: Provider,
   options: Omit<ManagerOptions, 'provider'>,
-  once = false,
+  {health, drainMs = 0, once = false}: Service,
 ): Promise<{wakeups: number}> {
   const {printer, store, signal} = run;
   const facts = await checkServer(store);
   refuseEviction(facts, store.address);
-  let wakeups = 0;
-  let onceDone: () => void = () => undefined;
-  const first = new Promise<void>(resolve => (onceDone = resolve));
-  const say = (...line: Parameters<Printer['out']>) =>
-    printer.out(paint.dim(clockTime(Date.now())), ' ', ...line);
-  const manager = await startManager(store, {
-    ...options,
-    provider,
-    log: createLogger({
-      level: 'warn',
-      write: (_line, _level, message, {manager_id: _id, ...fields}) =>
-        printer.err(paint.yellow(`${message} ${JSON.stringify(fields)}`)),
-    }),
-    onWakeup: (request, decision, elapsedMs) => {
-      wakeups++;
-      const status =
-        decision.status === 'READY' ? paint.green(decision.status) : paint.yellow(decision.status);
-      say(
-        `wakeup   ${describeRequest(request)} ${printer.symbol('arrow')} `,
-        status,
-        ` (${elapsedMs}ms) ${decision.reason}`,
-      );
-      printer.event({
-        type: 'wakeup',
-        agentType: request.targetAgentType,
-        executionId: request.executionId,
-        decision: decision.status,
-        reason: decision.reason,
-        elapsedMs,
-      });
-      onceDone();
-    },
-    onDelivery: (delivery, outcome) => {
-      say(`pending  ${delivery.targetAgentType} ${delivery.executionId} ${outcome}`);
-      printer.event({
-        type: 'pending',
-        agentType: delivery.targetAgentType,
-        executionId: delivery.executionId,
-        outcome,
-      });
-    },
+  const roles = options.roles ?? MANAGER_ROLES;
+  const watch = new ManagerWatch({store, beats: roles.flatMap(role => BEATS[role]), full: MAX_WAKEUPS});
+  // Before the manager: an address that is taken must not show after something was begun.
+  const server = health && (await startHealthServer(health, watch));
+  try {
+    let wakeups = 0;
+    let onceDone: () => void = () => undefined;
+    const first = new Promise<void>(resolve => (onceDone = resolve));
+    const manager = await startManager(store, {
+      ...options,
+      provider,
+      log: managerLog(printer),
+      onBeat: beat => watch.beat(beat),
+      onWakeup: (request, decision, elapsedMs, told) => {
+        wakeups++;
+        watch.wakeup(request, decision, elapsedMs, told);
+        tellWakeup(printer, request, decision, elapsedMs);
+        onceDone();
+      },
+      onDelivery: (delivery, outcome) => {
+        watch.delivery(delivery.targetAgentType, outcome);
+        tellDelivery(printer, delivery, outcome);
+      },
+    });
+    watch.watch(manager);
+    printer.note(
+      paint.green(printer.symbol('dot')),
+      ` ${manager.managerId} on ${store.address} (${facts.embedded ? 'embedded' : facts.version}), provider ${provider.name}`,
+      roles.length < MANAGER_ROLES.length ? `, only ${roles.join(' and ')}` : '',
+    );
+    if (server !== undefined) tellHealth(printer, server);
+    const toldToEnd = new Promise<void>(resolve => {
+      if (signal.aborted) resolve();
+      signal.addEventListener('abort', () => resolve(), {once: true});
+    });
+    await Promise.race(once ? [toldToEnd, first] : [toldToEnd]);
+    watch.drain();
+    if (manager.underWay > 0 && drainMs > 0)
+      printer.note(paint.dim(`finishing ${manager.underWay} that are under way …`));
+    run.force.addEventListener('abort', () => void manager.stop(), {once: true});
+    await manager.stop({drainMs});
+    return {wakeups};
+  } finally {
+    await server?.close();
+  }
+}
+
+/** Which loops a role has. */
+const BEATS: Readonly<Record<ManagerRole, readonly ManagerBeat[]>> = {
+  wakeups: ['wakeups'],
+  pending: ['pending', 'releases'],
+  sweeps: ['sweeps'],
+};
+
+/** For a person what goes wrong, for a program JSON lines: both on standard error. */
+function managerLog(printer: Printer): Logger {
+  if (printer.mode !== 'text') return createLogger();
+  return createLogger({
+    level: 'warn',
+    write: (_line, _level, message, {manager_id: _id, ...fields}) =>
+      printer.err(paint.yellow(`${message} ${JSON.stringify(fields)}`)),
   });
-  printer.note(
-    paint.green(printer.symbol('dot')),
-    ` ${manager.managerId} on ${store.address} (${facts.embedded ? 'embedded' : facts.version}), provider ${provider.name}`,
+}
+
+function tellWakeup(
+  printer: Printer,
+  request: WakeupRequest,
+  decision: WakeupDecision,
+  elapsedMs: number,
+): void {
+  const {status, reason} = decision;
+  printer.out(
+    paint.dim(clockTime(Date.now())),
+    ` wakeup   ${describeRequest(request)} ${printer.symbol('arrow')} `,
+    status === 'READY' ? paint.green(status) : paint.yellow(status),
+    ` (${elapsedMs}ms) ${reason}`,
   );
-  const told = new Promise<void>(resolve => {
-    if (signal.aborted) resolve();
-    signal.addEventListener('abort', () => resolve(), {once: true});
-  });
-  await Promise.race(once ? [told, first] : [told]);
-  await manager.stop();
-  return {wakeups};
+  const {targetAgentType: agentType, executionId} = request;
+  printer.event({type: 'wakeup', agentType, executionId, decision: status, reason, elapsedMs});
+}
+
+function tellDelivery(
+  printer: Printer,
+  {targetAgentType: agentType, executionId}: PendingDelivery,
+  outcome: string,
+): void {
+  printer.out(paint.dim(clockTime(Date.now())), ` pending  ${agentType} ${executionId} ${outcome}`);
+  printer.event({type: 'pending', agentType, executionId, outcome});
+}
+
+function tellHealth(printer: Printer, {host, port}: HealthAddress): void {
+  const shown = host.includes(':') ? `[${host}]` : host;
+  printer.note(paint.dim(`  http://${shown}:${port}/healthz  /readyz  /metrics`));
+  if (!['127.0.0.1', '::1', 'localhost'].includes(host))
+    printer.warn(
+      `${shown}:${port} can be read by everybody who reaches it: agent types and how much waits for them.`,
+    );
 }
 
 function printingPool(printer: Printer): ProcessPool {
