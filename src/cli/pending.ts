@@ -24,12 +24,21 @@ export async function listForPeople(
   const [{deliveries, hasMore}, types] = await Promise.all([listHeld(store, filter), heldTypes(store)]);
   if (output === 'name') for (const {entryId} of deliveries) printer.out(entryId);
   else {
-    const online = new Map(types.map(({agentType, workersOnline}) => [agentType, workersOnline]));
-    showRows(printer, deliveries, await serverTimeMs(store), online);
+    showRows(printer, deliveries, await serverTimeMs(store), await workersOnline(store, deliveries));
     if (deliveries.length === 0) printer.note('Nothing is held back.');
     else if (hasMore) printer.note(paint.dim(`the first ${deliveries.length}; more with --limit`));
   }
   return {deliveries: deliveries.map(heldView), hasMore, agentTypes: types};
+}
+
+/** How many there are for each agent type. */
+async function workersOnline(
+  store: Store,
+  deliveries: readonly HeldDelivery[],
+): Promise<ReadonlyMap<string, number>> {
+  const types = [...new Set(deliveries.map(({agentType}) => agentType))].filter(type => type !== '');
+  const members = await Promise.all(types.map(type => onlineMembers(store, type)));
+  return new Map(types.map((type, at) => [type, members[at]?.workerIds.length ?? 0]));
 }
 
 function showRows(
@@ -129,9 +138,8 @@ export async function releaseForPeople(store: Store, printer: Printer, request: 
   showRows(printer, deliveries, await serverTimeMs(store));
   if (deliveries.length === 0 || request.dryRun)
     return untouched(printer, deliveries, {hasMore, dryRun: request.dryRun}, 'released');
-  const types = [...new Set(deliveries.map(({agentType}) => agentType))].filter(type => type !== '');
-  const online = await Promise.all(types.map(type => onlineMembers(store, type)));
-  const asleep = types.filter((_, at) => online[at]?.online !== true);
+  const online = await workersOnline(store, deliveries);
+  const asleep = [...online].filter(([, count]) => count === 0).map(([type]) => type);
   if (asleep.length > 0) {
     const question = `Nobody is online for ${asleep.join(', ')}. Put ${counted(deliveries)} on the queue?`;
     if (!(await request.confirm(question))) throw refused('Nothing was released.');

@@ -186,16 +186,19 @@ export async function decideForPeople(store: Store, printer: Printer, id: string
   if (isNo && !(await decide.confirm(`Answer ${answer.status} to ${who} for "${targetAgentType}"?`)))
     throw new ByError('CONFLICT', 'Nothing was decided.', {hint: 'Answer yes, or give --yes.'});
   const by = actor();
-  const reason = answer.reason === '' ? `decided by ${by}` : `${answer.reason} (decided by ${by})`;
-  const answered = await answerByHand(store, request, {...answer, reason}, {by, now: systemClock()});
+  const now = systemClock();
+  // Who it was is for our log and the dead letters, not for those who wait.
+  const reason = answer.reason === '' ? 'decided by hand' : `${answer.reason} (decided by hand)`;
+  const answered = await answerByHand(store, request, {...answer, reason}, {by, now});
   printer.out(
     paint.green(printer.symbol('ok')),
     ` ${answer.status} told to ${answered.told.length} for ${targetAgentType}`,
   );
+  printer.note(paint.dim(`${isoTime(now)}  by ${by}${answer.reason === '' ? '' : `  "${answer.reason}"`}`));
   for (const letter of answered.deadLetters) printer.note(paint.dim(`  dead letter ${letter}`));
   if (answer.status === 'READY' && !(await onlineMembers(store, targetAgentType)).online)
     printer.warn(`No worker of "${targetAgentType}" is online yet: READY is believed once one is.`);
-  return {...result, waiters, ...answered};
+  return {...result, waiters, ...answered, actor: by, at: isoTime(now)};
 }
 
 function answerOf({status, reason, to, workerIds, retryAfterMs}: DecideRequest): HandAnswer {
