@@ -137,6 +137,7 @@ test('at the end it is not ready any more, and finishes what is under way', asyn
       env: {BY_REDIS_URL: server.url},
     },
   );
+  const sent = new Promise(done => sending.once('close', done));
   const underWay = async () => (await (await fetch(`${manager.url}/readyz`)).json()) as {under_way: number};
   await until(async () => (await underWay()).under_way === 1);
   manager.child.kill('SIGTERM');
@@ -148,7 +149,7 @@ test('at the end it is not ready any more, and finishes what is under way', asyn
   expect(await manager.end).toBe(0);
   expect(manager.said()).toContain('finishing 1');
   expect(manager.said()).toMatch(/wakeup .*slow.*FAILED/);
-  await new Promise(done => sending.once('close', done));
+  await sent;
 });
 
 test.each([
