@@ -6,6 +6,7 @@ export default tseslint.config(
       ...['dist', 'node_modules', 'templates', 'coverage', 'bin', 'scripts', 'eslint.config.js'],
       // Runs on the built package, as it is.
       'test/faults/agents.mjs',
+      'test/faults/manager.mjs',
       'test/faults/worker.mjs',
     ],
   },

@@ -13,6 +13,7 @@ export {followExecution, type FollowExecution} from './client/follow-execution.j
 export type {FollowOptions, SessionItem} from './store/data-streams.js';
 
 export {startManager, type ManagerHandle, type ManagerOptions} from './availability/manager.js';
+export type {CircuitRules} from './availability/circuits.js';
 export type {Provider, ProviderContext, ProviderDecision} from './availability/provider.js';
 export {mockProvider, parseMockMode, type MockMode, type MockOptions} from './availability/mock-provider.js';
 export {ProcessPool, type ProcessPoolOptions, type StartCommand} from './availability/process-pool.js';

@@ -7,7 +7,12 @@ import {readDecisions, requestWakeup} from '../store/control-plane.js';
 import {onlineMembers} from '../store/presence.js';
 import type {Store} from '../store/store.js';
 
-export type WakeupOutcome =
+export type WakeupOutcome = {
+  /** The last entry read of the result stream: where another wait of the same execution goes on. */
+  readonly lastId: string;
+} & WakeupEnd;
+
+type WakeupEnd =
   | {
       readonly kind: 'online';
       readonly workerIds: readonly string[];
@@ -15,12 +20,19 @@ export type WakeupOutcome =
     }
   | {readonly kind: 'fallback'; readonly agentType: string}
   | {readonly kind: 'rejected'; readonly reason: string; readonly retryAfterMs: number | null}
-  | {readonly kind: 'timeout'; readonly claimedReady: boolean};
+  | {
+      readonly kind: 'timeout';
+      readonly claimedReady: boolean;
+      /** Reason of the last decision that asked to keep waiting, or ''. */
+      readonly lastReason: string;
+    };
 
 export interface AwaitWakeupOptions {
   readonly signal?: AbortSignal;
   /** Told about every decision as it arrives, also those that only mean "keep waiting". */
   readonly onDecision?: (decision: WakeupDecision) => void;
+  /** Entries of the result stream up to this one are known. Default: none. */
+  readonly after?: string;
 }
 
 /** Workers also come up without a decision (started by hand, or by a manager that died): spec §7.5. */
@@ -35,58 +47,56 @@ const POLL_AFTER_READY_MS = 50;
 export async function awaitWakeup(
   store: Store,
   request: WakeupRequest,
-  {signal, onDecision}: AwaitWakeupOptions = {},
+  {signal, onDecision, after = '0-0'}: AwaitWakeupOptions = {},
 ): Promise<WakeupOutcome> {
   const deadline = performance.now() + request.timeoutMs;
   const connection = store.blocking('wakeup', store.keys.wakeupResult(request.executionId));
   const stop = () => connection.close();
   signal?.addEventListener('abort', stop, {once: true});
+  let lastId = after;
+  let claimedReady = false;
+  let last: WakeupDecision | undefined;
+  const timeout = () => ({kind: 'timeout' as const, claimedReady, lastReason: last?.reason ?? '', lastId});
   try {
     await requestWakeup(store, request);
-    let lastId = '0-0';
-    let claimedReady = false;
-    let lastDecision: string = 'NONE';
     while (!signal?.aborted) {
       const remaining = Math.ceil(deadline - performance.now());
-      if (remaining <= 0) return {kind: 'timeout', claimedReady};
+      if (remaining <= 0) return timeout();
       const waitMs = Math.min(remaining, claimedReady ? POLL_AFTER_READY_MS : POLL_MS);
       const read = await readOrPause(store, connection, {executionId: request.executionId, lastId, waitMs});
       lastId = read.lastId;
       for (const decision of read.decisions) {
         if (decision.executionId !== '' && decision.executionId !== request.executionId) continue;
         onDecision?.(decision);
-        lastDecision = decision.status;
-        switch (decision.status) {
-          case 'STARTING':
-          case 'QUEUED':
-            break;
-          case 'READY':
-            claimedReady = true;
-            break;
-          case 'FALLBACK':
-            // An empty selection would name an empty stream: spec §7.5, hazard.
-            if (decision.selectedAgentType !== '')
-              return {kind: 'fallback', agentType: decision.selectedAgentType};
-            return {
-              kind: 'rejected',
-              reason: 'fallback to no agent type',
-              retryAfterMs: decision.retryAfterMs,
-            };
-          default:
-            return {
-              kind: 'rejected',
-              reason: decision.reason || `wakeup ${decision.status}`,
-              retryAfterMs: decision.retryAfterMs,
-            };
-        }
+        last = decision;
+        const end = endOf(decision);
+        if (end !== undefined) return {...end, lastId};
+        claimedReady ||= decision.status === 'READY';
       }
       const {online, workerIds} = await onlineMembers(store, request.targetAgentType);
-      if (online) return {kind: 'online', workerIds, decision: lastDecision};
+      if (online) return {kind: 'online', workerIds, decision: last?.status ?? 'NONE', lastId};
     }
-    return {kind: 'timeout', claimedReady};
+    return timeout();
   } finally {
     signal?.removeEventListener('abort', stop);
     connection.close();
+  }
+}
+
+/** @returns how the wait ends with this decision; undefined if it goes on. */
+function endOf({status, selectedAgentType, reason, retryAfterMs}: WakeupDecision): WakeupEnd | undefined {
+  switch (status) {
+    case 'STARTING':
+    case 'QUEUED':
+    // Whether it is true is looked at, until time is up.
+    case 'READY':
+      return undefined;
+    case 'FALLBACK':
+      // An empty selection would name an empty stream: spec §7.5, hazard.
+      if (selectedAgentType !== '') return {kind: 'fallback', agentType: selectedAgentType};
+      return {kind: 'rejected', reason: 'fallback to no agent type', retryAfterMs};
+    default:
+      return {kind: 'rejected', reason: reason || `wakeup ${status}`, retryAfterMs};
   }
 }
 

@@ -16,17 +16,23 @@ import {readWakeupRequest, type WakeupDecision, type WakeupRequest} from '../pro
 import {
   claimStale,
   decideWakeup,
+  expiredPending,
+  handOver,
   holdEntries,
+  holdWakeup,
   joinWakeup,
   MANAGER_GROUP,
   nextPending,
+  pendingScore,
   pendingTypes,
   releasePending,
   takePending,
+  type HeldDelivery,
 } from '../store/control-plane.js';
 import {ensureGroup, readNew, settleMany, type ControlEntry} from '../store/control-streams.js';
 import {findExecution} from '../store/executions.js';
 import {firstAcceptedAt} from '../protocol/execution.js';
+import {isTerminal} from '../protocol/states.js';
 import {moveToDeadLetters} from '../store/dead-letters.js';
 import {alarmFull} from './full-letters.js';
 import {sweepDeadlines} from '../store/deadlines.js';
@@ -34,7 +40,9 @@ import {onlineMembers} from '../store/presence.js';
 import {consumersOf, dropConsumer, type ConsumerFacts} from '../store/recovery.js';
 import {forgetGoneWorkers, takeSweepTurn} from '../store/gone-workers.js';
 import {serverTimeMs, type Store} from '../store/store.js';
-import type {Provider, ProviderDecision} from './provider.js';
+import {carryOut} from './carry-out.js';
+import {judgeWakeup, type CircuitRules} from './circuits.js';
+import type {Provider} from './provider.js';
 
 /**
  * What a manager may do: `wakeups` carries them out, `pending` takes and releases pending deliveries, `sweeps` forgets
@@ -59,6 +67,8 @@ export interface ManagerOptions {
    * signs of life. Default 10,000: well within the time a caller waits.
    */
   readonly leaseMs?: number;
+  /** When wakeups that fail in a row open the circuit of their agent type. Default: never. */
+  readonly circuit?: CircuitRules;
   readonly log?: Logger;
   readonly now?: Clock;
   /** Told about every wakeup as it ends; `told` is how many waited for it. */
@@ -94,10 +104,15 @@ const PENDING_POLL_MS = 200;
 /** How often what nobody runs is looked at for its deadline; workers do so with their heartbeats. */
 const DEADLINE_EVERY_MS = 1000;
 const RELEASE_BATCH = 100;
-/** Wakeups at once: each may wait long for its provider. */
-export const MAX_WAKEUPS = 64;
-/** No provider gets longer, whatever the caller would wait: wakeups that hang would keep everybody else out. */
-const MAX_WAKEUP_MS = 600_000;
+/** Batches of one agent type before the others have their turn. */
+const MAX_BATCHES = 10;
+/** How often, and how many at a time, what is held back is looked through for executions that were ended meanwhile. */
+const ENDED_EVERY_MS = 1000;
+const ENDED_BATCH = 200;
+/** Entries of a stream handled at once: a wakeup may wait long for its provider. */
+export const MAX_AT_ONCE = 256;
+/** How long an entry that is handed over claims to have been left alone, in milliseconds: longer than any lease. */
+const HANDED_OVER_MS = 3_600_000;
 const LEASE_MS = 10_000;
 /** Managers that were killed leave their names behind for this long. */
 const FORGET_MANAGERS_MS = 3_600_000;
@@ -121,6 +136,11 @@ class Manager implements ManagerHandle {
   private readonly leaseMs: number;
   /** Entries that are ours and not settled yet. */
   private readonly held = new Set<ControlEntry>();
+  /** Wakeups that we lead. */
+  private readonly led = new Set<WakeupRequest>();
+  /** How far each agent type's queue was looked through for what has ended. */
+  private readonly lookedThrough = new Map<string, number>();
+  private lookedAt = -Infinity;
   private loops: Promise<void>[] = [];
   private holding: Promise<void> = Promise.resolve();
 
@@ -136,7 +156,7 @@ class Manager implements ManagerHandle {
 
   async start(): Promise<void> {
     // Each wakeup listens until it ends, and so do the loops.
-    setMaxListeners(2 * MAX_WAKEUPS, this.stopping.signal, this.letGo.signal);
+    setMaxListeners(4 * MAX_AT_ONCE, this.stopping.signal, this.letGo.signal);
     const {keys} = this.store;
     await ensureGroup(this.store, keys.wakeup(), MANAGER_GROUP);
     await ensureGroup(this.store, keys.deliveryPending(), MANAGER_GROUP);
@@ -199,24 +219,30 @@ class Manager implements ManagerHandle {
     this.stopping.signal.addEventListener('abort', stop, {once: true});
     let failures = 0;
     let reclaimedAt = -Infinity;
+    // Of this loop alone: hung wakeups must not keep pending deliveries from being taken.
+    const jobs = new Set<Promise<void>>();
+    const begin = (entry: ControlEntry) => {
+      const job = this.run(entry, handle).finally(() => jobs.delete(job));
+      jobs.add(job);
+    };
     while (!this.stopping.signal.aborted) {
       try {
         if (performance.now() - reclaimedAt > this.leaseMs / 3) {
           reclaimedAt = performance.now();
           for (const entry of await claimStale(this.store, stream, this.managerId, this.leaseMs))
-            this.run(entry, handle);
+            if (!this.isHeld(entry)) begin(entry);
         }
         const entries = await readNew(this.store, connection, {
           streams: [stream],
           group: MANAGER_GROUP,
           consumer: this.managerId,
-          count: Math.max(1, MAX_WAKEUPS - this.work.size),
+          count: Math.max(1, MAX_AT_ONCE - jobs.size),
           blockMs: Math.min(READ_BLOCK_MS, this.leaseMs / 3),
         });
         failures = 0;
         this.options.onBeat?.(name);
-        for (const entry of entries) this.run(entry, handle);
-        if (this.work.size >= MAX_WAKEUPS) await Promise.race(this.work);
+        for (const entry of entries) begin(entry);
+        if (jobs.size >= MAX_AT_ONCE) await Promise.race(jobs);
       } catch (error) {
         if (this.stopping.signal.aborted as boolean) break;
         failures++;
@@ -227,7 +253,12 @@ class Manager implements ManagerHandle {
     connection.close();
   }
 
-  private run(entry: ControlEntry, handle: (entry: ControlEntry) => Promise<void>): void {
+  /** One whose work went on while its sign of life came late was claimed from ourselves. */
+  private isHeld({stream, id}: ControlEntry): boolean {
+    return [...this.held].some(one => one.id === id && one.stream === stream);
+  }
+
+  private run(entry: ControlEntry, handle: (entry: ControlEntry) => Promise<void>): Promise<void> {
     this.held.add(entry);
     const job = handle(entry)
       .catch((error: unknown) => {
@@ -239,14 +270,18 @@ class Manager implements ManagerHandle {
         this.held.delete(entry);
       });
     this.work.add(job);
+    return job;
   }
 
   /** A provider may take long: the entries it works for are kept from managers that would think us dead. */
   private async holdLoop(): Promise<void> {
     while (!this.letGo.signal.aborted) {
       await sleep(this.leaseMs / 3, this.letGo.signal);
+      // What is under way then is handed over, and must not look as if we cared for it.
+      if (this.letGo.signal.aborted as boolean) return;
       try {
         await holdEntries(this.store, this.managerId, [...this.held]);
+        await Promise.all([...this.led].map(request => holdWakeup(this.store, request)));
       } catch (error) {
         this.log.warn('holding on to entries failed', {error: messageOf(error)});
       }
@@ -274,11 +309,15 @@ class Manager implements ManagerHandle {
       return;
     }
     const startedAt = this.now();
-    if ((await joinWakeup(this.store, request, startedAt)) === 'lead') {
-      const decision = await this.carryOut(request);
-      // Our end is no answer: another manager takes it up and asks again.
-      if (decision.status === 'FAILED' && this.letGo.signal.aborted) return;
+    const {role, remainingMs} = await joinWakeup(this.store, request, patienceOf(request, entry));
+    if (role === 'lead') {
+      const decision = await this.lead(request, remainingMs);
+      if (decision === undefined) {
+        await handOver(this.store, this.managerId, [entry], HANDED_OVER_MS);
+        return;
+      }
       const told = await decideWakeup(this.store, request, decision, true);
+      await this.judge(decision);
       const elapsedMs = this.now() - startedAt;
       this.log.info('wakeup', {
         agent_type: request.targetAgentType,
@@ -288,8 +327,9 @@ class Manager implements ManagerHandle {
         duration_ms: elapsedMs,
       });
       this.options.onWakeup?.(request, decision, elapsedMs, told);
-      // With WAKE_AND_QUEUE the command waits in the pending queue, so nothing is lost with the wakeup.
-      if (decision.status === 'FAILED' && request.policy !== 'WAKE_AND_QUEUE') {
+      // With WAKE_AND_QUEUE the command waits in the pending queue, so nothing is lost with the wakeup; and of one that
+      // nobody waited for any more, its sender was told long ago.
+      if (decision.status === 'FAILED' && request.policy !== 'WAKE_AND_QUEUE' && remainingMs > 0) {
         await this.keepFailedWakeup(entry, this.failedWakeup(entry, request, decision));
         return;
       }
@@ -297,33 +337,29 @@ class Manager implements ManagerHandle {
     await settleMany(this.store, MANAGER_GROUP, entry.stream, [entry.id], true);
   }
 
-  /** Ask the provider, whatever it does: throw, hang, or answer nonsense. */
-  private async carryOut(request: WakeupRequest): Promise<WakeupDecision> {
-    const isOnline = async () => (await onlineMembers(this.store, request.targetAgentType)).online;
-    if (await isOnline()) return decision(request, {status: 'READY', reason: 'already online'});
-    if (this.letGo.signal.aborted) return decision(request, {status: 'FAILED', reason: 'the manager stops'});
-    const deadline = new AbortController();
-    const stop = () => deadline.abort();
-    const timer = setTimeout(stop, Math.max(1, Math.min(request.timeoutMs, MAX_WAKEUP_MS)));
-    this.letGo.signal.addEventListener('abort', stop, {once: true});
+  /** @returns undefined if we stop before it is decided. */
+  private async lead(request: WakeupRequest, remainingMs: number): Promise<WakeupDecision | undefined> {
+    this.led.add(request);
     try {
-      const late = new Promise<ProviderDecision>(resolve => {
-        deadline.signal.addEventListener(
-          'abort',
-          () => resolve({status: 'FAILED', reason: 'the provider did not answer in time'}),
-          {once: true},
-        );
-      });
-      const answer = this.options.provider.wakeup(request, {signal: deadline.signal, isOnline});
-      return decision(request, await Promise.race([answer, late]));
-    } catch (error) {
-      return decision(request, {
-        status: 'FAILED',
-        reason: `the provider threw: ${messageOf(error)}`.slice(0, 1000),
+      return await carryOut({
+        ...{store: this.store, provider: this.options.provider, request, remainingMs},
+        signal: this.letGo.signal,
+        onProgress: decision => decideWakeup(this.store, request, decision, false),
       });
     } finally {
-      clearTimeout(timer);
-      this.letGo.signal.removeEventListener('abort', stop);
+      this.led.delete(request);
+    }
+  }
+
+  private async judge(decision: WakeupDecision): Promise<void> {
+    if (this.options.circuit === undefined) return;
+    try {
+      const openedMs = await judgeWakeup(this.store, decision, this.options.circuit);
+      if (openedMs !== undefined)
+        this.log.warn('circuit opened', {agent_type: decision.targetAgentType, open_ms: openedMs});
+    } catch (error) {
+      // The waiters were told; a failure that was not counted is one less.
+      this.log.warn('counting a wakeup failed', {error: messageOf(error)});
     }
   }
 
@@ -388,13 +424,16 @@ class Manager implements ManagerHandle {
   private async releaseLoop(): Promise<void> {
     let failures = 0;
     while (!this.stopping.signal.aborted) {
+      let isMore = false;
       try {
         const types = await pendingTypes(this.store);
         // Ages are by the clock that gave the entries their ids.
         const now = types.length === 0 ? 0 : await serverTimeMs(this.store);
         // One type that can not be released must not keep the others from it.
         const ends = await Promise.allSettled(types.map(agentType => this.releaseType(agentType, now)));
-        for (const end of ends) if (end.status === 'rejected') throw end.reason as Error;
+        isMore = ends.some(end => end.status === 'fulfilled' && end.value);
+        const looked = await this.dropEndedNowAndThen(types);
+        for (const end of [...ends, ...looked]) if (end.status === 'rejected') throw end.reason as Error;
         failures = 0;
         this.options.onBeat?.('releases');
       } catch (error) {
@@ -402,7 +441,7 @@ class Manager implements ManagerHandle {
         this.log.warn('releasing pending deliveries failed', {error: messageOf(error), failures});
         await sleep(backoffMs(failures, {baseMs: 100, maxMs: 2000}), this.stopping.signal);
       }
-      await sleep(PENDING_POLL_MS, this.stopping.signal);
+      if (!isMore) await sleep(PENDING_POLL_MS, this.stopping.signal);
     }
   }
 
@@ -436,33 +475,22 @@ class Manager implements ManagerHandle {
     }
   }
 
-  private async releaseType(agentType: string, now: number): Promise<void> {
-    const {online} = await onlineMembers(this.store, agentType);
-    for (const {entryId, document} of await nextPending(this.store, agentType, RELEASE_BATCH)) {
-      if (this.stopping.signal.aborted) return;
-      const delivery = document === null ? undefined : readTaken(document);
-      if (delivery === 'unreadable') {
-        await this.dropUnreadable(agentType, entryId, document ?? '');
-        continue;
-      }
-      const expired = now - entryTimeMs(entryId) > (this.options.pendingDeadlineMs ?? 86_400_000);
-      if (!online && !expired && delivery !== undefined) continue;
-      const target = {
-        agentType,
-        entryId,
-        sessionId: delivery?.sessionId ?? '_',
-        executionId: delivery?.executionId ?? '',
-      };
-      if (delivery === undefined) {
-        await releasePending(this.store, target);
-      } else if (expired) {
-        // While there is no room for one, there is none for the others.
-        if ((await this.expire(target, delivery)) === 'full') return;
-      } else {
-        // The stream comes from the agent type, never from the entry (G10).
-        const stream = this.store.keys.ctrlStream(agentType);
+  /** @returns whether there may be more to do at once. */
+  private async releaseType(agentType: string, now: number): Promise<boolean> {
+    if ((await this.expireOld(agentType, now)) === 'full') return false;
+    const stream = this.store.keys.ctrlStream(agentType);
+    // Batch after batch, best first: each is out of the queue before the next is looked at, whoever else does the same.
+    for (let batches = 0; batches < MAX_BATCHES; batches++) {
+      if (!(await onlineMembers(this.store, agentType)).online) return false;
+      const batch = await nextPending(this.store, agentType, RELEASE_BATCH);
+      for (const held of batch) {
+        if (this.stopping.signal.aborted) return false;
+        const delivery = await this.readHeld(agentType, held);
+        if (delivery === 'full') return false;
+        if (delivery === 'put aside') continue;
         const outcome = await releasePending(this.store, {
-          ...target,
+          ...targetOf(agentType, held, delivery),
+          // The stream comes from the agent type, never from the entry (G10).
           write: {stream, document: JSON.stringify(delivery.commandPayload)},
           patch: {stream_name: stream, updated_at: this.now()},
         });
@@ -471,10 +499,68 @@ class Manager implements ManagerHandle {
           this.options.onDelivery?.(delivery, 'released');
         }
       }
+      if (batch.length < RELEASE_BATCH) return false;
+    }
+    return true;
+  }
+
+  /** @returns 'put aside' for one that is no delivery, 'full' if there is no room for it among the dead letters. */
+  private async readHeld(
+    agentType: string,
+    {entryId, document}: HeldDelivery,
+  ): Promise<PendingDelivery | 'put aside' | 'full'> {
+    if (document === null) {
+      await releasePending(this.store, {agentType, entryId, sessionId: '_', executionId: ''});
+      return 'put aside';
+    }
+    const delivery = readTaken(document);
+    if (delivery !== 'unreadable') return delivery;
+    return (await this.dropUnreadable(agentType, entryId, document)) === 'full' ? 'full' : 'put aside';
+  }
+
+  /** Whatever goes first: those of small priority would never have their turn to be looked at. */
+  private async expireOld(agentType: string, now: number): Promise<'done' | 'full'> {
+    const before = now - (this.options.pendingDeadlineMs ?? 86_400_000);
+    for (;;) {
+      const batch = await expiredPending(this.store, agentType, before, RELEASE_BATCH);
+      for (const held of batch) {
+        if (this.stopping.signal.aborted) return 'done';
+        const delivery = await this.readHeld(agentType, held);
+        if (delivery === 'put aside') continue;
+        // While there is no room for one, there is none for the others.
+        if (delivery === 'full') return 'full';
+        if ((await this.expire(targetOf(agentType, held, delivery), delivery)) === 'full') return 'full';
+      }
+      if (batch.length < RELEASE_BATCH) return 'done';
     }
   }
 
-  private async dropUnreadable(agentType: string, entryId: string, document: string): Promise<void> {
+  private async dropEndedNowAndThen(types: readonly string[]): Promise<PromiseSettledResult<void>[]> {
+    if (performance.now() - this.lookedAt < ENDED_EVERY_MS) return [];
+    this.lookedAt = performance.now();
+    return Promise.allSettled(types.map(agentType => this.dropEnded(agentType)));
+  }
+
+  /** Take out what was cancelled or has ended otherwise: for whoever counts what is held back. */
+  private async dropEnded(agentType: string): Promise<void> {
+    const from = this.lookedThrough.get(agentType) ?? 0;
+    const batch = await nextPending(this.store, agentType, ENDED_BATCH, from);
+    let dropped = 0;
+    await Promise.all(
+      batch.map(async held => {
+        const delivery = held.document === null ? 'unreadable' : readTaken(held.document);
+        if (delivery === 'unreadable' || delivery.executionId === '') return;
+        const record = await findExecution(this.store, delivery.sessionId, delivery.executionId);
+        if (record === undefined || !isTerminal(record.status)) return;
+        await releasePending(this.store, targetOf(agentType, held, delivery));
+        dropped++;
+      }),
+    );
+    if (batch.length < ENDED_BATCH) this.lookedThrough.delete(agentType);
+    else this.lookedThrough.set(agentType, from + batch.length - dropped);
+  }
+
+  private async dropUnreadable(agentType: string, entryId: string, document: string) {
     const {keys} = this.store;
     const entry = {stream: keys.pendingQueue(agentType), id: entryId, data: Buffer.from(document)};
     const reason = 'undeliverable: its document was changed';
@@ -482,7 +568,11 @@ class Manager implements ManagerHandle {
       ...{source: 'pending' as const, reason, now: this.now(), workerId: this.managerId, agentType},
     });
     const write = {stream: keys.deadletter(), document: letter};
-    await releasePending(this.store, {agentType, entryId, write, sessionId: '_', executionId: ''});
+    const outcome = await releasePending(this.store, {
+      ...{agentType, entryId, write, sessionId: '_', executionId: ''},
+    });
+    if (outcome === 'full') alarmFull(this.store, this.log);
+    return outcome;
   }
 
   private async expire(
@@ -533,22 +623,21 @@ function readTaken(document: string): PendingDelivery | 'unreadable' {
   }
 }
 
-/** Higher priority first, then the older: milliseconds fit thirteen digits, so a priority step outweighs any age. */
-export function pendingScore(priority: number, entryId: string): number {
-  const clamped = Math.max(-100, Math.min(100, Math.trunc(priority)));
-  return -clamped * 1e13 + entryTimeMs(entryId);
-}
+const targetOf = (agentType: string, {entryId}: HeldDelivery, delivery: PendingDelivery) => ({
+  agentType,
+  entryId,
+  sessionId: delivery.sessionId,
+  executionId: delivery.executionId,
+});
 
-/** A provider's answer in the form of the wire. */
-function decision(request: WakeupRequest, answer: ProviderDecision): WakeupDecision {
-  return {
-    executionId: request.executionId,
-    targetAgentType: request.targetAgentType,
-    status: answer.status,
-    selectedAgentType: answer.status === 'FALLBACK' ? answer.agentType : '',
-    workerIds: answer.status === 'READY' ? [...(answer.workerIds ?? [])] : [],
-    region: request.region,
-    retryAfterMs: 'retryAfterMs' in answer ? (answer.retryAfterMs ?? null) : null,
-    reason: 'reason' in answer ? (answer.reason ?? '') : '',
-  };
+/**
+ * Who waits does so from the moment it asked. A command in the pending queue waits for somebody however long ago it was
+ * put there, and a caller that gives no time leaves it to us: for these, the time begins now.
+ */
+function patienceOf(
+  {policy, timeoutMs}: WakeupRequest,
+  {id}: ControlEntry,
+): {readonly sinceMs?: number; readonly timeoutMs?: number} {
+  if (timeoutMs <= 0) return {};
+  return policy === 'WAKE_AND_QUEUE' ? {timeoutMs} : {sinceMs: entryTimeMs(id), timeoutMs};
 }

@@ -6,11 +6,16 @@ import {unreadableLetter} from '../protocol/unreadable.js';
 import {isValidId} from '../ids.js';
 import type {HeldDelivery} from '../registry/pending-deliveries.js';
 import {inOperatorsHands} from '../store/by-hand.js';
-import {MANAGER_GROUP, releasePending, takePending, type PendingRelease} from '../store/control-plane.js';
+import {
+  MANAGER_GROUP,
+  releasePending,
+  takePending,
+  type PendingRelease,
+  pendingScore,
+} from '../store/control-plane.js';
 import {moveToDeadLetters} from '../store/dead-letters.js';
 import {findExecution} from '../store/executions.js';
 import type {Store} from '../store/store.js';
-import {pendingScore} from './manager.js';
 
 /**
  * `gone`: somebody else released it first. `ended`: its execution has ended, so it was dropped. `full`: the dead letters

@@ -9,9 +9,9 @@ import {encodePendingDelivery} from '../protocol/delivery.js';
 import {encodeRecord, newExecutionRecord} from '../protocol/execution.js';
 import {objectOf} from '../protocol/fields.js';
 import {ProtocolError} from '../protocol/limits.js';
-import {readFallback, type AvailabilityStatus, type RoutePolicy} from '../protocol/routing.js';
+import type {AvailabilityStatus, RoutePolicy} from '../protocol/routing.js';
 import {encodeWakeupRequest, type WakeupRequest} from '../protocol/wakeup.js';
-import {routingRecords} from '../store/control-plane.js';
+import {admissionFacts} from '../store/control-plane.js';
 import {findDeadLetter, type StoredDeadLetter} from '../store/dead-letters.js';
 import {queueFull} from '../store/depth.js';
 import {onlineMembers} from '../store/presence.js';
@@ -242,14 +242,12 @@ class Routes {
   }
 
   private async ask(agentType: string, userCode: string): Promise<RouteStep> {
-    const [records, {online}] = await Promise.all([
-      routingRecords(this.store, agentType, userCode),
-      onlineMembers(this.store, agentType),
-    ]);
-    const fallback = readFallback(records.fallback);
-    const fallbackOnline =
-      !online && isValidId(fallback) && (await onlineMembers(this.store, fallback)).online;
-    return decideRoute({...records, online, fallbackOnline}, this.policy);
+    const facts = await admissionFacts(this.store, agentType, userCode);
+    return decideRoute(
+      {...facts, fallbackOnline: facts.standInOnline},
+      this.policy,
+      this.store.unreadableRecords,
+    );
   }
 }
 
@@ -433,8 +431,9 @@ async function wake(store: Store, request: WakeupRequest, {signal}: ReplayOption
     case 'online':
       return request.targetAgentType;
     case 'fallback':
-      if (isValidId(outcome.agentType)) return outcome.agentType;
-      throw unavailable(request, 'it falls back to no agent type');
+      if (!isValidId(outcome.agentType)) throw unavailable(request, 'it falls back to no agent type');
+      if ((await onlineMembers(store, outcome.agentType)).online) return outcome.agentType;
+      throw unavailable(request, `its fallback "${outcome.agentType}" is not online`);
     case 'rejected':
       throw unavailable(request, outcome.reason);
     case 'timeout':

@@ -3,7 +3,7 @@ import {readFile} from 'node:fs/promises';
 import {httpProvider} from '../availability/http-provider.js';
 import {
   MANAGER_ROLES,
-  MAX_WAKEUPS,
+  MAX_AT_ONCE,
   startManager,
   type ManagerBeat,
   type ManagerOptions,
@@ -168,7 +168,7 @@ async function inForeground(
   const facts = await checkServer(store);
   refuseEviction(facts, store.address);
   const roles = options.roles ?? MANAGER_ROLES;
-  const watch = new ManagerWatch({store, beats: roles.flatMap(role => BEATS[role]), full: MAX_WAKEUPS});
+  const watch = new ManagerWatch({store, beats: roles.flatMap(role => BEATS[role]), full: MAX_AT_ONCE});
   // Before the manager: an address that is taken must not show after something was begun.
   const server = health && (await startHealthServer(health, watch));
   try {

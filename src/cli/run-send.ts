@@ -56,7 +56,10 @@ export async function runSend(run: RunSend): Promise<unknown> {
   const startedAt = Date.now();
   const sent = await sendOrSuggest(run, {
     ...request,
-    onProgress: progress => note(paint.dim(progressLine(progress))),
+    onProgress: progress => {
+      if (progress.kind === 'unreadable-record') printer.warn(unreadableLine(run.store, progress));
+      else note(paint.dim(progressLine(progress)));
+    },
   });
   note(paint.dim(deliveryLine(sent)));
   if (run.showKeys)
@@ -83,10 +86,11 @@ async function sendOrSuggest(run: RunSend, request: SendRequest): Promise<SendRe
       .filter(type => type.online > 0)
       .map(type => type.agentType);
     const near = suggest(request.agentType, online);
+    const another = request.policy === 'WAKE_AND_WAIT' ? 'queue-only' : 'wake-and-wait';
     throw new ByError(error.code, error.message, {
       hint: near === null ? error.hint : `Did you mean "${near}"? ${error.hint}`,
       cause: error,
-      next: [`by send ${near ?? request.agentType} … --policy wake-and-wait`, 'by worker list'],
+      next: [`by send ${near ?? request.agentType} … --policy ${another}`, 'by worker list'],
       details: {...error.details, online},
     });
   }
@@ -207,7 +211,14 @@ function showEvent(run: RunSend, event: DataEvent, id: string): void {
   if (kind === 'artifact') printer.note(paint.dim(`  artifact ${eventText(event)}`));
 }
 
-function progressLine(progress: SendProgress): string {
+type UnreadableProgress = Extract<SendProgress, {kind: 'unreadable-record'}>;
+
+function unreadableLine(store: Store, {record, of}: UnreadableProgress): string {
+  const refuses = store.unreadableRecords === 'refuse' && record !== 'fallback';
+  return `the ${record} of "${of}" is no JSON object; it is ${refuses ? 'taken for a refusal' : 'ignored'}`;
+}
+
+function progressLine(progress: Exclude<SendProgress, UnreadableProgress>): string {
   switch (progress.kind) {
     case 'offline':
       return `  offline: no worker for ${progress.agentType}`;

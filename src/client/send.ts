@@ -1,6 +1,11 @@
 /** Sending: a command is routed by its policy and accepted in one step, or refused with a reason. */
 import {awaitWakeup} from '../availability/await-wakeup.js';
-import {decideRoute} from '../availability/decide-route.js';
+import {
+  decideRoute,
+  unreadableRecords,
+  type AdmissionRecord,
+  type RouteFacts,
+} from '../availability/decide-route.js';
 import type {Clock} from '../clock.js';
 import {ByError} from '../errors.js';
 import {isValidId, newExecutionId, newHexUuid, newMessageId, newSessionId, spanIdHex} from '../ids.js';
@@ -22,7 +27,7 @@ import {
   type RoutePolicy,
 } from '../protocol/routing.js';
 import {encodeWakeupRequest, type WakeupDecision, type WakeupRequest} from '../protocol/wakeup.js';
-import {routingRecords} from '../store/control-plane.js';
+import type {AdmissionFacts} from '../store/control-plane.js';
 import {noteDeadline} from '../store/deadlines.js';
 import {acceptCommand, type Acceptance} from '../store/acceptance.js';
 import {onlineMembers} from '../store/presence.js';
@@ -72,6 +77,8 @@ export interface SendRequest {
 
 export type SendProgress =
   | {readonly kind: 'offline'; readonly agentType: string}
+  /** Somebody should look at it: it is ignored, or taken for a refusal, as the store was told. */
+  | {readonly kind: 'unreadable-record'; readonly record: AdmissionRecord; readonly of: string}
   | {readonly kind: 'wakeup-requested'; readonly executionId: string}
   | {readonly kind: 'wakeup-decision'; readonly decision: WakeupDecision; readonly elapsedMs: number};
 
@@ -283,37 +290,51 @@ async function sendToType(sender: Sender, draft: Draft): Promise<SendResult> {
   const outcome = await deliver(true, 'DELIVER_NOW');
   if (outcome.kind === 'accepted') return accepted(draft, 'DELIVER_NOW', stream, outcome.entryIds[0]);
   if (outcome.kind === 'duplicate') return duplicate(draft, outcome.executionId, outcome.record);
+  tellUnreadable(draft, outcome);
 
-  const {circuit, quota, fallback} = await routingRecords(store, agentType, draft.command.header.userCode);
-  const fallbackType = readFallback(fallback);
-  const fallbackOnline =
-    !outcome.online && isValidId(fallbackType) && (await onlineMembers(store, fallbackType)).online;
-  const step = decideRoute(
-    {
-      circuit: circuit ?? outcome.circuit,
-      quota: quota ?? outcome.quota,
-      fallback,
-      online: outcome.online,
-      fallbackOnline,
-    },
-    draft.policy,
-  );
-  switch (step.kind) {
-    case 'deliver': {
-      const again = await deliver(false, 'DELIVER_NOW');
-      if (again.kind === 'accepted') return accepted(draft, 'DELIVER_NOW', stream, again.entryIds[0]);
-      if (again.kind === 'duplicate') return duplicate(draft, again.executionId, again.record);
-      return refuse(sender, draft, 'AGENT_TYPE_UNAVAILABLE', '');
+  let facts: RouteFacts = {...outcome, fallbackOnline: await isStandInOnline(store, outcome)};
+  for (;;) {
+    const step = decideRoute(facts, draft.policy, store.unreadableRecords);
+    switch (step.kind) {
+      case 'deliver': {
+        const again = await deliver(false, 'DELIVER_NOW');
+        if (again.kind === 'accepted') return accepted(draft, 'DELIVER_NOW', stream, again.entryIds[0]);
+        if (again.kind === 'duplicate') return duplicate(draft, again.executionId, again.record);
+        // Who was there has left meanwhile: the policy says what then.
+        facts = {...facts, online: false};
+        continue;
+      }
+      case 'deliver-to': {
+        const sent = await deliverToFallback(sender, draft, step.agentType);
+        if (sent !== undefined) return sent;
+        facts = {...facts, fallbackOnline: false};
+        continue;
+      }
+      case 'queue':
+        return queue(sender, draft, document, step.wake);
+      case 'wake-and-wait':
+        draft.request.onProgress?.({kind: 'offline', agentType});
+        return wakeAndDeliver(sender, draft, document, deliver);
+      case 'reject':
+        return refuse(sender, draft, step.code, step.reason, step.retryAfterMs);
     }
-    case 'deliver-to':
-      return deliverToFallback(sender, draft, step.agentType, 'type');
-    case 'queue':
-      return queue(sender, draft, document, step.wake);
-    case 'wake-and-wait':
-      draft.request.onProgress?.({kind: 'offline', agentType});
-      return wakeAndDeliver(sender, draft, document, deliver);
-    case 'reject':
-      return refuse(sender, draft, step.code, step.reason);
+  }
+}
+
+/** What the script could not tell from the record, with its small means, is looked at here. */
+async function isStandInOnline(store: Store, facts: AdmissionFacts): Promise<boolean> {
+  if (facts.online) return false;
+  const agentType = readFallback(facts.fallback);
+  if (!isValidId(agentType)) return false;
+  if (agentType === facts.standIn) return facts.standInOnline;
+  return (await onlineMembers(store, agentType)).online;
+}
+
+function tellUnreadable({request, command}: Draft, facts: AdmissionFacts): void {
+  const {targetAgentType, userCode} = command.header;
+  for (const record of unreadableRecords(facts)) {
+    const of = record === 'quota' ? userCode : targetAgentType;
+    request.onProgress?.({kind: 'unreadable-record', record, of});
   }
 }
 
@@ -330,40 +351,55 @@ async function wakeAndDeliver(
   const wakeup = wakeupRequest(draft, document);
   const startedAt = performance.now();
   const elapsed = () => Math.round(performance.now() - startedAt);
+  const onDecision = (decision: WakeupDecision) =>
+    request.onProgress?.({kind: 'wakeup-decision', decision, elapsedMs: elapsed()});
+  let target = agentType;
+  let after = '0-0';
   for (;;) {
     request.onProgress?.({kind: 'wakeup-requested', executionId: draft.executionId});
     const outcome = await awaitWakeup(
       sender.store,
-      {...wakeup, timeoutMs: Math.max(0, wakeup.timeoutMs - elapsed())},
-      {
-        ...(request.signal ? {signal: request.signal} : {}),
-        onDecision: decision =>
-          request.onProgress?.({kind: 'wakeup-decision', decision, elapsedMs: elapsed()}),
-      },
+      {...wakeup, targetAgentType: target, timeoutMs: Math.max(0, wakeup.timeoutMs - elapsed())},
+      {...(request.signal ? {signal: request.signal} : {}), onDecision, after},
     );
+    after = outcome.lastId;
     switch (outcome.kind) {
       case 'online': {
+        const facts = {decision: outcome.decision, elapsedMs: elapsed(), workerIds: outcome.workerIds};
+        if (target !== agentType) {
+          const sent = await deliverToFallback(sender, draft, target);
+          if (sent !== undefined) return {...sent, wakeup: facts};
+          continue;
+        }
         const delivered = await deliver(false, 'WAIT_AND_DELIVER');
         if (delivered.kind === 'duplicate') return duplicate(draft, delivered.executionId, delivered.record);
         // The worker that came has left again: somebody else may come while the caller still has time.
         if (delivered.kind === 'undecided') continue;
-        const facts = {decision: outcome.decision, elapsedMs: elapsed(), workerIds: outcome.workerIds};
         const stream = sender.store.keys.ctrlStream(agentType);
         return {...accepted(draft, 'WAIT_AND_DELIVER', stream, delivered.entryIds[0]), wakeup: facts};
       }
       case 'fallback':
-        // The manager chose it, and may be starting it: no online check (§7.5).
-        if (isValidId(outcome.agentType)) return deliverToFallback(sender, draft, outcome.agentType, 'none');
-        return refuse(sender, draft, 'AGENT_TYPE_UNAVAILABLE', 'fallback to an invalid agent type');
+        // It takes the command once it is online. One that is not is waited for like the target itself, and only one: a
+        // stand-in of a stand-in may be the target again.
+        if (!isValidId(outcome.agentType) || target !== agentType)
+          return refuse(sender, draft, 'AGENT_TYPE_UNAVAILABLE', 'fallback to no valid agent type');
+        target = outcome.agentType;
+        {
+          const sent = await deliverToFallback(sender, draft, target);
+          if (sent !== undefined) return sent;
+        }
+        continue;
       case 'rejected':
         return refuse(sender, draft, 'AGENT_TYPE_UNAVAILABLE', outcome.reason, outcome.retryAfterMs);
       case 'timeout': {
-        const why = outcome.claimedReady ? 'the provider said READY, but no worker' : 'no worker';
+        const which = target === agentType ? '' : ` of the fallback "${target}"`;
+        const why = outcome.claimedReady ? `the provider said READY, but no worker` : `no worker`;
+        const heard = outcome.lastReason === '' ? '' : ` (last heard: ${outcome.lastReason})`;
         return refuse(
           sender,
           draft,
           'AGENT_TYPE_UNAVAILABLE',
-          `${why} came online within ${wakeup.timeoutMs} ms`,
+          `${why}${which} came online within ${wakeup.timeoutMs} ms${heard}`,
         );
       }
     }
@@ -424,12 +460,12 @@ async function queue(sender: Sender, draft: Draft, document: string, wake: boole
   throw new TypeError('an unchecked acceptance was not decided');
 }
 
+/** @returns undefined, and nothing is written, if nobody of the fallback is online. */
 async function deliverToFallback(
   sender: Sender,
   draft: Draft,
   selected: string,
-  check: 'type' | 'none',
-): Promise<SendResult> {
+): Promise<SendResult | undefined> {
   const {store} = sender;
   const stream = store.keys.ctrlStream(selected);
   const command: AskCommand = {
@@ -441,24 +477,22 @@ async function deliverToFallback(
     acceptance(
       {...draft, command},
       sender.now(),
-      {check: {kind: check}, writes: [{stream, document: encodeSendable(command)}]},
+      {check: {kind: 'type'}, writes: [{stream, document: encodeSendable(command)}]},
       {streamName: stream, status: 'FALLBACK_TO_OTHER_AGENT_TYPE', selectedAgentType: selected},
     ),
     draft.request.signal,
   );
-  if (outcome.kind === 'accepted') {
-    return {
-      ...accepted(draft, 'FALLBACK_TO_OTHER_AGENT_TYPE', stream, outcome.entryIds[0]),
-      selectedAgentType: selected,
-    };
+  switch (outcome.kind) {
+    case 'accepted':
+      return {
+        ...accepted(draft, 'FALLBACK_TO_OTHER_AGENT_TYPE', stream, outcome.entryIds[0]),
+        selectedAgentType: selected,
+      };
+    case 'duplicate':
+      return duplicate(draft, outcome.executionId, outcome.record);
+    case 'undecided':
+      return undefined;
   }
-  if (outcome.kind === 'duplicate') return duplicate(draft, outcome.executionId, outcome.record);
-  return refuse(
-    sender,
-    draft,
-    'AGENT_TYPE_UNAVAILABLE',
-    `neither it nor its fallback "${selected}" is online`,
-  );
 }
 
 async function sendToWorker(sender: Sender, draft: Draft, workerId: string): Promise<SendResult> {
@@ -521,7 +555,7 @@ async function refuse(
   retryAfterMs: number | null = null,
 ): Promise<never> {
   const agentType = draft.command.header.targetAgentType;
-  const {message, hint} = refusalText(code, agentType, draft.policy, reason);
+  const {message, hint} = refusalText(code, agentType, draft.policy, reason, retryAfterMs);
   await acceptCommand(
     sender.store,
     acceptance(
@@ -549,24 +583,33 @@ async function refuse(
 function refusalText(
   code: string,
   agentType: string,
-  policy: string,
+  policy: RoutePolicy,
   reason: string,
+  retryAfterMs: number | null,
 ): {message: string; hint: string} {
   const because = reason === '' ? '' : `: ${reason}`;
+  const again =
+    retryAfterMs === null ? '' : ` Another try makes sense in ${Math.ceil(retryAfterMs / 1000)} s.`;
   switch (code) {
     case 'AGENT_CIRCUIT_OPEN':
       return {
         message: `The circuit of "${agentType}" is open${because}.`,
-        hint: 'Nothing is sent to it until somebody closes the circuit.',
+        hint: again === '' ? 'Nothing is sent to it until somebody closes the circuit.' : again.trim(),
       };
     case 'TENANT_QUOTA_EXCEEDED':
-      return {message: `This user's quota is used up${because}.`, hint: 'Wait for it to renew, or raise it.'};
+      return {
+        message: `This user's quota is used up${because}.`,
+        hint: `Wait for it to renew, or raise it.${again}`,
+      };
     case 'WORKER_NOT_ONLINE':
       return {message: `Nothing was sent${because}.`, hint: 'Run `by worker list` to see who is online.'};
     default:
       return {
         message: `No worker is online for "${agentType}" (policy ${policy.toLowerCase().replaceAll('_', '-')})${because}.`,
-        hint: 'Start one with `by worker run`, or send with --policy wake-and-wait or queue-only.',
+        hint:
+          (policy === 'WAKE_AND_WAIT'
+            ? 'See that a manager runs (`by manager run`), start a worker, or send with --policy queue-only.'
+            : 'Start one with `by worker run`, or send with --policy wake-and-wait or queue-only.') + again,
       };
   }
 }

@@ -1,6 +1,7 @@
 /** Where Redis is: the first source that says so wins, and is named, so that nobody wonders. cli.md §2.4. */
 import {ByError} from '../errors.js';
 import {selectKeySchema, type KeySchema} from '../protocol/keys.js';
+import {UNREADABLE_RECORDS, type UnreadableRecords} from '../protocol/routing.js';
 
 /**
  * D0: nothing is lost when anything but Redis dies. D1: nor when Redis or its machine does. D2: nor when the machine is
@@ -39,6 +40,8 @@ export interface ConnectionSettings {
   readonly durability?: Durability;
   /** Those that were set. */
   readonly limits: Partial<DepthLimits>;
+  /** What circuits and quotas that can not be read do; undefined for the default. */
+  readonly unreadableRecords?: UnreadableRecords;
   /** Where the URL came from, for people. */
   readonly source: string;
 }
@@ -83,6 +86,7 @@ export function resolveConnection(sources: ConnectionSources): ConnectionSetting
     clusterNodes,
     ...sentinelOf(env),
     limits: limitsOf(env),
+    ...unreadableOf(env),
     ...(sources.durability === undefined ? {} : {durability: sources.durability}),
     source,
   };
@@ -110,6 +114,16 @@ function limitsOf(env: ConnectionSources['env']): Partial<DepthLimits> {
     ...(perUser === undefined ? {} : {perUser}),
     ...(deadLetters === undefined ? {} : {deadLetters}),
   };
+}
+
+function unreadableOf(env: ConnectionSources['env']): {unreadableRecords?: UnreadableRecords} {
+  const text = env['BY_UNREADABLE_RECORDS'];
+  if (!text) return {};
+  const found = UNREADABLE_RECORDS.find(one => one === text);
+  if (found !== undefined) return {unreadableRecords: found};
+  throw new ByError('INVALID_CONFIG', `BY_UNREADABLE_RECORDS is "${text.slice(0, 40)}".`, {
+    hint: `Set it to ${UNREADABLE_RECORDS.join(' or ')}.`,
+  });
 }
 
 function limitFrom(env: ConnectionSources['env'], name: string): number | undefined {

@@ -135,7 +135,7 @@ function clientGrants(options: AclOptions): Grant[] {
         ...[...outbox, ...openOutboxes, ...once],
       ],
     },
-    {commands: 'get mget smembers srandmember sismember exists ttl', access: 'R', keys: routing},
+    {commands: 'get mget smembers srandmember sismember exists ttl pttl', access: 'R', keys: routing},
     {commands: 'zcard', access: 'R', keys: [backlog]},
     {commands: 'scard sadd srem srandmember expire', access: 'RW', keys: [userOpen]},
     {commands: 'zadd', access: 'W', keys: [deadlines]},
@@ -196,7 +196,7 @@ function workerGrants(options: AclOptions): Grant[] {
     {commands: 'set get del unlink exists expire pexpire ttl pttl', access: 'RW', keys: [lease]},
     {commands: 'sadd srem smembers sismember del unlink expire', access: 'RW', keys: memberships},
     {commands: 'hget hmget hgetall sismember smembers', access: 'R', keys: reads},
-    {commands: 'get mget smembers srandmember sismember exists ttl', access: 'R', keys: routing},
+    {commands: 'get mget smembers srandmember sismember exists ttl pttl', access: 'R', keys: routing},
     {commands: 'xread xrange', access: 'R', keys: [keys.wakeupResult('*')]},
     {commands: 'set del', access: 'RW', keys: ownStreams.map(keys.recoveryTurn)},
     // What Python's workers keep beside.

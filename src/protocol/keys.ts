@@ -182,6 +182,8 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
     userOpen: (userCode: string) => `${base}control_plane:by:user_open:${userCode}`,
     /** Executions with a deadline, by when somebody looks whether they have ended. */
     deadlines: () => `${base}control_plane:by:deadlines`,
+    /** How many wakeups of an agent type failed in a row. */
+    wakeupFailures: (type: string) => `${base}control_plane:by:wakeup_failures:${type}`,
     /** Executions that wait for the wakeup another one asked for; in the slot of {@link wakeupDedupe}. */
     wakeupWaiters: (type: string, userCode: string, region: string) =>
       `${base}control_plane:by:wakeup_waiters:${sameSlot(wakeupDedupe(type, userCode, region))}`,

@@ -110,6 +110,13 @@ export function readFallback(text: string | null): string {
   return textOf(doc['selected_agent_type']) || textOf(doc['agent_type']) || textOf(doc['target_agent_type']);
 }
 
+/**
+ * What a circuit or a quota that can not be read does: `allow` ignores it, as every SDK does; `refuse` takes it for an
+ * open circuit or a used-up quota. It is reported either way.
+ */
+export const UNREADABLE_RECORDS = ['allow', 'refuse'] as const;
+export type UnreadableRecords = (typeof UNREADABLE_RECORDS)[number];
+
 /** Who opened a circuit: an operator, or a manager that saw too many wakeups fail. */
 export type CircuitSource = 'manual' | 'auto';
 

@@ -4,9 +4,9 @@ import {entryTimeMs} from '../protocol/deadletter.js';
 import {isDeliverable, readPendingDelivery, type PendingDelivery} from '../protocol/delivery.js';
 import {ProtocolError, requireData} from '../protocol/limits.js';
 import {unsettledEntries} from '../store/by-hand.js';
-import {pendingTypes} from '../store/control-plane.js';
+import {nextPending, pendingTypes} from '../store/control-plane.js';
 import type {ControlEntry} from '../store/control-streams.js';
-import {heldDocument, heldPage} from '../store/held-back.js';
+import {heldDocument} from '../store/held-back.js';
 import {onlineMembers} from '../store/presence.js';
 import {heldBack} from '../store/queues.js';
 import type {Store} from '../store/store.js';
@@ -44,7 +44,7 @@ export async function heldTypes(store: Store): Promise<HeldType[]> {
     types.map(async agentType => {
       const [held, [first], online] = await Promise.all([
         heldBack(store, agentType),
-        heldPage(store, agentType, 0, 1),
+        nextPending(store, agentType, 1),
         onlineMembers(store, agentType),
       ]);
       const firstAt = first === undefined ? null : entryTimeMs(first.entryId);
@@ -70,7 +70,7 @@ export async function listHeld(
   const held: HeldDelivery[] = [];
   for (const type of types) {
     if (held.length > limit) break;
-    const page = await heldPage(store, type, 0, limit + 1);
+    const page = await nextPending(store, type, limit + 1);
     held.push(...page.map(one => heldDelivery(store, type, one.entryId, one.document)));
   }
   const taken = new Set(held.map(({entryId}) => entryId));
@@ -94,7 +94,7 @@ export async function findHeld(store: Store, id: string): Promise<HeldDelivery |
   if (arriving !== undefined) return arriving;
   for (const type of types) {
     for (let from = 0; ; from += PAGE) {
-      const page = await heldPage(store, type, from, PAGE);
+      const page = await nextPending(store, type, PAGE, from);
       const found = page.map(one => heldDelivery(store, type, one.entryId, one.document)).find(isMeant);
       if (found !== undefined) return found;
       if (page.length < PAGE) break;

@@ -10,7 +10,7 @@ import {
 import {SESSION_TTL_S} from '../protocol/keys.js';
 import {encodeOutboxItem, flushOutbox, forgetOutbox, noteOutbox} from './outbox.js';
 import {anyOnline, isOnline} from './presence.js';
-import {routingRecords} from './control-plane.js';
+import {admissionFacts, routingRecords, type AdmissionFacts} from './control-plane.js';
 import {findFull, forgetEnded, queueFull, userMember} from './depth.js';
 import {findByMessage} from './executions.js';
 import {notTheirs} from './ownership.js';
@@ -38,6 +38,9 @@ const acceptScript = defineScript({
     'member',
     'userCode',
     'parent',
+    'fallback',
+    'membersPrefix',
+    'membersSuffix',
   ],
   reply: texts,
 });
@@ -73,12 +76,7 @@ export type AcceptOutcome =
   /** Nothing was written: too much waits already. */
   | {readonly kind: 'full'; readonly scope: 'type' | 'user'}
   /** Nothing was written: the caller looks at the facts and decides. */
-  | {
-      readonly kind: 'undecided';
-      readonly circuit: string | null;
-      readonly quota: string | null;
-      readonly online: boolean;
-    };
+  | ({readonly kind: 'undecided'} & AdmissionFacts);
 
 /**
  * Routes, writes record and entry, or writes nothing; safe to repeat by its message id (G1). One round trip on a single
@@ -129,6 +127,8 @@ async function acceptAtOnce(
   const {keys} = store;
   const {check} = acceptance;
   const [leasePrefix = '', leaseSuffix = ''] = keys.workerLease('\0').split('\0');
+  const [membersPrefix = '', membersSuffix = ''] = keys.members('\0').split('\0');
+  const looksForFallback = acceptance.gate && check.kind === 'type';
   const sessions = renewedSessions(store);
   const renews = sessions.due(acceptance.sessionId);
   let repeat = !acceptance.fresh;
@@ -165,6 +165,9 @@ async function acceptAtOnce(
           member: check.kind === 'type' ? seenOnline(store, acceptance.agentType) : '',
           userCode: acceptance.userCode,
           parent: acceptance.parentMessageId,
+          fallback: looksForFallback ? keys.fallback(acceptance.agentType) : '',
+          membersPrefix: looksForFallback ? membersPrefix : '',
+          membersSuffix: looksForFallback ? membersSuffix : '',
         },
         moreKeys: acceptance.writes.map(write => write.stream),
         moreArgs: acceptance.writes.map(write => write.document),
@@ -248,11 +251,20 @@ function readReply([verdict = '', ...rest]: readonly string[], {userCode}: Accep
     return {kind: 'duplicate', executionId: rest[0] ?? '', record: decodeRecord(rest[1] ?? '')};
   if (verdict === 'foreign' || verdict === 'cancelled') return {kind: verdict};
   if (verdict === 'full') return {kind: 'full', scope: rest[0] === 'user' ? 'user' : 'type'};
+  return {kind: 'undecided', ...readFacts(rest, userCode)};
+}
+
+function readFacts(facts: readonly string[], userCode: string): AdmissionFacts {
+  const [circuit, quota, presence, fallback, standIn = '', standInPresence, circuitMs, quotaMs] = facts;
   return {
-    kind: 'undecided',
-    circuit: rest[0] || null,
-    quota: (userCode !== '' && rest[1]) || null,
-    online: rest[2] === 'online',
+    circuit: circuit || null,
+    quota: (userCode !== '' && quota) || null,
+    fallback: fallback || null,
+    online: presence === 'online',
+    standIn,
+    standInOnline: standInPresence === 'online',
+    circuitMs: circuitMs ? Number(circuitMs) : null,
+    quotaMs: quotaMs ? Number(quotaMs) : null,
   };
 }
 
@@ -307,6 +319,7 @@ async function acceptInSteps(
         member: '',
         userCode: acceptance.userCode,
         parent: acceptance.parentMessageId,
+        ...{fallback: '', membersPrefix: '', membersSuffix: ''},
       },
       moreKeys: writes.map(() => outbox),
       moreArgs: writes.map(encodeOutboxItem),
@@ -372,9 +385,9 @@ async function routingFacts(
   store: Store,
   {agentType, userCode, check, gate}: Acceptance,
 ): Promise<AcceptOutcome | undefined> {
-  const none = Promise.resolve({circuit: null, quota: null});
+  const nothing = Promise.resolve({circuit: null, quota: null});
   const [{circuit, quota}, online] = await Promise.all([
-    gate ? routingRecords(store, agentType, userCode) : none,
+    gate ? routingRecords(store, agentType, userCode) : nothing,
     check.kind === 'none'
       ? true
       : check.kind === 'worker'
@@ -382,7 +395,9 @@ async function routingFacts(
         : anyOnline(store, agentType),
   ]);
   if (circuit === null && quota === null && online) return undefined;
-  return {kind: 'undecided', circuit, quota, online};
+  const facts = await admissionFacts(store, agentType, userCode);
+  // As it was seen above: what has come online since is for the next try.
+  return {kind: 'undecided', ...facts, ...(gate ? {circuit, quota} : {circuit: null, quota: null}), online};
 }
 
 function isRetryable(error: unknown): boolean {

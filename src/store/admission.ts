@@ -13,6 +13,7 @@ import {
   readQuota as quotaIn,
   type CircuitSource,
 } from '../protocol/routing.js';
+import {defineScript, flag} from './script.js';
 import {scanKeys, type Store} from './store.js';
 
 interface Stored {
@@ -73,6 +74,48 @@ export const clearCircuit = (store: Store, agentType: string): Promise<boolean> 
 export async function readCircuit(store: Store, agentType: string): Promise<CircuitRecord | undefined> {
   const found = await read(store, store.keys.circuit(agentType));
   return found && {agentType, ...circuitFacts(found)};
+}
+
+/** Open a circuit for a while, unless there is a record already. @returns whether it was opened. */
+export async function openAutoCircuit(
+  store: Store,
+  agentType: string,
+  {reason, forMs}: {readonly reason: string; readonly forMs: number},
+): Promise<boolean> {
+  const text = encodeCircuit({open: true, reason, source: 'auto'});
+  const key = store.keys.circuit(agentType);
+  return (await store.commands.run(redis => redis.set(key, text, 'PX', Math.ceil(forMs), 'NX'))) === 'OK';
+}
+
+const dropSameScript = defineScript({
+  file: 'drop-same.lua',
+  keys: ['key'],
+  args: ['value'],
+  reply: flag,
+});
+
+/** Close a circuit that a manager opened; an operator's stays. @returns whether it was closed. */
+export async function closeAutoCircuit(store: Store, agentType: string): Promise<boolean> {
+  const key = store.keys.circuit(agentType);
+  const found = await read(store, key);
+  if (found === undefined || readCircuitSource(found.text) !== 'auto') return false;
+  return dropSameScript(store.commands, {keys: {key}, args: {value: found.text}}, RETRY);
+}
+
+/** Failures of wakeups in a row are forgotten after this long without one, in seconds. */
+const FAILURES_TTL_S = 3600;
+
+/** Not repeated by itself: a failure must not count twice. @returns how many there were in a row. */
+export async function countWakeupFailure(store: Store, agentType: string): Promise<number> {
+  const key = store.keys.wakeupFailures(agentType);
+  const [count] = await store.commands.run(redis =>
+    Promise.all([redis.hincrby(key, 'in_a_row', 1), redis.expire(key, FAILURES_TTL_S)]),
+  );
+  return count;
+}
+
+export async function forgetWakeupFailures(store: Store, agentType: string): Promise<void> {
+  await store.commands.run(redis => redis.del(store.keys.wakeupFailures(agentType)), RETRY);
 }
 
 /** Say whether a user may send. */

@@ -8,11 +8,14 @@ import {
   type WakeupRequest,
 } from '../protocol/wakeup.js';
 import {parseUntrusted} from '../protocol/limits.js';
+import {entryTimeMs} from '../protocol/deadletter.js';
+import {readFallback} from '../protocol/routing.js';
 import {TERMINAL_STATES} from '../protocol/states.js';
 import type {Connection} from './connection.js';
 import {streamReply, type ControlEntry} from './control-streams.js';
 import {appendOnce} from './outbox.js';
-import {defineScript, flag, integer} from './script.js';
+import {onlineMembers} from './presence.js';
+import {defineScript, flag, integer, texts} from './script.js';
 import {getAll, type Store} from './store.js';
 
 /** Consumer group in which managers share the streams that routers write to. */
@@ -75,24 +78,69 @@ export async function readDecisions(
 const joinScript = defineScript({
   file: 'join-wakeup.lua',
   keys: ['dedupe', 'waiters'],
-  args: ['executionId', 'nowMs', 'dedupeTtlS', 'waitersTtlS'],
-  reply: raw => (raw === 'lead' ? 'lead' : 'join'),
+  args: ['executionId', 'sinceMs', 'timeoutMs', 'dedupeTtlS', 'waitersTtlS'],
+  reply: (raw): Joined => {
+    const [role, ms = '0'] = texts(raw);
+    return {role: role === 'lead' || role === 'late' ? role : 'join', remainingMs: Number(ms)};
+  },
 });
 
-/** @returns 'lead' if the caller must carry the wakeup out, 'join' if its answer will come from another. */
-export function joinWakeup(store: Store, request: WakeupRequest, nowMs: number): Promise<'lead' | 'join'> {
-  const {keys} = store;
-  const {targetAgentType, userCode, region} = request;
+export interface Joined {
+  /**
+   * `lead`: the caller must carry the wakeup out. `join`: the answer will come from another. `late`: its caller waits no
+   * more, and nobody else does.
+   */
+  readonly role: 'lead' | 'join' | 'late';
+  /** Milliseconds somebody still waits; 0 or less if nobody does. */
+  readonly remainingMs: number;
+}
+
+const wakeupKeys = ({keys}: Store, {targetAgentType, userCode, region}: WakeupRequest) => ({
+  dedupe: keys.wakeupDedupe(targetAgentType, userCode, region),
+  waiters: keys.wakeupWaiters(targetAgentType, userCode, region),
+});
+
+/**
+ * @param patience when it was asked, in Unix milliseconds by Redis's clock (default now), and for how many milliseconds
+ *   its caller waits from then on. Default 30,000.
+ */
+export function joinWakeup(
+  store: Store,
+  request: WakeupRequest,
+  {sinceMs, timeoutMs = 30_000}: {readonly sinceMs?: number; readonly timeoutMs?: number} = {},
+): Promise<Joined> {
   return joinScript(
     store.commands,
     {
-      keys: {
-        dedupe: keys.wakeupDedupe(targetAgentType, userCode, region),
-        waiters: keys.wakeupWaiters(targetAgentType, userCode, region),
+      keys: wakeupKeys(store, request),
+      args: {
+        executionId: request.executionId,
+        sinceMs: sinceMs ?? '',
+        timeoutMs,
+        dedupeTtlS: DEDUPE_TTL_S,
+        waitersTtlS: RESULT_TTL_S,
       },
-      args: {executionId: request.executionId, nowMs, dedupeTtlS: DEDUPE_TTL_S, waitersTtlS: RESULT_TTL_S},
     },
     {retryForMs: 10_000},
+  );
+}
+
+const holdScript = defineScript({
+  file: 'hold-wakeup.lua',
+  keys: ['dedupe', 'waiters'],
+  args: ['executionId', 'dedupeTtlS', 'waitersTtlS'],
+  reply: integer,
+});
+
+/** Keep the lead of a wakeup that takes long. @returns for how many milliseconds somebody still waits for it. */
+export function holdWakeup(store: Store, request: WakeupRequest): Promise<number> {
+  return holdScript(
+    store.commands,
+    {
+      keys: wakeupKeys(store, request),
+      args: {executionId: request.executionId, dedupeTtlS: DEDUPE_TTL_S, waitersTtlS: RESULT_TTL_S},
+    },
+    {retryForMs: 2000},
   );
 }
 
@@ -116,15 +164,11 @@ export async function decideWakeup(
 ): Promise<number> {
   const {keys} = store;
   if (await store.commands.isCluster()) return decideInSteps(store, request, decision, final);
-  const {targetAgentType, userCode, region} = request;
   const [prefix = '', suffix = ''] = keys.wakeupResult('\0').split('\0');
   return decideScript(
     store.commands,
     {
-      keys: {
-        dedupe: keys.wakeupDedupe(targetAgentType, userCode, region),
-        waiters: keys.wakeupWaiters(targetAgentType, userCode, region),
-      },
+      keys: wakeupKeys(store, request),
       args: {
         executionId: request.executionId,
         decision: encodeWakeupDecision({...decision, executionId: '@execution_id@'}),
@@ -153,9 +197,7 @@ async function decideInSteps(
   final: boolean,
 ): Promise<number> {
   const {keys} = store;
-  const {targetAgentType, userCode, region} = request;
-  const dedupe = keys.wakeupDedupe(targetAgentType, userCode, region);
-  const waiters = keys.wakeupWaiters(targetAgentType, userCode, region);
+  const {dedupe, waiters} = wakeupKeys(store, request);
   const told = new Set<string>();
   for (;;) {
     const waiting = await store.commands.run(redis => redis.hkeys(waiters), {retryForMs: 10_000});
@@ -182,10 +224,18 @@ async function decideInSteps(
   }
 }
 
+/**
+ * An entry's id as a member of a queue. Members of one score, which are those of one millisecond, are in the order of
+ * their text: a colon, which comes after the digits, stands for each digit after the first, so that 10 comes after 9.
+ */
+export const memberOf = (entryId: string): string =>
+  entryId.replace(/-(\d+)$/, (_, count: string) => `-${':'.repeat(count.length - 1)}${count}`);
+const entryIdOf = (member: string): string => member.replaceAll(':', '');
+
 const takePendingScript = defineScript({
   file: 'take-pending.lua',
   keys: ['pending', 'queue', 'payloads', 'types'],
-  args: ['group', 'entry', 'document', 'score', 'agentType'],
+  args: ['group', 'entry', 'document', 'score', 'agentType', 'member'],
   reply: flag,
 });
 
@@ -216,6 +266,7 @@ export async function takePending(
         document: delivery.document,
         score: delivery.score,
         agentType: delivery.agentType,
+        member: memberOf(delivery.entryId),
       },
     },
     {retryForMs: 10_000},
@@ -236,8 +287,8 @@ async function takeInSteps(
   await store.commands.run(
     redis =>
       Promise.all([
-        redis.hset(keys.pendingPayloads(agentType), entryId, document),
-        redis.zadd(keys.pendingQueue(agentType), 'NX', String(score), entryId),
+        redis.hset(keys.pendingPayloads(agentType), memberOf(entryId), document),
+        redis.zadd(keys.pendingQueue(agentType), 'NX', String(score), memberOf(entryId)),
       ]),
     retry,
   );
@@ -252,22 +303,73 @@ export function pendingTypes(store: Store): Promise<string[]> {
   return store.commands.run(redis => redis.smembers(store.keys.pendingTypes()), {retryForMs: 5000});
 }
 
-/** The next deliveries of an agent type, best first. */
+export interface HeldDelivery {
+  readonly entryId: string;
+  /** null where it was lost. */
+  readonly document: string | null;
+}
+
+/**
+ * The next deliveries of an agent type, best first.
+ * @param from how many to leave out. Default none.
+ */
 export async function nextPending(
   store: Store,
   agentType: string,
   count: number,
-): Promise<{readonly entryId: string; readonly document: string | null}[]> {
-  const {keys} = store;
-  return store.commands.run(
-    async redis => {
-      const ids = await redis.zrange(keys.pendingQueue(agentType), 0, String(count - 1));
-      if (ids.length === 0) return [];
-      const documents = await redis.hmget(keys.pendingPayloads(agentType), ...ids);
-      return ids.map((entryId, i) => ({entryId, document: documents[i] ?? null}));
+  from = 0,
+): Promise<HeldDelivery[]> {
+  const queue = store.keys.pendingQueue(agentType);
+  const members = await store.commands.run(redis => redis.zrange(queue, from, String(from + count - 1)), {
+    retryForMs: 5000,
+  });
+  return documentsOf(store, agentType, members);
+}
+
+const expiredScript = defineScript({
+  file: 'expired-pending.lua',
+  keys: ['queue'],
+  args: ['beforeMs', 'step', 'count'],
+  reply: texts,
+});
+
+/** Deliveries that came before `beforeMs`, Unix milliseconds by Redis's clock, however many others go first. */
+export async function expiredPending(
+  store: Store,
+  agentType: string,
+  beforeMs: number,
+  count: number,
+): Promise<HeldDelivery[]> {
+  const members = await expiredScript(
+    store.commands,
+    {
+      keys: {queue: store.keys.pendingQueue(agentType)},
+      args: {beforeMs: Math.max(0, Math.floor(beforeMs)), step: PRIORITY_STEP, count},
     },
     {retryForMs: 5000},
   );
+  return documentsOf(store, agentType, members);
+}
+
+async function documentsOf(
+  store: Store,
+  agentType: string,
+  members: readonly string[],
+): Promise<HeldDelivery[]> {
+  if (members.length === 0) return [];
+  const payloads = store.keys.pendingPayloads(agentType);
+  const documents = await store.commands.run(redis => redis.hmget(payloads, ...members), {retryForMs: 5000});
+  return members.map((member, i) => ({entryId: entryIdOf(member), document: documents[i] ?? null}));
+}
+
+/** More than any age in milliseconds, so that one step of priority outweighs it. */
+const PRIORITY_STEP = 1e13;
+const MAX_PRIORITY = 100;
+
+/** Higher priority first, then the older; priorities beyond 100 and -100 count as these. Lower scores go first. */
+export function pendingScore(priority: number, entryId: string): number {
+  const clamped = Math.max(-MAX_PRIORITY, Math.min(MAX_PRIORITY, Math.trunc(priority)));
+  return -clamped * PRIORITY_STEP + entryTimeMs(entryId);
 }
 
 export interface PendingRelease {
@@ -306,7 +408,7 @@ export async function releasePending(
         registry: keys.sessionRegistry(release.sessionId),
       },
       args: {
-        entry: release.entryId,
+        entry: memberOf(release.entryId),
         document: release.write?.document ?? '',
         agentType: release.agentType,
         executionId: release.executionId,
@@ -334,7 +436,8 @@ async function releaseInSteps(
   const {keys} = store;
   const retry = {retryForMs: 10_000};
   const queue = keys.pendingQueue(agentType);
-  const score = await store.commands.run(redis => redis.zscore(queue, entryId), retry);
+  const member = memberOf(entryId);
+  const score = await store.commands.run(redis => redis.zscore(queue, member), retry);
   if (score === null) return 'gone';
   const hasEnded = await patchScript(
     store.commands,
@@ -353,7 +456,7 @@ async function releaseInSteps(
     hasEnded || write === undefined ? undefined : await appendOnce(store, write, `pending:${entryId}`);
   if (appended?.isFull) return 'full';
   await store.commands.run(
-    redis => Promise.all([redis.zrem(queue, entryId), redis.hdel(keys.pendingPayloads(agentType), entryId)]),
+    redis => Promise.all([redis.zrem(queue, member), redis.hdel(keys.pendingPayloads(agentType), member)]),
     retry,
   );
   if (hasEnded) return 'ended';
@@ -380,6 +483,44 @@ export async function routingRecords(
   return {circuit, quota, fallback};
 }
 
+/** All that routing decides by: spec §7.2. */
+export interface AdmissionFacts {
+  /** The stored records, as they are; null where there is none. */
+  readonly circuit: string | null;
+  readonly quota: string | null;
+  readonly fallback: string | null;
+  readonly online: boolean;
+  /** The agent type that was looked at in place of the target: the one the fallback names, or ''. */
+  readonly standIn: string;
+  readonly standInOnline: boolean;
+  /** Milliseconds until circuit and quota go by themselves; null for what stays, or is not there. */
+  readonly circuitMs: number | null;
+  readonly quotaMs: number | null;
+}
+
+/** The facts by reads of their own: in a Cluster, and where nothing is to be accepted. On one server, accept.lua answers them. */
+export async function admissionFacts(
+  store: Store,
+  agentType: string,
+  userCode: string,
+): Promise<AdmissionFacts> {
+  const {keys} = store;
+  const [{circuit, quota, fallback}, {online}, circuitMs, quotaMs] = await Promise.all([
+    routingRecords(store, agentType, userCode),
+    onlineMembers(store, agentType),
+    lifetimeMs(store, keys.circuit(agentType)),
+    userCode === '' ? null : lifetimeMs(store, keys.userQuota(userCode)),
+  ]);
+  const standIn = online ? '' : readFallback(fallback);
+  const standInOnline = isValidId(standIn) && (await onlineMembers(store, standIn)).online;
+  return {circuit, quota, fallback, online, standIn, standInOnline, circuitMs, quotaMs};
+}
+
+async function lifetimeMs(store: Store, key: string): Promise<number | null> {
+  const ms = await store.commands.run(redis => redis.pttl(key), {retryForMs: 5000});
+  return ms >= 0 ? ms : null;
+}
+
 /** Say of entries that they are still worked on: their time without a sign of life begins anew. */
 export async function holdEntries(
   store: Store,
@@ -393,6 +534,24 @@ export async function holdEntries(
       Promise.all(
         [...ids].map(([stream, held]) =>
           redis.call('XCLAIM', stream, MANAGER_GROUP, managerId, '0', ...held, 'JUSTID'),
+        ),
+      ),
+    {retryForMs: 2000},
+  );
+}
+
+/** Leave entries to other managers at once: they look as if nobody had cared for them for long. */
+export async function handOver(
+  store: Store,
+  managerId: string,
+  entries: readonly ControlEntry[],
+  idleMs: number,
+): Promise<void> {
+  await store.commands.run(
+    redis =>
+      Promise.all(
+        entries.map(({stream, id}) =>
+          redis.call('XCLAIM', stream, MANAGER_GROUP, managerId, '0', id, 'IDLE', String(idleMs), 'JUSTID'),
         ),
       ),
     {retryForMs: 2000},

@@ -1,5 +1,6 @@
 /** What a program holds while it talks to one deployment: its connections and its key names. */
 import {createKeys, type Keys, type KeySchema} from '../protocol/keys.js';
+import type {UnreadableRecords} from '../protocol/routing.js';
 import {ByError} from '../errors.js';
 import {Cluster, type Redis} from 'ioredis';
 import type {DepthLimits, Durability, SentinelSettings} from '../config/connection.js';
@@ -29,6 +30,8 @@ export interface StoreOptions {
   readonly durability?: Durability;
   /** How much may wait before a send is refused with QUEUE_FULL, and how many dead letters are kept. */
   readonly limits?: Partial<DepthLimits>;
+  /** What circuits and quotas that can not be read do. Default `allow`: they are ignored, as by every SDK. */
+  readonly unreadableRecords?: UnreadableRecords;
 }
 
 export interface Store {
@@ -41,6 +44,7 @@ export interface Store {
   blocking(name: string, key: string): Connection;
   readonly durability: Durability | undefined;
   readonly limits: DepthLimits;
+  readonly unreadableRecords: UnreadableRecords;
   /** `host:port`, of a Cluster several; for people. */
   readonly address: string;
   close(): void;
@@ -74,6 +78,7 @@ export function openStore(options: StoreOptions): Store {
     blocking: (name, key) => connect(name, leader ?? (() => commands.nodeOf(key))),
     durability: options.durability,
     limits: {perAgentType: 1_000_000, perUser: 0, deadLetters: 100_000, ...options.limits},
+    unreadableRecords: options.unreadableRecords ?? 'allow',
     address: sentinel ? `${sentinel.master} of ${sentinel.nodes.join(', ')}` : addressOf({url, clusterNodes}),
     close: () => {
       for (const connection of open) connection.close();

@@ -1,5 +1,5 @@
 import {expect, test} from 'vitest';
-import {decideRoute, type RouteFacts} from '../../src/availability/decide-route.js';
+import {decideRoute, unreadableRecords, type RouteFacts} from '../../src/availability/decide-route.js';
 import {ROUTE_POLICIES} from '../../src/protocol/routing.js';
 
 const offline: RouteFacts = {
@@ -41,4 +41,27 @@ test('with nobody online each policy does what it says', () => {
     'queue',
     'queue',
   ]);
+});
+
+test('what can not be read is let through, or refused if the operator wants that; it is named either way', () => {
+  for (const text of ['OPEN', '[]', '{"state":', 'null']) {
+    const facts = {...offline, circuit: text, quota: text, fallback: text, online: true};
+    expect(decideRoute(facts, 'FAIL_FAST')).toEqual({kind: 'deliver'});
+    expect(decideRoute(facts, 'SEND_ANYWAY', 'refuse')).toMatchObject({code: 'AGENT_CIRCUIT_OPEN'});
+    expect(decideRoute({...facts, circuit: null}, 'FAIL_FAST', 'refuse')).toMatchObject({
+      code: 'TENANT_QUOTA_EXCEEDED',
+    });
+    expect(unreadableRecords(facts)).toEqual(['circuit', 'quota', 'fallback']);
+  }
+  const fine = {...offline, circuit: '{"state":"CLOSED"}', quota: '{}', online: true};
+  expect(decideRoute(fine, 'FAIL_FAST', 'refuse')).toEqual({kind: 'deliver'});
+  expect(unreadableRecords(fine)).toEqual([]);
+});
+
+test('a refusal says when another try makes sense, where the record has a lifetime', () => {
+  expect(decideRoute({...offline, circuit: open, circuitMs: 1200}, 'FAIL_FAST')).toMatchObject({
+    retryAfterMs: 1200,
+  });
+  expect(decideRoute({...offline, quota: spent, quotaMs: 7}, 'FAIL_FAST')).toMatchObject({retryAfterMs: 7});
+  expect(decideRoute({...offline, circuit: open}, 'FAIL_FAST')).toMatchObject({retryAfterMs: null});
 });

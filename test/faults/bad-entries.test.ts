@@ -297,7 +297,7 @@ describeEachStore('bad entries', at => {
     await redis.sadd(keys.pendingTypes(), TYPE);
     const fresh = `${Date.now()}-1`;
     await redis.hset(keys.pendingPayloads(TYPE), '1-1', '{"spoilt', fresh, good);
-    await redis.zadd(keys.pendingQueue(TYPE), 1, '1-1', 2, fresh);
+    await redis.zadd(keys.pendingQueue(TYPE), 1, '1-1', Date.now(), fresh);
     // What the session keeps of the execution can not be read either.
     await redis.hset(keys.sessionRegistry('sess-1'), 'exec:exec-1', '"spoilt"');
     await redis.expire(keys.sessionRegistry('sess-1'), 60);

@@ -37,7 +37,7 @@ async function dieAfter(store: Store, step: 'reading' | 'leading' | 'deciding'):
   reader.close();
   if (step === 'reading') return;
   const request = readWakeupRequest(entry.data ?? '');
-  expect(await joinWakeup(store, request, Date.now())).toBe('lead');
+  expect(await joinWakeup(store, request)).toMatchObject({role: 'lead'});
   if (step === 'leading') return;
   const starting: WakeupDecision = {
     ...{executionId: request.executionId, targetAgentType: TYPE, status: 'STARTING', selectedAgentType: ''},
@@ -81,11 +81,12 @@ describeEachStore('a manager', at => {
   test('that stops leaves no name behind', async () => {
     const store = at.open();
     const redis = at.redis();
-    const manager = await manage(at, store, () => Promise.resolve({status: 'READY'}));
+    const manager = await manage(at, store, () => Promise.resolve({status: 'REJECTED', reason: 'no'}));
     const consumers = async () =>
       (await redis.xinfo('CONSUMERS', store.keys.wakeup(), MANAGER_GROUP)) as unknown[];
     await redis.xadd(store.keys.wakeup(), '*', 'data', '{"execution_id":"exec-1","target_agent_type":"x"}');
     await until(async () => (await consumers()).length === 1);
+    await until(async () => (await redis.xlen(store.keys.wakeup())) === 0);
     await manager.stop();
     expect(await consumers()).toEqual([]);
   });

@@ -1,6 +1,6 @@
 /** What a manager says of itself, on every store. */
 import {expect, test} from 'vitest';
-import {MAX_WAKEUPS, startManager, type ManagerOptions} from '../../src/availability/manager.js';
+import {MAX_AT_ONCE, startManager, type ManagerOptions} from '../../src/availability/manager.js';
 import {mockProvider} from '../../src/availability/mock-provider.js';
 import {GatewayClient} from '../../src/client/client.js';
 import {silentLogger} from '../../src/log.js';
@@ -13,7 +13,7 @@ const BEATS = ['wakeups', 'pending', 'releases', 'sweeps'];
 /** A watched manager whose clock is in the test's hands. */
 async function watched(at: TestStore, store: Store, options: Partial<ManagerOptions> = {}) {
   let now = 0;
-  const watch = new ManagerWatch({store, beats: BEATS, full: MAX_WAKEUPS, clock: () => now});
+  const watch = new ManagerWatch({store, beats: BEATS, full: MAX_AT_ONCE, clock: () => now});
   const manager = await startManager(store, {
     provider: mockProvider({mode: {kind: 'fail'}}),
     log: silentLogger,

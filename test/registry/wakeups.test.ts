@@ -50,8 +50,8 @@ describeEachStore('wakeups', at => {
       {state: 'waiting', request: {userCode: 'u', region: 'eu'}, waiters: ['exec-2']},
     ]);
     await readAs(store, 'manager-1', 1);
-    await joinWakeup(store, asked('exec-1'), 0);
-    await joinWakeup(store, asked('exec-9'), 0);
+    await joinWakeup(store, asked('exec-1'));
+    await joinWakeup(store, asked('exec-9'));
     expect(await listWakeups(store, 10)).toMatchObject([
       {state: 'started', managerId: 'manager-1', leader: 'exec-1', waiters: ['exec-1', 'exec-9']},
       {state: 'waiting', leader: '', waiters: ['exec-2']},
@@ -73,8 +73,8 @@ describeEachStore('wakeups', at => {
   test('a wakeup is found by its entry, its execution, and by whoever waits with it', async () => {
     const store = at.open();
     await requestWakeup(store, asked('exec-1'));
-    await joinWakeup(store, asked('exec-1'), 0);
-    await joinWakeup(store, asked('exec-2'), 0);
+    await joinWakeup(store, asked('exec-1'));
+    await joinWakeup(store, asked('exec-2'));
     const {entry} = (await listWakeups(store, 10))[0]!;
     for (const id of [entry.id, 'exec-1', 'exec-2'])
       expect((await findWakeup(store, id, 10))?.entry.id).toBe(entry.id);
@@ -86,8 +86,8 @@ describeEachStore('wakeups', at => {
     for (const id of ['exec-1', 'exec-2', 'exec-3']) await requestWakeup(store, asked(id));
     await requestWakeup(store, asked('exec-other', {userCode: 'u'}));
     await readAs(store, 'manager-1', 1);
-    await joinWakeup(store, asked('exec-1'), 0);
-    await joinWakeup(store, asked('exec-joined'), 0);
+    await joinWakeup(store, asked('exec-1'));
+    await joinWakeup(store, asked('exec-joined'));
     const answered = await answerByHand(store, asked('exec-2'), answer('REJECTED', {retryAfterMs: 500}), by);
     expect([...answered.told].sort()).toEqual(['exec-1', 'exec-2', 'exec-3', 'exec-joined']);
     expect(answered.settled).toHaveLength(3);
@@ -99,14 +99,14 @@ describeEachStore('wakeups', at => {
     expect(await decisionsFor(store, 'exec-other')).toEqual([]);
     expect((await listWakeups(store, 10)).map(({request}) => request?.executionId)).toEqual(['exec-other']);
     // The way is free for the next.
-    expect(await joinWakeup(store, asked('exec-4'), 0)).toBe('lead');
+    expect((await joinWakeup(store, asked('exec-4'))).role).toBe('lead');
   });
 
   test('after STARTING everybody goes on waiting', async () => {
     const store = at.open();
     await requestWakeup(store, asked('exec-1'));
     await readAs(store, 'manager-1', 1);
-    await joinWakeup(store, asked('exec-1'), 0);
+    await joinWakeup(store, asked('exec-1'));
     const answered = await answerByHand(store, asked('exec-1'), answer('STARTING'), by);
     expect(answered).toEqual({told: ['exec-1'], settled: [], deadLetters: []});
     expect(await listWakeups(store, 10)).toMatchObject([{state: 'started', leader: 'exec-1'}]);

@@ -22,7 +22,10 @@
 -- ARGV[13] member       a member of the agent type that was online a moment ago, or ''
 -- ARGV[14] user_code    on whose behalf; '' for an operator, who may use any session
 -- ARGV[15] parent       message this one belongs to, or ''
--- ARGV[16+] documents    one for each stream
+-- ARGV[16] fallback     key of the record that says who stands in for the agent type; '': not looked at
+-- ARGV[17] members_prefix  members of an agent type = prefix .. type .. suffix
+-- ARGV[18] members_suffix
+-- ARGV[19+] documents    one for each stream
 --
 -- Returns {'accepted', a member that is online or '', most entries of a stream or '' if not looked at, entry id of
 --          each stream...}
@@ -30,7 +33,9 @@
 --         {'foreign'}: the session belongs to another user, or to the operators; nothing was written
 --         {'cancelled'}: the message it belongs to was cancelled; nothing was written
 --         {'full', 'type' or 'user'}: too much waits, nothing was written
---         {'undecided', circuit, quota, 'online' or 'offline'}: the caller decides, nothing was written
+--         {'undecided', circuit, quota, 'online' or 'offline', fallback, the agent type it names as far as this script
+--          can tell, 'online' or 'offline' of that, lifetime of circuit and quota in ms or ''}: the caller decides,
+--          nothing was written. All it needs to know is in this one answer.
 --
 -- One script, because a record without its entry, or the entry without its record, is a lost or a doubled task
 -- when the sender dies between the two. Lease keys are made from a set's members, so they can not be declared;
@@ -91,23 +96,46 @@ for i = first, #wanted do
   if not online and alive(found[i]) then online = members[i - first + 1] or '' end
 end
 
-if not online and check == 'type' and (#members == SAMPLE or ARGV[13] ~= '') then
-  -- The sample was dead, and there may be more. Managers take out what has been dead for a day, so this is rare.
-  local all = redis.call('SMEMBERS', presence)
+local function any_alive(members_key)
+  local all = redis.call('SMEMBERS', members_key)
   for from = 1, #all, 500 do
     local leases = {}
     for i = from, math.min(from + 499, #all) do leases[#leases + 1] = lease_key(all[i]) end
     local answers = redis.call('MGET', unpack(leases))
     for i = 1, #leases do
-      if not online and alive(answers[i]) then online = all[from + i - 1] end
+      if alive(answers[i]) then return all[from + i - 1] end
     end
-    if online then break end
   end
+  return nil
+end
+
+if not online and check == 'type' and (#members == SAMPLE or ARGV[13] ~= '') then
+  -- The sample was dead, and there may be more. Managers take out what has been dead for a day, so this is rare.
+  online = any_alive(presence)
 end
 
 local circuit, quota = gate and found[1] or false, gate and found[2] or false
 if circuit or quota or not online then
-  return {'undecided', circuit or '', quota or '', online and 'online' or 'offline'}
+  local fallback, stand_in, stand_in_online = '', '', false
+  if not online and ARGV[16] ~= '' then
+    fallback = redis.call('GET', ARGV[16]) or ''
+    local ok, doc = pcall(cjson.decode, fallback)
+    if ok and type(doc) == 'table' then
+      for _, field in ipairs({'selected_agent_type', 'agent_type', 'target_agent_type'}) do
+        if stand_in == '' and type(doc[field]) == 'string' then stand_in = doc[field] end
+      end
+    end
+    if stand_in ~= '' then stand_in_online = any_alive(ARGV[17] .. stand_in .. ARGV[18]) end
+  end
+  local function lifetime(key, found)
+    local ms = found and redis.call('PTTL', key) or -1
+    return ms >= 0 and tostring(ms) or ''
+  end
+  return {
+    'undecided', circuit or '', quota or '', online and 'online' or 'offline',
+    fallback, stand_in, stand_in_online and 'online' or 'offline',
+    lifetime(circuit_key, circuit), lifetime(quota_key, quota),
+  }
 end
 
 local depth = ''
@@ -133,7 +161,7 @@ if takes then redis.call('HSET', registry, 'x_user_code', user) end
 if ARGV[4] ~= '0' then redis.call('EXPIRE', registry, ARGV[4]) end
 local answer = {'accepted', online, tostring(depth)}
 for i = 7, #KEYS do
-  local entry = redis.pcall('XADD', KEYS[i], '*', 'data', ARGV[i + 9])
+  local entry = redis.pcall('XADD', KEYS[i], '*', 'data', ARGV[i + 12])
   if type(entry) == 'table' and entry.err then
     -- A script does not roll back: a stream of the wrong type must not leave a record behind.
     redis.call('HDEL', registry, 'exec:' .. ARGV[1], 'msg_map:' .. ARGV[2], takes and 'x_user_code' or '')

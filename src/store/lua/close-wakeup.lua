@@ -1,7 +1,7 @@
 -- Make way for the next wakeup, if everybody who waits for this one was told.
 --
 -- KEYS[1]  dedupe   string: the execution whose request was carried out
--- KEYS[2]  waiters  hash: execution id -> when it began to wait
+-- KEYS[2]  waiters  hash: execution id -> until when it waits
 -- ARGV[1]  execution_id  whose request was carried out
 -- ARGV[2+] told     execution ids
 --

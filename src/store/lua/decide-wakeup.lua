@@ -1,7 +1,7 @@
 -- Give the decision on a wakeup to everybody who waits for it, and make way for the next wakeup.
 --
 -- KEYS[1]  dedupe    string: the execution whose request was carried out
--- KEYS[2]  waiters   hash: execution id -> when it began to wait
+-- KEYS[2]  waiters   hash: execution id -> until when it waits
 -- ARGV[1]  execution_id  whose request was carried out
 -- ARGV[2]  decision  JSON with the text @execution_id@ where each waiter's own id goes
 -- ARGV[3]  prefix    result stream = prefix .. execution id .. suffix

@@ -124,10 +124,16 @@ function withoutSpans(value: unknown): unknown {
 const isQuoted = (row: Row, reason: string) =>
   reason !== '' && JSON.stringify([row.input, row.name]).includes(JSON.stringify(reason).slice(1, -1));
 
-async function compareRoute(at: TestStore, row: Row, over: Partial<Routed> = {}): Promise<void> {
+async function compareRoute(
+  at: TestStore,
+  row: Row,
+  over: Partial<Routed> = {},
+  prepare: (store: Store) => Promise<void> = () => Promise.resolve(),
+): Promise<void> {
   const store = at.open();
   const redis = at.redis();
   await setUp(redis, store, row);
+  await prepare(store);
   const decisions = field(row.input, 'decisions_already_on_result_stream') as Doc[];
   // Managers of other SDKs give their answers no lifetime.
   at.breaksRules('wakeupResult');
@@ -215,7 +221,7 @@ async function manage(at: TestStore, store: Store, provider: Provider): Promise<
 }
 
 /** Send the row's requests to a manager whose provider answers like the row's, and wait for every answer. */
-async function wake(at: TestStore, row: Row, outcome: () => Promise<ProviderDecision>) {
+async function wake(at: TestStore, row: Row, outcome: (store: Store) => Promise<ProviderDecision>) {
   const store = at.open();
   const redis = at.redis();
   const count = field(row.input, 'requests') as number;
@@ -235,7 +241,7 @@ async function wake(at: TestStore, row: Row, outcome: () => Promise<ProviderDeci
     async wakeup() {
       calls++;
       await until(isWaiting);
-      return outcome();
+      return outcome(store);
     },
   });
   for (const id of ids) await until(async () => (await redis.xlen(store.keys.wakeupResult(id))) > 0);
@@ -254,21 +260,38 @@ function expectOver(found: Record<string, Stored>): void {
   expect(found[resultStream('exec-0')]?.ttl).toBeLessThanOrEqual(300);
 }
 
-const decided = (outcome: ProviderDecision): RowTest => ({
-  differs: 'the request is settled, its result expires (K6), and the next wakeup need not wait 30 s',
+/** A provider that tells the truth. */
+async function readyWith(store: Store, workerIds: readonly string[]): Promise<ProviderDecision> {
+  await bringOnline(store, 'w1', ['writer']);
+  return {status: 'READY', workerIds};
+}
+
+/** READY names who is online, whatever the provider names, and says why where the worker was there before the answer. */
+const asSaid = (answers: unknown, row: unknown) =>
+  (answers as Doc[]).map((answer, i) => {
+    if (answer['status'] !== 'READY') return answer;
+    expect(answer['worker_ids']).toEqual(['w1']);
+    const {worker_ids, reason} = (row as Doc[])[i] ?? {};
+    return {...answer, worker_ids, reason};
+  });
+
+const decided = (outcome: (store: Store) => Promise<ProviderDecision>): RowTest => ({
+  differs:
+    'the request is settled, its result expires (K6), the next wakeup need not wait 30 s; READY is said when a worker is online',
   async run(at, row) {
-    const {calls, found} = await wake(at, row, async () => outcome);
+    const {calls, found} = await wake(at, row, outcome);
     expect(calls).toBe(field(row.expected, 'provider_calls'));
-    expect(streamOf(found, resultStream('exec-0'))).toEqual(recorded(row, resultStream('exec-0')));
+    const wanted = recorded(row, resultStream('exec-0'));
+    expect(asSaid(streamOf(found, resultStream('exec-0')), wanted)).toEqual(wanted);
     expect(found[DEADLETTER]).toBeUndefined();
     expectOver(found);
   },
 });
 
 const wakeups: Record<string, RowTest> = {
-  'availability/controller.ready_dict': decided({status: 'READY', workerIds: ['w1']}),
-  'availability/controller.ready_dataclass': decided({status: 'READY'}),
-  'availability/controller.rejected': decided({status: 'REJECTED', reason: 'no'}),
+  'availability/controller.ready_dict': decided(store => readyWith(store, ['w1'])),
+  'availability/controller.ready_dataclass': decided(store => readyWith(store, [])),
+  'availability/controller.rejected': decided(async () => ({status: 'REJECTED', reason: 'no'})),
   'availability/controller.exception_3_attempts': {
     differs: 'one attempt, the default of the SDKs too; the dead letter keeps the command (G5)',
     async run(at, row) {
@@ -287,11 +310,12 @@ const wakeups: Record<string, RowTest> = {
   'availability/controller.deduped_second_request': {
     differs: 'A11, the decision reaches every waiter',
     async run(at, row) {
-      const {calls, found} = await wake(at, row, async () => ({status: 'READY'}));
+      const {calls, found} = await wake(at, row, store => readyWith(store, []));
       expect(calls).toBe(field(row.expected, 'provider_calls'));
       const [wanted] = recorded(row, resultStream('exec-0')) as Doc[];
-      expect(streamOf(found, resultStream('exec-0'))).toEqual([wanted]);
-      expect(streamOf(found, resultStream('exec-1'))).toEqual([{...wanted, execution_id: 'exec-1'}]);
+      expect(asSaid(streamOf(found, resultStream('exec-0')), [wanted])).toEqual([wanted]);
+      const other = {...wanted, execution_id: 'exec-1'};
+      expect(asSaid(streamOf(found, resultStream('exec-1')), [other])).toEqual([other]);
       expectOver(found);
     },
   },
@@ -346,6 +370,10 @@ runRows('availability', {
   'availability/route.wait.READY_but_offline': {
     differs: 'a READY is waited for until the caller’s time is over, and then refused in the same words',
     run: (at, row) => compareRoute(at, row),
+  },
+  'availability/route.wait.FALLBACK': {
+    differs: 'a fallback takes the command once somebody of it is online; in the row nobody looks',
+    run: (at, row) => compareRoute(at, row, {}, store => bringOnline(store, 'w2', ['alt'])),
   },
   'availability/route.wait.FALLBACK_without_selected': {
     differs: '§7.5, a fallback to nobody is a refusal',
