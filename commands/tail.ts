@@ -2,6 +2,7 @@ import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import {BaseCommand} from '../src/cli/base-command.js';
 import {outputFlag, userFlag} from '../src/cli/flags.js';
+import {tailFlags} from '../src/cli/tail-flags.js';
 
 export default class Tail extends BaseCommand {
   static override summary = 'Show the events of a session, and follow them.';
@@ -15,22 +16,7 @@ In a pipe it prints what is there and ends, unless --follow.`;
   ];
   static override args = {session: Args.string({description: 'session id', required: true})};
   static override flags = {
-    lines: Flags.string({
-      char: 'n',
-      description: 'how many of the last lines to begin with, or all',
-      default: '50',
-      helpValue: 'N|all',
-    }),
-    since: Flags.string({
-      description: 'begin here: 10m, an ISO date, or a stream id',
-      helpValue: 'TIME',
-      exclusive: ['from'],
-    }),
-    from: Flags.string({
-      description: 'begin after this stream id, as a stopped tail prints it',
-      helpValue: 'ID',
-    }),
-    follow: Flags.boolean({char: 'f', description: 'wait for more (default in a terminal)', allowNo: true}),
+    ...tailFlags,
     until: Flags.string({
       description: 'with --follow: end with the end of the answer',
       options: ['terminal'],
@@ -40,20 +26,8 @@ In a pipe it prints what is there and ends, unless --follow.`;
       description: 'only these kinds: answer,reasoning,state,artifact,ask,final,end',
       helpValue: 'KINDS',
     }),
-    agent: Flags.string({char: 'a', description: 'only this agent type', helpValue: 'TYPE'}),
     'user-code': userFlag(),
     message: Flags.string({description: 'only this message', helpValue: 'ID'}),
-    include: Flags.string({
-      char: 'i',
-      description: 'only text that fits this regular expression',
-      helpValue: 'RE',
-    }),
-    exclude: Flags.string({
-      char: 'x',
-      description: 'no text that fits this regular expression',
-      helpValue: 'RE',
-    }),
-    timestamps: Flags.boolean({char: 't', description: 'show the time'}),
     merge: Flags.boolean({description: 'join pieces of an answer into lines', default: true, allowNo: true}),
     ui: Flags.boolean({description: 'with keys and a status line (default in a terminal)', allowNo: true}),
     output: outputFlag('table', 'json', 'jsonl', 'raw'),

@@ -1,6 +1,8 @@
 import * as Flags from '@oclif/core/flags';
 import {BaseCommand} from '../../src/cli/base-command.js';
-import {durationFlag} from '../../src/cli/flags.js';
+import {durationFlag, outputFlag} from '../../src/cli/flags.js';
+
+const ROLES = ['wakeups', 'pending', 'sweeps'] as const;
 
 export default class ManagerRun extends BaseCommand {
   static override summary = 'Run the manager: carry out wakeups, release pending deliveries.';
@@ -14,11 +16,15 @@ Or --provider says who starts whom; the first PATTERN that fits an agent type co
   docker:CONTAINER                a container that exists
   docker:image=IMAGE[,name=NAME][,network=NET][,env=NAME[:VARIABLE]]…
   kubernetes:NAMESPACE/DEPLOYMENT[,replicas=N][,max=N]
-  FILE                            a provider of your own (by provider check FILE)`;
+  FILE                            a provider of your own (by provider check FILE)
+
+At the first signal it takes nothing new and finishes what is under way, for --drain; what is not answered by then is
+taken up by another manager. With -o jsonl what it does goes to standard output, its log to standard error, as JSON lines.`;
   static override examples = [
     '<%= config.bin %> manager run --start ocr="by worker run src/ocr.ts"',
     '<%= config.bin %> manager run',
     '<%= config.bin %> manager run --provider "ocr*=docker:image=acme/ocr:3" --provider kubernetes:agents/workers',
+    '<%= config.bin %> manager run --health 9464',
     '<%= config.bin %> manager run --wakeup-url https://wake.example.com/start --wakeup-secret-file secret',
   ];
   static override flags = {
@@ -58,10 +64,23 @@ Or --provider says who starts whom; the first PATTERN that fits an agent type co
       description: 'the service may be on this machine, there also by http: for development',
       relationships: [{type: 'some', flags: ['wakeup-url', 'provider']}],
     }),
+    role: Flags.option({
+      options: ROLES,
+      description: 'only this part of the work; repeatable; default: all',
+      multiple: true,
+      multipleNonGreedy: true,
+    })(),
+    health: Flags.string({
+      description:
+        'answer /healthz, /readyz and /metrics (Prometheus) here; a bare port is of this machine only',
+      helpValue: 'HOST:PORT',
+    }),
+    drain: durationFlag({description: 'how long wakeups under way may take at the end', default: 25_000}),
     'pending-deadline': durationFlag({
       description: 'how long a pending delivery may wait before it becomes a dead letter',
       default: 86_400_000,
     }),
+    output: outputFlag('table', 'json', 'jsonl'),
   };
   protected override readonly endsBySignal = true;
 
@@ -73,6 +92,7 @@ Or --provider says who starts whom; the first PATTERN that fits an agent type co
       connection: this.connection,
       printer: this.printer,
       signal: this.signal,
+      force: this.forceSignal,
       start: flags.start ?? [],
       wakeupUrl: flags['wakeup-url'],
       wakeupSecretFile: flags['wakeup-secret-file'],
@@ -81,6 +101,9 @@ Or --provider says who starts whom; the first PATTERN that fits an agent type co
       attempts: flags['provider-attempts'],
       attemptTimeoutMs: flags['provider-timeout'],
       pendingDeadlineMs: flags['pending-deadline'],
+      roles: flags.role ?? [],
+      health: flags.health,
+      drainMs: flags.drain,
     });
   }
 }

@@ -58,6 +58,7 @@ READY is believed by senders only when a worker really comes online: with --spaw
       connection: this.connection,
       printer: this.printer,
       signal: this.signal,
+      force: this.forceSignal,
       mode: flags.mode,
       perType: flags.agent ?? [],
       delayMs: flags.delay,

@@ -45,12 +45,24 @@ import {judgeWakeup, type CircuitRules} from './circuits.js';
 import {ProviderRunner, type ProviderRunOptions} from './provider-runner.js';
 import type {Provider} from './provider.js';
 
+/**
+ * What a manager may do: `wakeups` carries them out, `pending` takes and releases pending deliveries, `sweeps` forgets
+ * workers that are gone and ends what is past its deadline. Somewhere in a deployment each must be done.
+ */
+export const MANAGER_ROLES = ['wakeups', 'pending', 'sweeps'] as const;
+export type ManagerRole = (typeof MANAGER_ROLES)[number];
+
+/** Loops that are heard of: who reads the two streams, who releases, who looks at deadlines. Each at least once in a few seconds. */
+export type ManagerBeat = 'wakeups' | 'pending' | 'releases' | 'sweeps';
+
 export interface ManagerOptions {
   readonly provider: Provider;
   /** How often the provider is asked for one wakeup, for how long, and when it is left alone. */
   readonly providerRun?: Omit<ProviderRunOptions, 'log'>;
   /** Milliseconds one wakeup stands for all requests of its type, user and region. Default, and at most, 30,000. */
   readonly dedupeTtlMs?: number;
+  /** Default all. */
+  readonly roles?: readonly ManagerRole[];
   /** Default: `manager-` and eight random hex digits. */
   readonly managerId?: string;
   /** Milliseconds a pending delivery may wait before it becomes a dead letter. Default 24 hours. */
@@ -64,22 +76,33 @@ export interface ManagerOptions {
   readonly circuit?: CircuitRules;
   readonly log?: Logger;
   readonly now?: Clock;
-  /** Told about every wakeup as it ends, with the id of its dead letter if it became one. */
+  /**
+   * Told about every wakeup as it ends: how many waited for it (`told`), and the id of its dead letter if it became one.
+   */
   readonly onWakeup?: (
     request: WakeupRequest,
     decision: WakeupDecision,
     elapsedMs: number,
+    told: number,
     deadLetterId?: string,
   ) => void;
   readonly onDelivery?: (
     delivery: PendingDelivery,
     outcome: 'released' | 'expired' | 'undeliverable',
   ) => void;
+  /** Told each time Redis answered one of the loops: a manager that hears nothing is deaf. */
+  readonly onBeat?: (beat: ManagerBeat) => void;
 }
 
 export interface ManagerHandle {
   readonly managerId: string;
-  stop(): Promise<void>;
+  /** Wakeups and deliveries that are ours and not settled yet. */
+  readonly underWay: number;
+  /**
+   * Take nothing new, and wait for what is under way. What a provider has not answered after `drainMs` (default 0) is
+   * left to another manager, or to the next start.
+   */
+  stop(options?: {readonly drainMs?: number}): Promise<void>;
 }
 
 const READ_BLOCK_MS = 1000;
@@ -95,7 +118,7 @@ const MAX_BATCHES = 10;
 const ENDED_EVERY_MS = 1000;
 const ENDED_BATCH = 200;
 /** Entries of a stream handled at once: a wakeup may wait long for its provider. */
-const MAX_AT_ONCE = 256;
+export const MAX_AT_ONCE = 256;
 /** How long an entry that is handed over claims to have been left alone, in milliseconds: longer than any lease. */
 const HANDED_OVER_MS = 3_600_000;
 const LEASE_MS = 10_000;
@@ -113,6 +136,8 @@ class Manager implements ManagerHandle {
   private readonly log: Logger;
   private readonly now: Clock;
   private readonly stopping = new AbortController();
+  /** Providers are not waited for any longer. */
+  private readonly letGo = new AbortController();
   private readonly work = new Set<Promise<void>>();
   /** Dead letters of failed wakeups that found no room, by the entry that waits for it: the provider is not asked again. */
   private readonly heldLetters = new Map<string, string>();
@@ -126,6 +151,7 @@ class Manager implements ManagerHandle {
   private readonly lookedThrough = new Map<string, number>();
   private lookedAt = -Infinity;
   private loops: Promise<void>[] = [];
+  private holding: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly store: Store,
@@ -140,26 +166,43 @@ class Manager implements ManagerHandle {
 
   async start(): Promise<void> {
     // Each wakeup listens until it ends, and so do the loops.
-    setMaxListeners(4 * MAX_AT_ONCE, this.stopping.signal);
+    setMaxListeners(4 * MAX_AT_ONCE, this.stopping.signal, this.letGo.signal);
     const {keys} = this.store;
     await ensureGroup(this.store, keys.wakeup(), MANAGER_GROUP);
     await ensureGroup(this.store, keys.deliveryPending(), MANAGER_GROUP);
-    this.loops = [
-      this.readLoop('wakeups', keys.wakeup(), entry => this.handleWakeup(entry)),
-      this.readLoop('pending', keys.deliveryPending(), entry => this.takeDelivery(entry)),
-      this.holdLoop(),
-      this.releaseLoop(),
-      this.sweepLoop(),
-      this.deadlineLoop(),
-    ];
+    const loops: Readonly<Record<ManagerRole, () => Promise<void>[]>> = {
+      wakeups: () => [this.readLoop('wakeups', keys.wakeup(), entry => this.handleWakeup(entry))],
+      pending: () => [
+        this.readLoop('pending', keys.deliveryPending(), entry => this.takeDelivery(entry)),
+        this.releaseLoop(),
+      ],
+      sweeps: () => [this.sweepLoop(), this.deadlineLoop()],
+    };
+    const roles = new Set(this.options.roles ?? MANAGER_ROLES);
+    this.loops = [...roles].flatMap(role => loops[role]());
+    this.holding = this.holdLoop();
   }
 
-  async stop(): Promise<void> {
+  get underWay(): number {
+    return this.work.size;
+  }
+
+  async stop({drainMs = 0}: {readonly drainMs?: number} = {}): Promise<void> {
     this.stopping.abort();
-    await Promise.allSettled(this.loops);
-    await Promise.allSettled([...this.work]);
+    const over = new AbortController();
+    await Promise.race([this.idle(), sleep(drainMs, over.signal)]);
+    over.abort();
+    this.letGo.abort();
+    await this.idle();
+    await this.holding;
     await this.leaveGroups(() => [this.managerId]);
     await this.runner.close();
+  }
+
+  /** Resolves once the loops have ended, and what they began. */
+  private async idle(): Promise<void> {
+    await Promise.allSettled(this.loops);
+    await Promise.allSettled([...this.work]);
   }
 
   /** Take consumers out of the groups that managers share; one that still has entries stays. */
@@ -177,7 +220,7 @@ class Manager implements ManagerHandle {
 
   /** Entries are handled beside each other: a slow provider must not hold up an unrelated agent type. */
   private async readLoop(
-    name: string,
+    name: 'wakeups' | 'pending',
     stream: string,
     handle: (entry: ControlEntry) => Promise<void>,
   ): Promise<void> {
@@ -207,6 +250,7 @@ class Manager implements ManagerHandle {
           blockMs: Math.min(READ_BLOCK_MS, this.leaseMs / 3),
         });
         failures = 0;
+        this.options.onBeat?.(name);
         for (const entry of entries) begin(entry);
         if (jobs.size >= MAX_AT_ONCE) await Promise.race(jobs);
       } catch (error) {
@@ -241,10 +285,10 @@ class Manager implements ManagerHandle {
 
   /** A provider may take long: the entries it works for are kept from managers that would think us dead. */
   private async holdLoop(): Promise<void> {
-    while (!this.stopping.signal.aborted) {
-      await sleep(this.leaseMs / 3, this.stopping.signal);
-      // What is under way at a stop is handed over, and must not look as if we cared for it.
-      if (this.stopping.signal.aborted as boolean) return;
+    while (!this.letGo.signal.aborted) {
+      await sleep(this.leaseMs / 3, this.letGo.signal);
+      // What is under way then is handed over, and must not look as if we cared for it.
+      if (this.letGo.signal.aborted as boolean) return;
       try {
         await holdEntries(this.store, this.managerId, [...this.held]);
         await Promise.all([...this.led].map(request => holdWakeup(this.store, request)));
@@ -285,7 +329,7 @@ class Manager implements ManagerHandle {
         await handOver(this.store, this.managerId, [entry], HANDED_OVER_MS);
         return;
       }
-      await decideWakeup(this.store, request, decision, true);
+      const told = await decideWakeup(this.store, request, decision, true);
       await this.judge(decision);
       const elapsedMs = this.now() - startedAt;
       this.log.info('wakeup', {
@@ -303,7 +347,7 @@ class Manager implements ManagerHandle {
         if (isLost)
           letterId = await this.keepFailedWakeup(entry, this.failedWakeup(entry, request, decision));
       } finally {
-        this.options.onWakeup?.(request, decision, elapsedMs, letterId);
+        this.options.onWakeup?.(request, decision, elapsedMs, told, letterId);
       }
       if (isLost) return;
     }
@@ -316,7 +360,7 @@ class Manager implements ManagerHandle {
     try {
       return await carryOut({
         ...{store: this.store, provider: this.runner, request, remainingMs},
-        signal: this.stopping.signal,
+        signal: this.letGo.signal,
         onProgress: decision => decideWakeup(this.store, request, decision, false),
       });
     } finally {
@@ -409,6 +453,7 @@ class Manager implements ManagerHandle {
         const looked = await this.dropEndedNowAndThen(types);
         for (const end of [...ends, ...looked]) if (end.status === 'rejected') throw end.reason as Error;
         failures = 0;
+        this.options.onBeat?.('releases');
       } catch (error) {
         failures++;
         this.log.warn('releasing pending deliveries failed', {error: messageOf(error), failures});
@@ -440,6 +485,7 @@ class Manager implements ManagerHandle {
     while (!this.stopping.signal.aborted) {
       try {
         await sweepDeadlines(this.store, this.now());
+        this.options.onBeat?.('sweeps');
       } catch (error) {
         this.log.warn('looking at deadlines failed', {error: messageOf(error)});
       }

@@ -1,5 +1,12 @@
 /** `by manager run` and `by provider mock`: a manager in the foreground, a line for everything it decides. */
-import {startManager, type ManagerOptions} from '../availability/manager.js';
+import {
+  MANAGER_ROLES,
+  MAX_AT_ONCE,
+  startManager,
+  type ManagerBeat,
+  type ManagerOptions,
+  type ManagerRole,
+} from '../availability/manager.js';
 import {mockProvider, type MockMode} from '../availability/mock-provider.js';
 import {ProcessPool} from '../availability/process-pool.js';
 import {processProvider} from '../availability/process-provider.js';
@@ -7,9 +14,13 @@ import type {Provider} from '../availability/provider.js';
 import {loadProject} from '../config/project.js';
 import {projectWorkers} from '../dev/project-workers.js';
 import {ByError} from '../errors.js';
-import {createLogger} from '../log.js';
+import {createLogger, type Logger} from '../log.js';
+import {parseHealthAddress, startHealthServer, type HealthAddress} from '../observe/health-server.js';
+import {ManagerWatch} from '../observe/manager-health.js';
 import {refuseEviction} from '../store/durability.js';
 import {checkServer, type Store} from '../store/store.js';
+import type {PendingDelivery} from '../protocol/delivery.js';
+import type {WakeupDecision, WakeupRequest} from '../protocol/wakeup.js';
 import {modeAsker} from './ask-mock-mode.js';
 import {connectionSettings} from './connect.js';
 import type {ConnectionChoice} from './flags.js';
@@ -24,9 +35,13 @@ interface Foreground {
   readonly store: Store;
   readonly connection: ConnectionChoice;
   readonly printer: Printer;
+  /** The first signal: finish what is under way. */
   readonly signal: AbortSignal;
+  /** The second: finish nothing more. */
+  readonly force: AbortSignal;
 }
 
+/** How it runs as a service. */
 export interface RunManager extends Foreground {
   /** `TYPE=CMD` pairs. */
   readonly start: readonly string[];
@@ -41,12 +56,24 @@ export interface RunManager extends Foreground {
   /** Milliseconds of one attempt; undefined: as long as the caller waits. */
   readonly attemptTimeoutMs: number | undefined;
   readonly pendingDeadlineMs: number;
+  /** Empty: all. */
+  readonly roles: readonly ManagerRole[];
+  /** `HOST:PORT`, or a port of this machine. */
+  readonly health: string | undefined;
+  readonly drainMs: number;
 }
 
+/** @throws {ByError} USAGE, INVALID_INPUT, CONFLICT for a health address that is taken, and what connecting throws. */
 export async function runManager(run: RunManager): Promise<{wakeups: number}> {
-  const {attempts, attemptTimeoutMs, pendingDeadlineMs} = run;
+  const {attempts, attemptTimeoutMs, pendingDeadlineMs, drainMs} = run;
   const providerRun = {attempts, ...(attemptTimeoutMs === undefined ? {} : {attemptTimeoutMs})};
-  return inForeground(run, await providerFor(run), {options: {pendingDeadlineMs, providerRun}});
+  const health = run.health === undefined ? undefined : parseHealthAddress(run.health);
+  const roles = run.roles.length === 0 ? MANAGER_ROLES : run.roles;
+  return inForeground(run, await providerFor(run), {
+    options: {pendingDeadlineMs, providerRun, roles},
+    health,
+    drainMs,
+  });
 }
 
 async function providerFor(run: RunManager): Promise<Provider> {
@@ -143,68 +170,125 @@ interface InForeground {
   /** Ends it like a signal. */
   readonly leave?: AbortSignal;
   readonly record?: (wakeup: object) => void;
+  readonly health?: HealthAddress | undefined;
+  /** Milliseconds for what is under way. Default 0. */
+  readonly drainMs?: number;
 }
 
 async function inForeground(
   run: Foreground,
   provider: Provider,
-  {options, once = false, leave, record}: InForeground,
+  {options, once = false, leave, record, health, drainMs = 0}: InForeground,
 ): Promise<{wakeups: number}> {
   const {printer, store} = run;
   const signal = leave === undefined ? run.signal : AbortSignal.any([run.signal, leave]);
   const facts = await checkServer(store);
   refuseEviction(facts, store.address);
-  let wakeups = 0;
-  let onceDone: () => void = () => undefined;
-  const first = new Promise<void>(resolve => (onceDone = resolve));
-  const say = (...line: Parameters<Printer['out']>) =>
-    printer.out(paint.dim(clockTime(Date.now())), ' ', ...line);
-  const manager = await startManager(store, {
-    ...options,
-    provider,
-    log: createLogger({
-      level: 'warn',
-      write: (_line, _level, message, {manager_id: _id, ...fields}) =>
-        printer.err(paint.yellow(`${message} ${JSON.stringify(fields)}`)),
-    }),
-    onWakeup: (request, decision, elapsedMs, deadLetterId) => {
-      wakeups++;
-      say(...wakeupLine(printer, request, decision, elapsedMs, deadLetterId));
-      const event = {
-        type: 'wakeup',
-        agentType: request.targetAgentType,
-        executionId: request.executionId,
-        decision: decision.status,
-        reason: decision.reason,
-        elapsedMs,
-        ...(deadLetterId === undefined ? {} : {deadLetterId}),
-      };
-      printer.event(event);
-      const {policy, timeoutMs, userCode, region} = request;
-      record?.({at: new Date(), ...event, policy, timeoutMs, userCode, region});
-      onceDone();
-    },
-    onDelivery: (delivery, outcome) => {
-      say(`pending  ${delivery.targetAgentType} ${delivery.executionId} ${outcome}`);
-      printer.event({
-        type: 'pending',
-        agentType: delivery.targetAgentType,
-        executionId: delivery.executionId,
-        outcome,
-      });
-    },
+  const roles = options.roles ?? MANAGER_ROLES;
+  const watch = new ManagerWatch({store, beats: roles.flatMap(role => BEATS[role]), full: MAX_AT_ONCE});
+  // Before the manager: an address that is taken must not show after something was begun.
+  const server = health && (await startHealthServer(health, watch));
+  try {
+    let wakeups = 0;
+    let onceDone: () => void = () => undefined;
+    const first = new Promise<void>(resolve => (onceDone = resolve));
+    const manager = await startManager(store, {
+      ...options,
+      provider,
+      log: managerLog(printer),
+      onBeat: beat => watch.beat(beat),
+      onWakeup: (request, decision, elapsedMs, told, deadLetterId) => {
+        wakeups++;
+        watch.wakeup(request, decision, elapsedMs, told);
+        const event = tellWakeup(printer, request, decision, elapsedMs, deadLetterId);
+        const {policy, timeoutMs, userCode, region} = request;
+        record?.({at: new Date(), ...event, policy, timeoutMs, userCode, region});
+        onceDone();
+      },
+      onDelivery: (delivery, outcome) => {
+        watch.delivery(delivery.targetAgentType, outcome);
+        tellDelivery(printer, delivery, outcome);
+      },
+    });
+    watch.watch(manager);
+    printer.note(
+      paint.green(printer.symbol('dot')),
+      ` ${manager.managerId} on ${store.address} (${facts.embedded ? 'embedded' : facts.version}), provider ${provider.name}`,
+      roles.length < MANAGER_ROLES.length ? `, only ${roles.join(' and ')}` : '',
+    );
+    if (server !== undefined) tellHealth(printer, server);
+    const toldToEnd = new Promise<void>(resolve => {
+      if (signal.aborted) resolve();
+      signal.addEventListener('abort', () => resolve(), {once: true});
+    });
+    await Promise.race(once ? [toldToEnd, first] : [toldToEnd]);
+    watch.drain();
+    if (manager.underWay > 0 && drainMs > 0)
+      printer.note(paint.dim(`finishing ${manager.underWay} that are under way …`));
+    run.force.addEventListener('abort', () => void manager.stop(), {once: true});
+    await manager.stop({drainMs});
+    return {wakeups};
+  } finally {
+    await server?.close();
+  }
+}
+
+/** Which loops a role has. */
+const BEATS: Readonly<Record<ManagerRole, readonly ManagerBeat[]>> = {
+  wakeups: ['wakeups'],
+  pending: ['pending', 'releases'],
+  sweeps: ['sweeps'],
+};
+
+/** For a person what goes wrong, for a program JSON lines: both on standard error. */
+function managerLog(printer: Printer): Logger {
+  if (printer.mode !== 'text') return createLogger();
+  return createLogger({
+    level: 'warn',
+    write: (_line, _level, message, {manager_id: _id, ...fields}) =>
+      printer.err(paint.yellow(`${message} ${JSON.stringify(fields)}`)),
   });
-  printer.note(
-    paint.green(printer.symbol('dot')),
-    ` ${manager.managerId} on ${store.address} (${facts.embedded ? 'embedded' : facts.version}), provider ${provider.name}`,
-  );
-  const told = new Promise<void>(resolve => {
-    if (signal.aborted) resolve();
-    signal.addEventListener('abort', () => resolve(), {once: true});
-  });
-  await Promise.race(once ? [told, first] : [told]);
-  await manager.stop();
-  return {wakeups};
+}
+
+/** @returns what a program is told. */
+function tellWakeup(
+  printer: Printer,
+  request: WakeupRequest,
+  decision: WakeupDecision,
+  elapsedMs: number,
+  deadLetterId: string | undefined,
+): object {
+  const line = wakeupLine(printer, request, decision, elapsedMs, deadLetterId);
+  printer.out(paint.dim(clockTime(Date.now())), ' ', ...line);
+  const event = {
+    type: 'wakeup',
+    agentType: request.targetAgentType,
+    executionId: request.executionId,
+    decision: decision.status,
+    reason: decision.reason,
+    elapsedMs,
+    ...(deadLetterId === undefined ? {} : {deadLetterId}),
+  };
+  printer.event(event);
+  return event;
+}
+
+function tellDelivery(
+  printer: Printer,
+  {targetAgentType: agentType, executionId}: PendingDelivery,
+  outcome: string,
+): void {
+  printer.out(paint.dim(clockTime(Date.now())), ` pending  ${agentType} ${executionId} ${outcome}`);
+  printer.event({type: 'pending', agentType, executionId, outcome});
+}
+
+function tellHealth(printer: Printer, {host, port}: HealthAddress): void {
+  const shown = host.includes(':') ? `[${host}]` : host;
+  printer.note(paint.dim(`  http://${shown}:${port}/healthz  /readyz  /metrics`));
+  if (!['127.0.0.1', '::1', 'localhost'].includes(host))
+    printer.warn(
+      `${shown}:${port} can be read by everybody who reaches it: agent types and how much waits for them.`,
+    );
 }
 
 function printingPool(printer: Printer): ProcessPool {

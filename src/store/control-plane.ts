@@ -234,7 +234,7 @@ async function decideInSteps(
  * An entry's id as a member of a queue. Members of one score, which are those of one millisecond, are in the order of
  * their text: a colon, which comes after the digits, stands for each digit after the first, so that 10 comes after 9.
  */
-const memberOf = (entryId: string): string =>
+export const memberOf = (entryId: string): string =>
   entryId.replace(/-(\d+)$/, (_, count: string) => `-${':'.repeat(count.length - 1)}${count}`);
 const entryIdOf = (member: string): string => member.replaceAll(':', '');
 

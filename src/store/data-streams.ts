@@ -3,7 +3,7 @@ import {backoffMs} from '../backoff.js';
 import {sleep} from '../clock.js';
 import {ByError} from '../errors.js';
 import {readEventEntry, type DataEvent} from '../protocol/events.js';
-import {infoFields, streamReply} from './control-streams.js';
+import {infoFields, streamReply, type ControlEntry} from './control-streams.js';
 import {SESSION_TTL_S} from '../protocol/keys.js';
 import {defineScript, flag} from './script.js';
 import type {Store} from './store.js';
@@ -64,13 +64,31 @@ export async function* followSession(
   options: FollowOptions = {},
 ): AsyncGenerator<SessionItem> {
   const stream = store.keys.sessionDataStream(sessionId);
+  for await (const item of followEntries(store, stream, {...options, saysGaps: true}))
+    yield item.kind === 'entry' ? readItem(item.entry.id, item.entry.data) : item;
+}
+
+export type StreamItem =
+  | {readonly kind: 'entry'; readonly entry: ControlEntry}
+  | {readonly kind: 'gap'; readonly id: string; readonly afterId: string};
+
+/**
+ * Read any stream from a point on, as {@link followSession} does, without a group: nothing is taken from anybody.
+ * @param options.saysGaps say where entries may have been removed; not of use where what is settled is deleted.
+ */
+export async function* followEntries(
+  store: Store,
+  stream: string,
+  options: FollowOptions & {readonly saysGaps?: boolean} = {},
+): AsyncGenerator<StreamItem> {
+  const {saysGaps = false} = options;
   const connection = store.blocking('follow', stream);
   const stop = () => connection.close();
   options.signal?.addEventListener('abort', stop, {once: true});
   try {
     let last = options.after ?? '0-0';
-    if (last === '$') last = await lastEventId(store, sessionId);
-    let looksForGap = last !== '0-0';
+    if (last === '$') last = await lastEntryId(store, stream);
+    let looksForGap = saysGaps && last !== '0-0';
     let failures = 0;
     while (!options.signal?.aborted) {
       let entries;
@@ -94,14 +112,14 @@ export async function* followSession(
         // The last id read is all we need to go on where we were.
         failures++;
         if (failures > MAX_FOLLOW_FAILURES) throw error;
-        looksForGap = last !== '0-0';
+        looksForGap = saysGaps && last !== '0-0';
         await sleep(backoffMs(failures, {baseMs: 100, maxMs: 2000}) + 50, options.signal);
         continue;
       }
       if (entries.length === 0 && options.untilCaughtUp) return;
       for (const entry of entries) {
         last = entry.id;
-        yield readItem(entry.id, entry.data);
+        yield {kind: 'entry', entry};
       }
     }
   } finally {
@@ -122,12 +140,22 @@ function readItem(id: string, data: Buffer | undefined): SessionItem {
 }
 
 /** @returns the id of the newest event, `0-0` if there is none. */
-export async function lastEventId(store: Store, sessionId: string): Promise<string> {
-  const rows = await store.commands.run(
-    redis => redis.xrevrange(store.keys.sessionDataStream(sessionId), '+', '-', 'COUNT', 1),
-    {retryForMs: 5000},
-  );
+export const lastEventId = (store: Store, sessionId: string): Promise<string> =>
+  lastEntryId(store, store.keys.sessionDataStream(sessionId));
+
+async function lastEntryId(store: Store, stream: string): Promise<string> {
+  const rows = await store.commands.run(redis => redis.xrevrange(stream, '+', '-', 'COUNT', 1), {
+    retryForMs: 5000,
+  });
   return rows[0]?.[0] ?? '0-0';
+}
+
+/** The id after which the last `count` entries of a stream begin; `0-0` if there are fewer. */
+export async function lastEntriesStart(store: Store, stream: string, count: number): Promise<string> {
+  const rows = await store.commands.run(redis => redis.xrevrange(stream, '+', '-', 'COUNT', count + 1), {
+    retryForMs: 5000,
+  });
+  return rows[count]?.[0] ?? '0-0';
 }
 
 /** Whether entries after `last` may have been removed: by id, or from the front by trimming. */

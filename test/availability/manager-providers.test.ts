@@ -32,7 +32,7 @@ describeEachStore('a manager and its provider', at => {
     const provider = {name: 'test', wakeup: () => answers[Math.min(calls++, answers.length - 1)]!()};
     const manager = await startManager(store, {
       ...{provider, log: silentLogger},
-      onWakeup: (_request, decision, _ms, deadLetterId) => told.push({decision, deadLetterId}),
+      onWakeup: (_request, decision, _ms, _told, deadLetterId) => told.push({decision, deadLetterId}),
       ...options,
     });
     at.cleanup(() => manager.stop());

@@ -1,18 +1,28 @@
 /** A real server with the users of `by acl`: each role can do its work, and nothing of the others'. Needs the build. */
 import {Redis} from 'ioredis';
 import {afterAll, beforeAll, describe, expect, test} from 'vitest';
+import {answerByHand} from '../../src/availability/answer-by-hand.js';
 import {startManager} from '../../src/availability/manager.js';
 import {mockProvider} from '../../src/availability/mock-provider.js';
 import {carryOutReplay, planReplay} from '../../src/availability/replay.js';
+import {dropByHand, releaseByHand} from '../../src/availability/release-by-hand.js';
 import {findLetters} from '../../src/cli/dead-letter-filter.js';
 import {GatewayClient} from '../../src/client/client.js';
 import {silentLogger} from '../../src/log.js';
 import {examine} from '../../src/observe/examine.js';
 import {whereabouts} from '../../src/observe/execution-place.js';
+import {ManagerWatch} from '../../src/observe/manager-health.js';
 import {ACL_ROLES, aclRules, type AclRole} from '../../src/protocol/acl.js';
+import type {WakeupRequest} from '../../src/protocol/wakeup.js';
+import {listAgents} from '../../src/registry/agents.js';
 import {listAgentTypes} from '../../src/registry/listing.js';
+import {findHeld, heldTypes, listHeld} from '../../src/registry/pending-deliveries.js';
 import {allAgentTypes, listQueues, peekQueue, showQueue} from '../../src/registry/queues.js';
 import {listSessions, showSession} from '../../src/registry/sessions.js';
+import {decisionsFor, listWakeups} from '../../src/registry/wakeups.js';
+import {listAdmission, setCircuit, setFallback, setQuota} from '../../src/store/admission.js';
+import {requestWakeup} from '../../src/store/control-plane.js';
+import {followEntries, lastEntriesStart} from '../../src/store/data-streams.js';
 import {sweepDeadlines} from '../../src/store/deadlines.js';
 import {listDeadLetters} from '../../src/store/dead-letters.js';
 import {auditOf, dropDeadLetter} from '../../src/store/replays.js';
@@ -108,8 +118,8 @@ describe.each([
     expect(kinds).toEqual(['event', 'event', 'event']);
 
     // The user's one place is free again: that is looked for, because nobody says so.
-    const failed = await client.send({agentType: 'fl', content: 'fail', userCode: 'u', deadlineMs: 60_000});
-    await until(async () => (await statusOf(failed)) === 'FAILED');
+    const task = await client.send({agentType: 'fl', content: 'fail', userCode: 'u', deadlineMs: 60_000});
+    await until(async () => (await statusOf(task)) === 'FAILED');
     const operator = storeOf('manager');
     const options = {newIds: false, keep: false, reason: '', policy: 'SEND_ANYWAY', actor: 'test'} as const;
     const [plan] = await planReplay(operator, await listDeadLetters(operator, 10), options);
@@ -127,9 +137,44 @@ describe.each([
       await until(async () => (await sweepDeadlines(storeOf(role), 1)) > 0);
     }
 
+    await setCircuit(operator, 'kl', {reason: 'down', forMs: 60_000});
+    await setQuota(operator, 'nobody', {});
+    await setFallback(operator, 'kl', {selectedAgentType: 'fl'});
+    for (const content of ['release', 'drop'])
+      await client.send({agentType: 'hl', content, policy: 'QUEUE_ONLY'});
+    const byHand = {by: 'ops', now: 1};
+    const deliveries = await until(async () => {
+      const held = (await listHeld(operator, {agentType: 'hl', limit: 10})).deliveries;
+      return held.length === 2 && held.every(({place}) => place === 'held') && held;
+    });
+    expect(await releaseByHand(operator, deliveries[0]!, 1)).toBe('done');
+    expect(await dropByHand(operator, deliveries[1]!, {reason: 'x', ...byHand})).toBe('done');
+    const wakeup = (executionId: string): WakeupRequest => ({
+      ...{executionId, targetAgentType: 'fl', sessionId: 's', traceId: '', messageId: 'm', source: ''},
+      ...{policy: 'WAKE_AND_WAIT', timeoutMs: 1, userCode: '', region: '', priority: 0, metadata: {}},
+      commandPayload: {},
+    });
+    await requestWakeup(operator, wakeup('exec-1'));
+    const failed = {status: 'FAILED', selectedAgentType: '', workerIds: [], retryAfterMs: null, reason: 'x'};
+    await answerByHand(operator, wakeup('exec-1'), failed, byHand);
+
     const viewer = storeOf('viewer');
     const types = await allAgentTypes(viewer);
+    const watch = new ManagerWatch({store: viewer, beats: [], full: 1});
     await Promise.all([
+      listAgents(viewer),
+      listAdmission(viewer),
+      listWakeups(viewer, 10),
+      decisionsFor(viewer, 'exec-1'),
+      heldTypes(viewer),
+      listHeld(viewer, {limit: 10}),
+      findHeld(viewer, 'exec-none'),
+      watch.metrics(),
+      ...[viewer.keys.wakeup(), viewer.keys.deliveryPending(), viewer.keys.deadletter()].map(async key => {
+        const after = await lastEntriesStart(viewer, key, 10);
+        for await (const item of followEntries(viewer, key, {after, untilCaughtUp: true}))
+          kinds.push(item.kind);
+      }),
       listAgentTypes(viewer),
       listQueues(viewer, types),
       showQueue(viewer, 'fl'),

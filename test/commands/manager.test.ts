@@ -85,3 +85,105 @@ test('is refused with a secret that could be guessed', async () => {
   expect(ran.stderr).toContain('shorter than 32 bytes');
   expect(ran.stderr).not.toContain('too-short');
 });
+
+/** A manager with its pages; resolves once it says where they are. */
+async function managerWithPages(...args: readonly string[]) {
+  const child = startBy(['manager', 'run', '--health', '127.0.0.1:0', ...args], {
+    env: {BY_REDIS_URL: server.url},
+  });
+  let said = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding('utf8').on('data', (text: string) => (said += text));
+  const [, url = ''] = await until(() => /(http:\S+)\/healthz/.exec(said) ?? undefined);
+  const end = new Promise<number | null>(done => child.once('close', done));
+  return {child, url, end, said: () => said};
+}
+
+test('its pages tell that it lives and works, and what it did; they close with it', async () => {
+  const manager = await managerWithPages('--start', 'pages=false');
+  expect(await (await fetch(`${manager.url}/healthz`)).json()).toMatchObject({ok: true, reason: 'alive'});
+  await until(async () => (await fetch(`${manager.url}/readyz`)).status === 200);
+  const sent = await runBy(
+    ['send', 'pages', 'x', '--policy', 'wake-and-wait', '--availability-timeout', '5s'],
+    {
+      env: {BY_REDIS_URL: server.url},
+    },
+  );
+  expect(sent.code).toBe(5);
+  const metrics = await (await fetch(`${manager.url}/metrics`)).text();
+  expect(metrics).toMatch(/^by_wakeups_total\{agent_type="pages",decision="FAILED"\} 1$/m);
+  manager.child.kill('SIGTERM');
+  expect(await manager.end).toBe(0);
+  await expect(fetch(`${manager.url}/healthz`)).rejects.toThrow();
+});
+
+test('an address that is taken is refused before anything is begun', async () => {
+  const manager = await managerWithPages();
+  const {host} = new URL(manager.url);
+  const second = await runBy(['manager', 'run', '--health', host, '--json'], {
+    env: {BY_REDIS_URL: server.url},
+  });
+  expect(second.code).toBe(11);
+  expect(second.json()).toMatchObject({error: {code: 'CONFLICT'}});
+  manager.child.kill('SIGTERM');
+  await manager.end;
+});
+
+test('at the end it is not ready any more, and finishes what is under way', async () => {
+  const manager = await managerWithPages('--start', 'slow=sleep 60', '--drain', '60s');
+  const sending = startBy(
+    ['send', 'slow', 'x', '--policy', 'wake-and-wait', '--availability-timeout', '2s'],
+    {
+      env: {BY_REDIS_URL: server.url},
+    },
+  );
+  const sent = new Promise(done => sending.once('close', done));
+  const underWay = async () => (await (await fetch(`${manager.url}/readyz`)).json()) as {under_way: number};
+  await until(async () => (await underWay()).under_way === 1);
+  manager.child.kill('SIGTERM');
+  await until(async () => {
+    const ready = await fetch(`${manager.url}/readyz`).catch(() => undefined);
+    // It may have ended between two looks.
+    return ready === undefined || ((await ready.json()) as {reason: string}).reason === 'draining';
+  });
+  expect(await manager.end).toBe(0);
+  expect(manager.said()).toContain('finishing 1');
+  expect(manager.said()).toMatch(/wakeup .*slow.*FAILED/);
+  await sent;
+});
+
+test.each([
+  ['an address that is none', ['--health', 'everywhere'], 'INVALID_INPUT'],
+  ['a role that is none', ['--role', 'boss'], 'USAGE'],
+])('is refused with %s', async (_what, args, code) => {
+  const ran = await runBy(['manager', 'run', ...args, '--json'], {env: {BY_REDIS_URL: server.url}});
+  expect(ran.code).toBe(2);
+  expect(ran.json()).toMatchObject({error: {code}});
+});
+
+test('with -o jsonl events go to standard output and the log to standard error, a JSON document a line', async () => {
+  const child = startBy(['manager', 'run', '--start', 'lines=false', '-o', 'jsonl'], {
+    env: {BY_REDIS_URL: server.url},
+  });
+  let out = '';
+  let log = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (log += text));
+  await runBy(['send', 'lines', 'x', '--policy', 'wake-and-wait', '--availability-timeout', '5s'], {
+    env: {BY_REDIS_URL: server.url},
+  });
+  await until(() => out.includes('"wakeup"'));
+  child.kill('SIGTERM');
+  await new Promise(done => child.once('close', done));
+  expect(JSON.parse(out.trim().split('\n')[0] ?? '')).toMatchObject({
+    type: 'wakeup',
+    agent_type: 'lines',
+    decision: 'FAILED',
+  });
+  const logged = log
+    .trim()
+    .split('\n')
+    .filter(line => line.startsWith('{'))
+    .map(line => JSON.parse(line) as Record<string, unknown>);
+  expect(logged).toContainEqual(expect.objectContaining({msg: 'wakeup', decision: 'FAILED', level: 'info'}));
+});

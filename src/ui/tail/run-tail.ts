@@ -1,12 +1,12 @@
 /** `by tail`: where to begin, what to show, and in which form. */
-import {ByError, messageOf} from '../../errors.js';
+import {ByError} from '../../errors.js';
 import {itemToTailEvent, type TailEvent} from '../../observe/tail-event.js';
 import {lastLinesStart} from '../../observe/last-lines.js';
 import {followSession, sessionExists} from '../../store/data-streams.js';
 import {requireOwn} from '../../store/ownership.js';
-import {checkServer, serverTimeMs, type Store} from '../../store/store.js';
+import {checkServer, type Store} from '../../store/store.js';
 import type {Printer} from '../../cli/printer.js';
-import {parseTimePoint} from '../../cli/time.js';
+import {givenStart, lineCount, textPattern} from '../../cli/tail-start.js';
 import type {Terminal} from '../../cli/tty.js';
 import {plainTail} from './plain.js';
 
@@ -155,24 +155,9 @@ function useScreen(run: RunTail, follows: boolean): boolean {
   return possible;
 }
 
-function lineCount(text: string): number | 'all' {
-  if (text === 'all') return 'all';
-  const count = Number(text);
-  if (Number.isSafeInteger(count) && count >= 0) return count;
-  throw new ByError('USAGE', `"${text}" is no number of lines.`, {hint: 'Give a number, or all.'});
-}
-
 async function startingPoint(run: RunTail, lines: number | 'all'): Promise<string> {
-  const given = run.from ?? run.since;
-  if (given !== undefined) {
-    const point = parseTimePoint(given, await serverTimeMs(run.store));
-    if (run.from !== undefined && point.kind !== 'id') {
-      throw new ByError('USAGE', `"${run.from}" is no stream id.`, {
-        hint: 'Write it as a stopped tail prints it: 1716123456789-0.',
-      });
-    }
-    return point.kind === 'id' ? point.id : `${Math.max(0, point.ms - 1)}-18446744073709551615`;
-  }
+  const given = await givenStart(run.store, run);
+  if (given !== undefined) return given;
   return lines === 'all' ? '0-0' : lastLinesStart(run.store, run.sessionId, lines);
 }
 
@@ -182,8 +167,8 @@ function filterOf(run: RunTail): (event: TailEvent) => boolean {
     if (KINDS.includes(kind)) continue;
     throw new ByError('USAGE', `"${kind}" is no kind of event.`, {hint: `Kinds: ${KINDS.join(', ')}.`});
   }
-  const include = pattern('--include', run.include);
-  const exclude = pattern('--exclude', run.exclude);
+  const include = textPattern('--include', run.include);
+  const exclude = textPattern('--exclude', run.exclude);
   return event =>
     // A gap is always said: that something is missing is never noise.
     event.type === 'gap' ||
@@ -192,16 +177,4 @@ function filterOf(run: RunTail): (event: TailEvent) => boolean {
       (run.message === undefined || event.messageId === run.message) &&
       (include === undefined || include.test(event.text)) &&
       !exclude?.test(event.text));
-}
-
-function pattern(flag: string, source: string | undefined): RegExp | undefined {
-  if (source === undefined) return undefined;
-  try {
-    return new RegExp(source, 'u');
-  } catch (error) {
-    throw new ByError('USAGE', `${flag} is no regular expression: ${messageOf(error)}`, {
-      hint: 'Escape special characters with \\.',
-      cause: error,
-    });
-  }
 }
