@@ -40,18 +40,18 @@ describeEachStore('a manager and its provider', at => {
   }
 
   const boom = () => Promise.reject(new Error('boom'));
-  const ready = () => Promise.resolve({status: 'READY', workerIds: ['w-1']} as const);
+  const no = () => Promise.resolve({status: 'REJECTED', reason: 'not today'} as const);
 
   test('asks again while it fails, and tells one decision', async () => {
     const store = at.open();
-    const {told, calls} = await manage(store, [boom, () => new Promise(() => undefined), ready], {
+    const {told, calls} = await manage(store, [boom, () => new Promise(() => undefined), no], {
       providerRun: {attempts: 3, attemptTimeoutMs: 50, backoff: {baseMs: 1, maxMs: 1}},
     });
     await requestWakeup(store, request('exec-1'));
     await until(() => told.length === 1);
     expect(told).toEqual([
       {
-        decision: expect.objectContaining({status: 'READY', workerIds: ['w-1']}) as object,
+        decision: expect.objectContaining({status: 'REJECTED', reason: 'not today'}) as object,
         deadLetterId: undefined,
       },
     ]);

@@ -186,14 +186,14 @@ test('a mock follows its script, says what became of each wakeup, and records it
   await send('scripted', []);
   await until(() => /FAILED +"mock: fail" \S+ dead letter \d+-\d+/.test(said.text));
   await send('scripted', ['--availability-timeout', '1s']);
-  await until(() => /QUEUED +"mock: queued"/.test(said.text));
+  await until(() => /FAILED +"the provider said QUEUED, but no worker came/.test(said.text));
   const lines = () =>
     readFileSync(record, 'utf8')
       .trim()
       .split('\n')
       .map(line => JSON.parse(line) as Record<string, unknown>);
   await until(() => lines().length === 3);
-  expect(lines().map(({decision}) => decision)).toEqual(['REJECTED', 'FAILED', 'QUEUED']);
+  expect(lines().map(({decision}) => decision)).toEqual(['REJECTED', 'FAILED', 'FAILED']);
   expect(lines()[1]).toMatchObject({agent_type: 'scripted', policy: 'WAKE_AND_WAIT', timeout_ms: 30_000});
   expect(lines()[1]?.['dead_letter_id']).toMatch(/^\d+-\d+$/);
   expect(readFileSync(record, 'utf8')).not.toContain('hello');

@@ -230,7 +230,7 @@ describeEachStore('bad entries', at => {
         name: 'test',
         wakeup: ({userCode}) => {
           woken.push(userCode);
-          return Promise.resolve({status: 'READY' as const});
+          return Promise.resolve({status: 'REJECTED' as const, reason: 'not today'});
         },
       },
     });
