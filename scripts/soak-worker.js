@@ -13,7 +13,13 @@ const handle = await startWorker(
     agentsFile: fileURLToPath(new URL('soak-agents.js', import.meta.url)),
     ...options,
     drainMs: 500,
-    log: createLogger({level: 'warn', write: line => process.stderr.write(`${line}\n`)}),
+    log: createLogger({
+      level: 'warn',
+      write: (line, _level, message) => {
+        if (message.startsWith('the lease had run out')) say({what: 'lapsed'});
+        process.stderr.write(`${line}\n`);
+      },
+    }),
   },
 );
 say({what: 'online'});

@@ -51,6 +51,10 @@ const starts = new Map();
 const killedAt = new Map();
 /** Workers that were suspended. */
 const suspended = new Set();
+/** Workers that had no processor for as long as their lease. */
+const lapsed = new Set();
+/** How workers ended that said so: worker id -> 'stopped', 'lease-lost', ... */
+const ends = new Map();
 const faults = {kill: 0, suspend: 0, stop: 0};
 let serial = 0;
 let isOver = false;
@@ -116,6 +120,8 @@ async function keepWorker() {
 }
 
 function heard(doc, workerId) {
+  if (doc.what === 'lapsed') lapsed.add(workerId);
+  if (doc.what === 'ended') ends.set(workerId, doc.end);
   if (doc.what !== 'start') return;
   const known = starts.get(doc.id) ?? [];
   known.push({...doc, workerId});
@@ -180,11 +186,16 @@ async function judge() {
       note(`lost: ${JSON.stringify(record)}`);
     }
     if (status === 'FAILED' && !poisoned.has(one.executionId)) {
-      // Five times with a worker we killed or suspended is what the limit of attempts is for.
-      const crashes = record.extra.x_attempts.filter(({ended}) => ended === 'crashed');
-      const struck = crashes.filter(({worker_id: id}) => killedAt.has(id) || suspended.has(id));
-      if (struck.length >= MAX_ATTEMPTS) counts.struck_out++;
-      else counts.wrongly_dead++;
+      // Five times with a worker we killed or suspended, or that had no processor for a whole lease, is what the limit
+      // of attempts is for; a failure of the agent counts too.
+      const counted = record.extra.x_attempts.filter(({ended}) => ended !== 'handed_back');
+      const strange = counted.filter(({ended, worker_id: id}) => ended === 'crashed' && !mayCrash(id));
+      if (counted.length >= MAX_ATTEMPTS && strange.length === 0) counts.struck_out++;
+      else {
+        counts.wrongly_dead++;
+        for (const {worker_id: id} of strange)
+          note(`not by us: ${id} ended ${ends.get(id) ?? 'without a word'}`);
+      }
       note(`dead: ${JSON.stringify(record)}`);
     }
     const rows = await commands.run(redis => redis.xrange(keys.sessionDataStream(one.sessionId), '-', '+'));
@@ -225,6 +236,12 @@ async function judge() {
     recovered_alone_p99_ms: percentile(recovered.alone, 99),
     left,
   };
+}
+
+function mayCrash(id) {
+  return (
+    killedAt.has(id) || suspended.has(id) || lapsed.has(id) || ['lease-lost', 'deaf'].includes(ends.get(id))
+  );
 }
 
 /**

@@ -122,7 +122,7 @@ export async function planReplay(
       if (marker !== undefined) plans.push(resumed(id, marker, options));
       else if (letter === undefined) throw lost('it can not be read');
       else if (payload.kind !== 'lost' && (command !== undefined || options.edit !== undefined))
-        plans.push(await planOne(routes, {id, letter}, payload, options));
+        plans.push(await planOne(routes, {id, letter}, payload, options, command));
       else if (options.writesLost) plans.push(await planOne(routes, {id, letter}, WRITTEN, options));
       else throw lost(whyLost(letter));
     } catch (error) {
@@ -199,12 +199,14 @@ async function planOne(
   {id, letter}: {id: string; letter: ReadDeadLetter},
   payload: {readonly kind: 'kept' | 'recovered'; readonly document: Doc},
   options: ReplayOptions,
+  asKept?: ReadyReplay['command'],
 ): Promise<ReadyReplay> {
   const original = payload.document;
   const document = options.edit?.(original) ?? original;
-  const changes = changesBetween(original, document);
+  const isEdited = document !== original;
+  const changes = isEdited ? changesBetween(original, document) : [];
   if (payload !== WRITTEN) requireAllowed(changes);
-  const command = checkedCommand(document);
+  const command = isEdited || asKept === undefined ? checkedCommand(document) : asKept;
   if (changes.length > 0) assertSendable(command);
   const wanted = options.to ?? (letter.targetAgentType || command.header.targetAgentType);
   const step = await routes.decide(wanted, command.header.userCode);
@@ -358,7 +360,7 @@ async function replayOf(
     ...{replayOf: lineage.replay_of, executionId, sessionId, messageId, target, policy: options.policy},
     changed: plan.changes.map(({path}) => path),
     before: plan.before,
-    after: digest(plan.document),
+    after: plan.changes.length === 0 ? plan.before : digest(plan.document),
   });
   return {
     ...{entryId: id, targetAgentType: target, sessionId, executionId, messageId, writes, audit},
