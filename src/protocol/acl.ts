@@ -106,9 +106,12 @@ function shared({schema, prefix = ''}: AclOptions) {
       keys.circuit('*'),
       keys.fallback('*'),
       keys.userQuota('*'),
+      keys.quotaLimit('*'),
       keys.members('*'),
       keys.workerLease('*'),
     ],
+    /** Whoever sends counts what its user sends, and says so when the limit is used up. */
+    quotas: [keys.userQuota('*'), keys.quotaLimit('*')],
     /** In a Cluster, documents on their way to other slots. */
     outbox: isV2 ? [keys.sessionOutbox('*')] : [],
     openOutboxes: isV2 ? [keys.openOutboxes()] : [],
@@ -120,7 +123,7 @@ function shared({schema, prefix = ''}: AclOptions) {
 const granted = (grants: readonly Grant[]): Grant[] => grants.filter(({keys}) => keys.length > 0);
 
 function clientGrants(options: AclOptions): Grant[] {
-  const {keys, registry, events, work, routing, outbox, openOutboxes, once} = shared(options);
+  const {keys, registry, events, work, routing, quotas, outbox, openOutboxes, once} = shared(options);
   const backlog = keys.pendingQueue('*');
   const userOpen = keys.userOpen('*');
   const deadlines = keys.deadlines();
@@ -136,6 +139,7 @@ function clientGrants(options: AclOptions): Grant[] {
       ],
     },
     {commands: 'get mget smembers srandmember sismember exists ttl pttl', access: 'R', keys: routing},
+    {commands: 'set del', access: 'RW', keys: quotas},
     {commands: 'zcard', access: 'R', keys: [backlog]},
     {commands: 'scard sadd srem srandmember expire', access: 'RW', keys: [userOpen]},
     {commands: 'zadd', access: 'W', keys: [deadlines]},
