@@ -14,6 +14,7 @@ export type {FollowOptions, SessionItem} from './store/data-streams.js';
 
 export {startManager, type ManagerHandle, type ManagerOptions} from './availability/manager.js';
 export type {CircuitRules} from './availability/circuits.js';
+export type {ExecutionCircuitRules} from './store/execution-circuit.js';
 export type {Provider, ProviderContext, ProviderDecision} from './availability/provider.js';
 export {
   mockProvider,

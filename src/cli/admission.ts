@@ -192,7 +192,7 @@ export async function listCircuits(store: Store, printer: Printer, output: strin
   else {
     printer.table<CircuitRecord>(circuits, [
       {header: 'AGENT TYPE', value: row => row.agentType},
-      {header: 'CIRCUIT', value: row => stateText(row.readable, row.open ? 'open' : 'closed', row.open)},
+      {header: 'CIRCUIT', value: row => stateText(row.readable, circuitText(row), row.open)},
       {header: 'SET BY', value: row => row.source},
       {header: 'ENDS IN', value: endsText},
       {header: 'REASON', value: row => row.reason || '-', shrink: true},
@@ -244,6 +244,9 @@ export async function listFallbacks(store: Store, printer: Printer, output: stri
   }
   return {fallbacks: rows};
 }
+
+const circuitText = ({open, halfOpen}: CircuitRecord): string =>
+  halfOpen ? 'half-open' : open ? 'open' : 'closed';
 
 const limitText = ({limit, windowMs, used}: QuotaLimitRecord): string =>
   `${used} of ${limit} in ${formatDuration(windowMs)}`;

@@ -1,4 +1,5 @@
 /** `by manager run` and `by provider mock`: a manager in the foreground, a line for everything it decides. */
+import type {CircuitRules} from '../availability/circuits.js';
 import {
   MANAGER_ROLES,
   MAX_AT_ONCE,
@@ -56,6 +57,8 @@ export interface RunManager extends Foreground {
   /** Milliseconds of one attempt; undefined: as long as the caller waits. */
   readonly attemptTimeoutMs: number | undefined;
   readonly pendingDeadlineMs: number;
+  /** When wakeups that fail in a row open a circuit; undefined: never. */
+  readonly circuit: CircuitRules | undefined;
   /** Empty: all. */
   readonly roles: readonly ManagerRole[];
   /** `HOST:PORT`, or a port of this machine. */
@@ -65,12 +68,17 @@ export interface RunManager extends Foreground {
 
 /** @throws {ByError} USAGE, INVALID_INPUT, CONFLICT for a health address that is taken, and what connecting throws. */
 export async function runManager(run: RunManager): Promise<{wakeups: number}> {
-  const {attempts, attemptTimeoutMs, pendingDeadlineMs, drainMs} = run;
+  const {attempts, attemptTimeoutMs, pendingDeadlineMs, circuit, drainMs} = run;
+  if (circuit?.openMs === 0 || circuit?.maxOpenMs === 0) {
+    throw new ByError('USAGE', 'A circuit can not be open for nothing.', {
+      hint: 'Write for example --circuit-open 30s.',
+    });
+  }
   const providerRun = {attempts, ...(attemptTimeoutMs === undefined ? {} : {attemptTimeoutMs})};
   const health = run.health === undefined ? undefined : parseHealthAddress(run.health);
   const roles = run.roles.length === 0 ? MANAGER_ROLES : run.roles;
   return inForeground(run, await providerFor(run), {
-    options: {pendingDeadlineMs, providerRun, roles},
+    options: {pendingDeadlineMs, providerRun, roles, ...(circuit === undefined ? {} : {circuit})},
     health,
     drainMs,
   });

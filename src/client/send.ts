@@ -1,11 +1,7 @@
 /** Sending: a command is routed by its policy and accepted in one step, or refused with a reason. */
+import {letThrough} from '../availability/circuit-probe.js';
 import {awaitWakeup} from '../availability/await-wakeup.js';
-import {
-  decideRoute,
-  unreadableRecords,
-  type AdmissionRecord,
-  type RouteFacts,
-} from '../availability/decide-route.js';
+import {decideRoute, unreadableRecords, type AdmissionRecord} from '../availability/decide-route.js';
 import type {Clock} from '../clock.js';
 import {ByError} from '../errors.js';
 import {isValidId, newExecutionId, newHexUuid, newMessageId, newSessionId, spanIdHex} from '../ids.js';
@@ -307,7 +303,12 @@ async function sendToType(sender: Sender, composed: Draft): Promise<SendResult> 
   tellUnreadable(draft, outcome);
   draft = {...draft, counts: outcome.isLimited};
 
-  let facts: RouteFacts = {...outcome, fallbackOnline: await isStandInOnline(store, outcome)};
+  let facts = await letThrough(
+    store,
+    agentType,
+    {...outcome, fallbackOnline: await isStandInOnline(store, outcome)},
+    draft.policy,
+  );
   for (;;) {
     const step = decideRoute(facts, draft.policy, store.unreadableRecords);
     switch (step.kind) {

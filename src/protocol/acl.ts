@@ -140,6 +140,7 @@ function clientGrants(options: AclOptions): Grant[] {
     },
     {commands: 'get mget smembers srandmember sismember exists ttl pttl', access: 'R', keys: routing},
     {commands: 'set del', access: 'RW', keys: quotas},
+    {commands: 'set', access: 'W', keys: [keys.circuitProbe('*', '*')]},
     {commands: 'zcard', access: 'R', keys: [backlog]},
     {commands: 'scard sadd srem srandmember expire', access: 'RW', keys: [userOpen]},
     {commands: 'zadd', access: 'W', keys: [deadlines]},
@@ -169,6 +170,11 @@ function workerGrants(options: AclOptions): Grant[] {
   const memberships = [...agentTypes.map(keys.members), keys.declaredTypes(workers), keys.knownWorkers()];
   const reads = [...agentTypes.map(keys.denied), keys.workerAdmin(workers)];
   const letters = keys.deadletter();
+  const circuits = agentTypes.flatMap(type => [
+    keys.circuit(type),
+    keys.executionEnds(type),
+    keys.circuitProbe(type, '*'),
+  ]);
   // On any server, dead letters wait there for room.
   const outboxes = [keys.sessionOutbox('*')];
   const once = [`${keys.prefix}byai_gateway:${keys.schema === 'v2' ? 'v2:' : ''}control_plane:by:once:*`];
@@ -189,8 +195,11 @@ function workerGrants(options: AclOptions): Grant[] {
       keys: [
         ...[registry, events, letters, ...ownStreams, ...work, lease, ...memberships, ...reads],
         ...[keys.deadlines(), ...outboxes, ...openOutboxes, ...once],
+        ...circuits,
       ],
     },
+    // Of what they serve, where it may open because executions fail.
+    {commands: 'get set del exists hincrby hgetall hdel pexpire', access: 'RW', keys: circuits},
     {commands: 'zadd zrangebyscore zrem', access: 'RW', keys: [keys.deadlines()]},
     {
       commands: 'hset hsetnx hget hmget hgetall hdel hincrby hexists hlen expire pexpire ttl pttl',

@@ -90,6 +90,7 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
   const wakeupDedupe = (type: string, userCode: string, region: string) =>
     `${base}control_plane:wakeup:dedupe:${dedupeParts(type, userCode, region)}`;
   const userQuota = (userCode: string) => `${base}control_plane:quota:user:${userCode}`;
+  const circuit = (type: string) => `${base}control_plane:circuit:agent_type:${type}`;
   const dedupeParts = (type: string, userCode: string, region: string) =>
     `${type}:${orPlaceholder(userCode)}:${orPlaceholder(region)}`;
 
@@ -120,7 +121,7 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
     checkpoint: (sessionId: string, consumer: string) =>
       `${base}session:${tag(sessionId)}:consumer:${consumer}:checkpoint`,
     agentConfigsSnapshot: (key: string) => `${base}agent_configs_snapshot:${key}`,
-    circuit: (type: string) => `${base}control_plane:circuit:agent_type:${type}`,
+    circuit,
     fallback: (type: string) => `${base}control_plane:fallback:agent_type:${type}`,
     userQuota,
     /** Reserved: nothing reads or writes it. */
@@ -187,6 +188,11 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
     deadlines: () => `${base}control_plane:by:deadlines`,
     /** How many wakeups of an agent type failed in a row. */
     wakeupFailures: (type: string) => `${base}control_plane:by:wakeup_failures:${type}`,
+    /** How executions of an agent type ended lately, where its circuit may open by that; in the slot of {@link circuit}. */
+    executionEnds: (type: string) => `${base}control_plane:by:ends:${sameSlot(circuit(type))}`,
+    /** Says that a command was let through an open circuit to try; in the slot of {@link circuit}. */
+    circuitProbe: (type: string, opening: string) =>
+      `${base}control_plane:by:probe:${sameSlot(circuit(type))}:${opening}`,
     /** Executions that wait for the wakeup another one asked for; in the slot of {@link wakeupDedupe}. */
     wakeupWaiters: (type: string, userCode: string, region: string) =>
       `${base}control_plane:by:wakeup_waiters:${sameSlot(wakeupDedupe(type, userCode, region))}`,

@@ -82,13 +82,20 @@ export interface Circuit {
   readonly open: boolean;
   /** '' if nobody gave one. */
   readonly reason: string;
+  /** Of one that opened because executions failed: once no more than `ms` of its lifetime are left, one command may try. */
+  readonly halfOpen?: {readonly ms: number; readonly opening: string};
 }
+
+/** It becomes part of a key. */
+const OPENING = /^[0-9-]{1,40}$/;
 
 /** Open only for a JSON object whose `state` is OPEN in any case; every other value is no circuit. */
 export function readCircuit(text: string | null): Circuit {
   const doc = controlDoc(text);
   const open = textOf(doc['state']).toUpperCase() === 'OPEN';
-  return {open, reason: open ? textOf(doc['reason']) : ''};
+  const {x_half_open_ms: ms, x_opening: opening} = doc;
+  const isOurs = open && typeof ms === 'number' && typeof opening === 'string' && OPENING.test(opening);
+  return {open, reason: open ? textOf(doc['reason']) : '', ...(isOurs ? {halfOpen: {ms, opening}} : {})};
 }
 
 export interface Quota {

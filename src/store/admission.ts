@@ -35,6 +35,8 @@ export interface CircuitRecord extends Stored {
   /** '' if nobody gave one. */
   readonly reason: string;
   readonly source: RecordSource;
+  /** Its time is over: one command is, or may be, let through to try. */
+  readonly halfOpen: boolean;
 }
 
 /** What is said of a user: that it may send or not, how much it may send in a window, or both. */
@@ -113,15 +115,19 @@ const dropSameScript = defineScript({
   reply: flag,
 });
 
-/** Close a circuit that a manager opened; an operator's stays. @returns whether it was closed. */
+/**
+ * Close a circuit that a manager opened; an operator's stays, and one that opened because executions failed: that a worker
+ * is there again says nothing about it. @returns whether it was closed.
+ */
 export async function closeAutoCircuit(store: Store, agentType: string): Promise<boolean> {
   return removeAuto(store, store.keys.circuit(agentType));
 }
 
-/** Remove a record unless an operator wrote it. */
+/** Remove a record that is not an operator's, and not for workers to remove. */
 async function removeAuto(store: Store, key: string): Promise<boolean> {
   const found = await read(store, key);
   if (found === undefined || readSource(found.text) !== 'auto') return false;
+  if (circuitIn(found.text).halfOpen !== undefined) return false;
   return dropSameScript(store.commands, {keys: {key}, args: {value: found.text}}, RETRY);
 }
 
@@ -236,7 +242,9 @@ export async function listAdmission(store: Store): Promise<Admission> {
 
 function circuitFacts(found: Found) {
   const readable = isReadableRecord(found.text);
-  return {...found, ...circuitIn(found.text), readable, source: readSource(found.text)};
+  const {open, reason, halfOpen} = circuitIn(found.text);
+  const isHalfOpen = halfOpen !== undefined && (found.expiresInMs ?? Infinity) <= halfOpen.ms;
+  return {...found, open, reason, halfOpen: isHalfOpen, readable, source: readSource(found.text)};
 }
 
 async function listQuotas(store: Store): Promise<QuotaRecord[]> {
