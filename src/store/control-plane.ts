@@ -533,6 +533,9 @@ async function lifetimeMs(store: Store, key: string): Promise<number | null> {
   return ms >= 0 ? ms : null;
 }
 
+/** In one command, which the server must not be busy with for long. */
+const HELD_AT_ONCE = 1000;
+
 /** Say of entries that they are still worked on: their time without a sign of life begins anew. */
 export async function holdEntries(
   store: Store,
@@ -540,16 +543,20 @@ export async function holdEntries(
   entries: readonly ControlEntry[],
 ): Promise<void> {
   const ids = new Map<string, string[]>();
-  for (const {stream, id} of entries) ids.set(stream, [...(ids.get(stream) ?? []), id]);
-  await store.commands.run(
-    redis =>
-      Promise.all(
-        [...ids].map(([stream, held]) =>
-          redis.call('XCLAIM', stream, MANAGER_GROUP, managerId, '0', ...held, 'JUSTID'),
-        ),
-      ),
-    {retryForMs: 2000},
-  );
+  for (const {stream, id} of entries) {
+    const held = ids.get(stream);
+    if (held === undefined) ids.set(stream, [id]);
+    else held.push(id);
+  }
+  for (const [stream, held] of ids) {
+    for (let from = 0; from < held.length; from += HELD_AT_ONCE) {
+      const some = held.slice(from, from + HELD_AT_ONCE);
+      await store.commands.run(
+        redis => redis.call('XCLAIM', stream, MANAGER_GROUP, managerId, '0', ...some, 'JUSTID'),
+        {retryForMs: 2000},
+      );
+    }
+  }
 }
 
 /** Leave entries to other managers at once: they look as if nobody had cared for them for long. */
