@@ -57,6 +57,15 @@ export type ManagerRole = (typeof MANAGER_ROLES)[number];
 /** Loops that are heard of: who reads the two streams, who releases, who looks at deadlines. Each at least once in a few seconds. */
 export type ManagerBeat = 'wakeups' | 'pending' | 'releases' | 'sweeps';
 
+const BEATS: Readonly<Record<ManagerRole, readonly ManagerBeat[]>> = {
+  wakeups: ['wakeups'],
+  pending: ['pending', 'releases'],
+  sweeps: ['sweeps'],
+};
+
+/** The loops a manager with these roles has. */
+export const beatsOf = (roles: readonly ManagerRole[]): ManagerBeat[] => roles.flatMap(role => BEATS[role]);
+
 export interface ManagerOptions {
   readonly provider: Provider;
   /** How often the provider is asked for one wakeup, for how long, and when it is left alone. */
@@ -123,6 +132,9 @@ const ENDED_BATCH = 200;
 export const MAX_AT_ONCE = 256;
 /** Wakeups that wait for their agent type's share; with so many nothing more is read. */
 const MAX_PARKED = 10_000;
+/** What became of an entry here; one that is parked stays ours. */
+type Handled = 'over' | 'parked';
+
 /** How long an entry that is handed over claims to have been left alone, in milliseconds: longer than any lease. */
 const HANDED_OVER_MS = 3_600_000;
 const LEASE_MS = 10_000;
@@ -231,7 +243,7 @@ class Manager implements ManagerHandle {
   private async readLoop(
     name: 'wakeups' | 'pending',
     stream: string,
-    handle: (entry: ControlEntry) => Promise<void | 'parked'>,
+    handle: (entry: ControlEntry) => Promise<Handled>,
   ): Promise<void> {
     const connection = this.store.blocking(name, stream);
     const stop = () => void connection.unblock(this.store.commands).catch(() => connection.close());
@@ -287,7 +299,7 @@ class Manager implements ManagerHandle {
     }
   }
 
-  private run(entry: ControlEntry, handle: (entry: ControlEntry) => Promise<void | 'parked'>): Promise<void> {
+  private run(entry: ControlEntry, handle: (entry: ControlEntry) => Promise<Handled>): Promise<void> {
     const name = nameOf(entry);
     this.held.set(name, entry);
     const job = handle(entry)
@@ -325,10 +337,13 @@ class Manager implements ManagerHandle {
   }
 
   /** A wakeup waits until its agent type's share of the slots has room for it; its entry stays ours. */
-  private async park(type: string, {stream, id}: ControlEntry): Promise<void | 'parked'> {
+  private async park(type: string, {stream, id}: ControlEntry): Promise<Handled> {
     const entry = {stream, id, data: undefined};
     // Nothing is begun any more.
-    if (this.stopping.signal.aborted) return this.leaveToOthers([entry]);
+    if (this.stopping.signal.aborted) {
+      await this.leaveToOthers([entry]);
+      return 'over';
+    }
     this.held.set(nameOf(entry), entry);
     this.slots.park(type, entry);
     return 'parked';
@@ -340,10 +355,10 @@ class Manager implements ManagerHandle {
   }
 
   /** Its turn has come: it is read again, and what has become of it meanwhile is looked at as if it came now. */
-  private async unpark(type: string, {stream, id}: ControlEntry): Promise<void> {
+  private async unpark(type: string, {stream, id}: ControlEntry): Promise<Handled> {
     try {
       const [entry] = await entriesById(this.store, stream, [id]);
-      if (entry !== undefined) await this.handleWakeup(entry, true);
+      return entry === undefined ? 'over' : await this.handleWakeup(entry, true);
     } finally {
       this.giveSlot(type);
     }
@@ -362,11 +377,11 @@ class Manager implements ManagerHandle {
     }
   }
 
-  private async handleWakeup(entry: ControlEntry, hasSlot = false): Promise<void | 'parked'> {
+  private async handleWakeup(entry: ControlEntry, hasSlot = false): Promise<Handled> {
     const held = this.heldLetters.get(entry.id);
     if (held !== undefined) {
       await this.keepFailedWakeup(entry, held);
-      return;
+      return 'over';
     }
     let request: WakeupRequest;
     try {
@@ -380,7 +395,7 @@ class Manager implements ManagerHandle {
       }
     } catch (error) {
       await this.quarantine(entry, 'wakeup', messageOf(error));
-      return;
+      return 'over';
     }
     const {role, remainingMs} = await joinWakeup(this.store, request, {
       ...patienceOf(request, entry),
@@ -388,16 +403,17 @@ class Manager implements ManagerHandle {
     });
     if (role !== 'lead') {
       await settleMany(this.store, MANAGER_GROUP, entry.stream, [entry.id], true);
-      return;
+      return 'over';
     }
     const type = request.targetAgentType;
-    if (hasSlot) return this.leadToEnd(entry, request, remainingMs);
-    if (!this.slots.take(type)) return this.park(type, entry);
+    if (!hasSlot && !this.slots.take(type)) return this.park(type, entry);
     try {
       await this.leadToEnd(entry, request, remainingMs);
     } finally {
-      this.giveSlot(type);
+      // One that waited gives its slot back where it was given.
+      if (!hasSlot) this.giveSlot(type);
     }
+    return 'over';
   }
 
   /** Carry a wakeup out, tell everybody, and settle its entry. */
@@ -488,7 +504,7 @@ class Manager implements ManagerHandle {
     );
   }
 
-  private async takeDelivery(entry: ControlEntry): Promise<void> {
+  private async takeDelivery(entry: ControlEntry): Promise<Handled> {
     let delivery: PendingDelivery;
     try {
       delivery = readPendingDelivery(requireData(entry.data));
@@ -499,7 +515,7 @@ class Manager implements ManagerHandle {
       if (!isDeliverable(delivery)) throw new TypeError('it holds no command');
     } catch (error) {
       await this.quarantine(entry, 'pending', `undeliverable: ${messageOf(error)}`);
-      return;
+      return 'over';
     }
     await takePending(this.store, {
       entryId: entry.id,
@@ -507,6 +523,7 @@ class Manager implements ManagerHandle {
       score: pendingScore(delivery.priority, entry.id),
       agentType: delivery.targetAgentType,
     });
+    return 'over';
   }
 
   private async quarantine(entry: ControlEntry, source: DeadLetterSource, reason: string): Promise<void> {

@@ -1,10 +1,10 @@
 /** `by manager run` and `by provider mock`: a manager in the foreground, a line for everything it decides. */
 import type {CircuitRules} from '../availability/circuits.js';
 import {
+  beatsOf,
   MANAGER_ROLES,
   MAX_AT_ONCE,
   startManager,
-  type ManagerBeat,
   type ManagerOptions,
   type ManagerRole,
 } from '../availability/manager.js';
@@ -16,7 +16,13 @@ import {loadProject} from '../config/project.js';
 import {projectWorkers} from '../dev/project-workers.js';
 import {ByError} from '../errors.js';
 import {createLogger, type Logger} from '../log.js';
-import {parseHealthAddress, startHealthServer, type HealthAddress} from '../observe/health-server.js';
+import {
+  healthPages,
+  healthWarning,
+  parseHealthAddress,
+  startHealthServer,
+  type HealthAddress,
+} from '../observe/health-server.js';
 import {ManagerWatch} from '../observe/manager-health.js';
 import {refuseEviction} from '../store/durability.js';
 import {checkServer, type Store} from '../store/store.js';
@@ -193,7 +199,7 @@ async function inForeground(
   const facts = await checkServer(store);
   refuseEviction(facts, store.address);
   const roles = options.roles ?? MANAGER_ROLES;
-  const watch = new ManagerWatch({store, beats: roles.flatMap(role => BEATS[role]), full: MAX_AT_ONCE});
+  const watch = new ManagerWatch({store, beats: beatsOf(roles), full: MAX_AT_ONCE});
   // Before the manager: an address that is taken must not show after something was begun.
   const server = health && (await startHealthServer(health, watch));
   try {
@@ -241,13 +247,6 @@ async function inForeground(
   }
 }
 
-/** Which loops a role has. */
-const BEATS: Readonly<Record<ManagerRole, readonly ManagerBeat[]>> = {
-  wakeups: ['wakeups'],
-  pending: ['pending', 'releases'],
-  sweeps: ['sweeps'],
-};
-
 /** For a person what goes wrong, for a program JSON lines: both on standard error. */
 function managerLog(printer: Printer): Logger {
   if (printer.mode !== 'text') return createLogger();
@@ -290,13 +289,10 @@ function tellDelivery(
   printer.event({type: 'pending', agentType, executionId, outcome});
 }
 
-function tellHealth(printer: Printer, {host, port}: HealthAddress): void {
-  const shown = host.includes(':') ? `[${host}]` : host;
-  printer.note(paint.dim(`  http://${shown}:${port}/healthz  /readyz  /metrics`));
-  if (!['127.0.0.1', '::1', 'localhost'].includes(host))
-    printer.warn(
-      `${shown}:${port} can be read by everybody who reaches it: agent types and how much waits for them.`,
-    );
+function tellHealth(printer: Printer, address: HealthAddress): void {
+  printer.note(paint.dim(`  ${healthPages(address)}`));
+  const warning = healthWarning(address);
+  if (warning !== undefined) printer.warn(warning);
 }
 
 function printingPool(printer: Printer): ProcessPool {

@@ -123,7 +123,8 @@ describeEachStore('hundreds of wakeups of one type that hang', at => {
     await until(async () => said.includes('ready') && (await taken()) === MANY);
     child.kill('SIGKILL');
     await bringOnline(store, HANGING);
-    await manage(at, store, half().wakeup, {leaseMs: 1500});
+    const provider = half();
+    await manage(at, store, request => provider.wakeup(request), {leaseMs: 1500});
     await decided(at, store, hanging, 'READY');
     await settled(at, store);
   });
