@@ -23,6 +23,7 @@ export {
   type MockOptions,
   type MockStep,
 } from './availability/mock-provider.js';
+export {threadProvider, type ThreadProviderOptions} from './availability/thread-provider.js';
 export type {CircuitOptions} from './availability/provider-circuit.js';
 export {ProviderRunner, type ProviderRunOptions} from './availability/provider-runner.js';
 export {checkProvider, type CheckProvider, type ProviderCheck} from './availability/check-provider.js';

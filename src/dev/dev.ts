@@ -2,7 +2,7 @@
 import {dirname, join, relative} from 'node:path';
 import {watch, type FSWatcher} from 'chokidar';
 import {beatsOf, MANAGER_ROLES, MAX_AT_ONCE, startManager} from '../availability/manager.js';
-import {loadProvider} from '../availability/load-provider.js';
+import {threadProvider} from '../availability/thread-provider.js';
 import {mockProvider, parseMockMode} from '../availability/mock-provider.js';
 import {ProcessPool} from '../availability/process-pool.js';
 import {processProvider} from '../availability/process-provider.js';
@@ -256,7 +256,7 @@ async function chooseProvider(
     };
   }
   if (IS_FILE.test(options.provider)) {
-    const provider = await loadProvider(options.provider);
+    const provider = await threadProvider(options.provider);
     return {provider, text: `${provider.name}: ${options.provider}`};
   }
   if (options.provider !== 'auto') {
