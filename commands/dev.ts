@@ -50,6 +50,14 @@ Other terminals in the same project find it by themselves.`;
         "who starts sleeping workers: auto (the project's own), none, a mode of the mock provider, or a file of yours",
       default: 'auto',
     }),
+    health: Flags.string({
+      description:
+        'let the manager answer /healthz, /readyz and /metrics (Prometheus) here; a bare port is of this machine only',
+      helpValue: 'HOST:PORT',
+      relationships: [
+        {type: 'none', flags: [{name: 'manager', when: async flags => flags['manager'] === false}]},
+      ],
+    }),
     drain: durationFlag({
       description: 'how long running work may take when a worker is replaced',
       default: 5000,
@@ -72,6 +80,7 @@ Other terminals in the same project find it by themselves.`;
       manager: flags.manager,
       provider: flags.provider,
       drainMs: flags.drain,
+      health: flags.health,
       signal: this.signal,
       canRead: this.canPrompt,
     });

@@ -16,6 +16,7 @@ const ENTRIES = [
   'src/cli/oclif.js',
   'src/cli/unexpected.js',
   'src/cli/hooks/command-not-found.js',
+  'src/availability/provider-thread.js',
   'src/dev/embedded/thread.js',
   'src/worker/isolated.js',
 ];

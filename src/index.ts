@@ -14,6 +14,7 @@ export type {FollowOptions, SessionItem} from './store/data-streams.js';
 
 export {startManager, type ManagerHandle, type ManagerOptions} from './availability/manager.js';
 export type {CircuitRules} from './availability/circuits.js';
+export type {ExecutionCircuitRules} from './store/execution-circuit.js';
 export type {Provider, ProviderContext, ProviderDecision} from './availability/provider.js';
 export {
   mockProvider,
@@ -22,6 +23,7 @@ export {
   type MockOptions,
   type MockStep,
 } from './availability/mock-provider.js';
+export {threadProvider, type ThreadProviderOptions} from './availability/thread-provider.js';
 export type {CircuitOptions} from './availability/provider-circuit.js';
 export {ProviderRunner, type ProviderRunOptions} from './availability/provider-runner.js';
 export {checkProvider, type CheckProvider, type ProviderCheck} from './availability/check-provider.js';

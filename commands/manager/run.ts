@@ -64,6 +64,18 @@ taken up by another manager. With -o jsonl what it does goes to standard output,
       description: 'the service may be on this machine, there also by http: for development',
       relationships: [{type: 'some', flags: ['wakeup-url', 'provider']}],
     }),
+    'circuit-failures': Flags.integer({
+      description: 'open the circuit of an agent type after so many failed wakeups in a row (default: never)',
+      min: 1,
+    }),
+    'circuit-open': durationFlag({
+      description: 'for how long, the first time (default: 30s)',
+      dependsOn: ['circuit-failures'],
+    }),
+    'circuit-max': durationFlag({
+      description: 'for how long at most; it doubles each time (default: 10m)',
+      dependsOn: ['circuit-failures'],
+    }),
     role: Flags.option({
       options: ROLES,
       description: 'only this part of the work; repeatable; default: all',
@@ -101,6 +113,14 @@ taken up by another manager. With -o jsonl what it does goes to standard output,
       attempts: flags['provider-attempts'],
       attemptTimeoutMs: flags['provider-timeout'],
       pendingDeadlineMs: flags['pending-deadline'],
+      circuit:
+        flags['circuit-failures'] === undefined
+          ? undefined
+          : {
+              failures: flags['circuit-failures'],
+              ...(flags['circuit-open'] === undefined ? {} : {openMs: flags['circuit-open']}),
+              ...(flags['circuit-max'] === undefined ? {} : {maxOpenMs: flags['circuit-max']}),
+            },
       roles: flags.role ?? [],
       health: flags.health,
       drainMs: flags.drain,

@@ -1,7 +1,7 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import {BaseCommand} from '../../src/cli/base-command.js';
-import {durationFlag} from '../../src/cli/flags.js';
+import {durationFlag, shareFlag} from '../../src/cli/flags.js';
 
 export default class WorkerRun extends BaseCommand {
   static override summary = 'Run agents until told to stop.';
@@ -25,6 +25,23 @@ The first Ctrl-C or SIGTERM finishes what runs and stops; the second hands it ba
       default: 'agent_engines',
     }),
     drain: durationFlag({description: 'how long running work may take after a stop', default: 25_000}),
+    'circuit-rate': shareFlag({
+      description:
+        'open the circuit of an agent type when this share of its executions fail (default: never; by.config may say)',
+    }),
+    'circuit-min': Flags.integer({
+      description: 'but not before so many have ended within the window (default: 20)',
+      min: 1,
+      dependsOn: ['circuit-rate'],
+    }),
+    'circuit-window': durationFlag({
+      description: 'how far back is looked (default: 1m)',
+      dependsOn: ['circuit-rate'],
+    }),
+    'circuit-open': durationFlag({
+      description: 'how long it stays open before one command may try (default: 30s)',
+      dependsOn: ['circuit-rate'],
+    }),
     check: Flags.boolean({description: 'load the agents, say whether that works, and start nothing'}),
   };
   protected override readonly endsBySignal = true;
@@ -40,6 +57,15 @@ The first Ctrl-C or SIGTERM finishes what runs and stops; the second hands it ba
       concurrency: flags.concurrency,
       group: flags.group,
       drainMs: flags.drain,
+      circuit:
+        flags['circuit-rate'] === undefined
+          ? undefined
+          : {
+              rate: flags['circuit-rate'],
+              min: flags['circuit-min'],
+              windowMs: flags['circuit-window'],
+              openMs: flags['circuit-open'],
+            },
       check: flags.check,
       stop: this.signal,
       force: this.forceSignal,

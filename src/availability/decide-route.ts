@@ -44,7 +44,11 @@ export function decideRoute(
   const circuit = readCircuit(facts.circuit);
   if (circuit.open || refuses(facts.circuit)) {
     const reason = circuit.open ? circuit.reason : UNREADABLE_REASON;
-    return {kind: 'reject', code: 'AGENT_CIRCUIT_OPEN', reason, retryAfterMs: facts.circuitMs ?? null};
+    const leftMs = facts.circuitMs ?? null;
+    // One command is let through before it goes.
+    const untilProbeMs = leftMs === null ? 0 : leftMs - (circuit.halfOpen?.ms ?? leftMs);
+    const retryAfterMs = untilProbeMs > 0 ? untilProbeMs : leftMs;
+    return {kind: 'reject', code: 'AGENT_CIRCUIT_OPEN', reason, retryAfterMs};
   }
   const quota = readQuota(facts.quota);
   if (!quota.available || refuses(facts.quota)) {

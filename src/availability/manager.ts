@@ -40,8 +40,10 @@ import {onlineMembers} from '../store/presence.js';
 import {consumersOf, dropConsumer, type ConsumerFacts} from '../store/recovery.js';
 import {forgetGoneWorkers, takeSweepTurn} from '../store/gone-workers.js';
 import {serverTimeMs, type Store} from '../store/store.js';
+import {entriesById} from '../store/queues.js';
 import {carryOut} from './carry-out.js';
 import {judgeWakeup, type CircuitRules} from './circuits.js';
+import {FairSlots} from './fair-slots.js';
 import {ProviderRunner, type ProviderRunOptions} from './provider-runner.js';
 import type {Provider} from './provider.js';
 
@@ -54,6 +56,15 @@ export type ManagerRole = (typeof MANAGER_ROLES)[number];
 
 /** Loops that are heard of: who reads the two streams, who releases, who looks at deadlines. Each at least once in a few seconds. */
 export type ManagerBeat = 'wakeups' | 'pending' | 'releases' | 'sweeps';
+
+const BEATS: Readonly<Record<ManagerRole, readonly ManagerBeat[]>> = {
+  wakeups: ['wakeups'],
+  pending: ['pending', 'releases'],
+  sweeps: ['sweeps'],
+};
+
+/** The loops a manager with these roles has. */
+export const beatsOf = (roles: readonly ManagerRole[]): ManagerBeat[] => roles.flatMap(role => BEATS[role]);
 
 export interface ManagerOptions {
   readonly provider: Provider;
@@ -96,7 +107,7 @@ export interface ManagerOptions {
 
 export interface ManagerHandle {
   readonly managerId: string;
-  /** Wakeups and deliveries that are ours and not settled yet. */
+  /** Wakeups and deliveries that are ours and not settled yet, those that wait for a slot among them. */
   readonly underWay: number;
   /**
    * Take nothing new, and wait for what is under way. What a provider has not answered after `drainMs` (default 0) is
@@ -117,8 +128,13 @@ const MAX_BATCHES = 10;
 /** How often, and how many at a time, what is held back is looked through for executions that were ended meanwhile. */
 const ENDED_EVERY_MS = 1000;
 const ENDED_BATCH = 200;
-/** Entries of a stream handled at once: a wakeup may wait long for its provider. */
+/** Entries of a stream handled at once: a wakeup may wait long for its provider. Agent types share them: fair-slots.ts. */
 export const MAX_AT_ONCE = 256;
+/** Wakeups that wait for their agent type's share; with so many nothing more is read. */
+const MAX_PARKED = 10_000;
+/** What became of an entry here; one that is parked stays ours. */
+type Handled = 'over' | 'parked';
+
 /** How long an entry that is handed over claims to have been left alone, in milliseconds: longer than any lease. */
 const HANDED_OVER_MS = 3_600_000;
 const LEASE_MS = 10_000;
@@ -143,8 +159,10 @@ class Manager implements ManagerHandle {
   private readonly heldLetters = new Map<string, string>();
   private readonly leaseMs: number;
   private readonly runner: ProviderRunner;
-  /** Entries that are ours and not settled yet. */
-  private readonly held = new Set<ControlEntry>();
+  /** Entries that are ours and not settled yet, by {@link nameOf}. */
+  private readonly held = new Map<string, ControlEntry>();
+  /** What waits for a slot is known by its id alone: there may be thousands, and each may hold a large command. */
+  private readonly slots = new FairSlots<ControlEntry>(MAX_AT_ONCE);
   /** Wakeups that we lead. */
   private readonly led = new Set<WakeupRequest>();
   /** How far each agent type's queue was looked through for what has ended. */
@@ -152,6 +170,8 @@ class Manager implements ManagerHandle {
   private lookedAt = -Infinity;
   private loops: Promise<void>[] = [];
   private holding: Promise<void> = Promise.resolve();
+  /** The signs of life that are being given now. */
+  private holdRound: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly store: Store,
@@ -184,11 +204,12 @@ class Manager implements ManagerHandle {
   }
 
   get underWay(): number {
-    return this.work.size;
+    return this.work.size + this.slots.parked;
   }
 
   async stop({drainMs = 0}: {readonly drainMs?: number} = {}): Promise<void> {
     this.stopping.abort();
+    await this.leaveToOthers(this.slots.leave());
     const over = new AbortController();
     await Promise.race([this.idle(), sleep(drainMs, over.signal)]);
     over.abort();
@@ -222,7 +243,7 @@ class Manager implements ManagerHandle {
   private async readLoop(
     name: 'wakeups' | 'pending',
     stream: string,
-    handle: (entry: ControlEntry) => Promise<void>,
+    handle: (entry: ControlEntry) => Promise<Handled>,
   ): Promise<void> {
     const connection = this.store.blocking(name, stream);
     const stop = () => void connection.unblock(this.store.commands).catch(() => connection.close());
@@ -239,8 +260,11 @@ class Manager implements ManagerHandle {
       try {
         if (performance.now() - reclaimedAt > this.leaseMs / 3) {
           reclaimedAt = performance.now();
-          for (const entry of await claimStale(this.store, stream, this.managerId, this.leaseMs))
-            if (!this.isHeld(entry)) begin(entry);
+          await this.reclaim(stream, begin);
+        }
+        if (this.slots.parked >= MAX_PARKED && name === 'wakeups') {
+          await sleep(PENDING_POLL_MS, this.stopping.signal);
+          continue;
         }
         const entries = await readNew(this.store, connection, {
           streams: [stream],
@@ -263,22 +287,31 @@ class Manager implements ManagerHandle {
     connection.close();
   }
 
-  /** One whose work went on while its sign of life came late was claimed from ourselves. */
-  private isHeld({stream, id}: ControlEntry): boolean {
-    return [...this.held].some(one => one.id === id && one.stream === stream);
+  /** Take up what managers that are gone had begun. */
+  private async reclaim(stream: string, begin: (entry: ControlEntry) => void): Promise<void> {
+    let isMore = true;
+    while (isMore && this.slots.parked < MAX_PARKED && !this.stopping.signal.aborted) {
+      const claimed = await claimStale(this.store, stream, this.managerId, this.leaseMs);
+      // One whose work went on while its sign of life came late was claimed from ourselves.
+      const fresh = claimed.filter(entry => !this.held.has(nameOf(entry)));
+      for (const entry of fresh) begin(entry);
+      isMore = fresh.length > 0;
+    }
   }
 
-  private run(entry: ControlEntry, handle: (entry: ControlEntry) => Promise<void>): Promise<void> {
-    this.held.add(entry);
+  private run(entry: ControlEntry, handle: (entry: ControlEntry) => Promise<Handled>): Promise<void> {
+    const name = nameOf(entry);
+    this.held.set(name, entry);
     const job = handle(entry)
+      .then(outcome => {
+        if (outcome !== 'parked') this.held.delete(name);
+      })
       .catch((error: unknown) => {
         if (error instanceof ByError && error.code === 'DEAD_LETTERS_FULL') alarmFull(this.store, this.log);
         else this.log.error('left for later', {entry: entry.id, error: messageOf(error)});
+        this.held.delete(name);
       })
-      .finally(() => {
-        this.work.delete(job);
-        this.held.delete(entry);
-      });
+      .finally(() => this.work.delete(job));
     this.work.add(job);
     return job;
   }
@@ -289,20 +322,66 @@ class Manager implements ManagerHandle {
       await sleep(this.leaseMs / 3, this.letGo.signal);
       // What is under way then is handed over, and must not look as if we cared for it.
       if (this.letGo.signal.aborted as boolean) return;
-      try {
-        await holdEntries(this.store, this.managerId, [...this.held]);
-        await Promise.all([...this.led].map(request => holdWakeup(this.store, request)));
-      } catch (error) {
-        this.log.warn('holding on to entries failed', {error: messageOf(error)});
-      }
+      this.holdRound = this.hold();
+      await this.holdRound;
     }
   }
 
-  private async handleWakeup(entry: ControlEntry): Promise<void> {
+  private async hold(): Promise<void> {
+    try {
+      await holdEntries(this.store, this.managerId, [...this.held.values()]);
+      await Promise.all([...this.led].map(request => holdWakeup(this.store, request)));
+    } catch (error) {
+      this.log.warn('holding on to entries failed', {error: messageOf(error)});
+    }
+  }
+
+  /** A wakeup waits until its agent type's share of the slots has room for it; its entry stays ours. */
+  private async park(type: string, {stream, id}: ControlEntry): Promise<Handled> {
+    const entry = {stream, id, data: undefined};
+    // Nothing is begun any more.
+    if (this.stopping.signal.aborted) {
+      await this.leaveToOthers([entry]);
+      return 'over';
+    }
+    this.held.set(nameOf(entry), entry);
+    this.slots.park(type, entry);
+    return 'parked';
+  }
+
+  private giveSlot(type: string): void {
+    for (const {type: next, item} of this.slots.give(type))
+      void this.run(item, () => this.unpark(next, item));
+  }
+
+  /** Its turn has come: it is read again, and what has become of it meanwhile is looked at as if it came now. */
+  private async unpark(type: string, {stream, id}: ControlEntry): Promise<Handled> {
+    try {
+      const [entry] = await entriesById(this.store, stream, [id]);
+      return entry === undefined ? 'over' : await this.handleWakeup(entry, true);
+    } finally {
+      this.giveSlot(type);
+    }
+  }
+
+  /** Whoever is there takes them at once. */
+  private async leaveToOthers(entries: readonly ControlEntry[]): Promise<void> {
+    for (const entry of entries) this.held.delete(nameOf(entry));
+    // They must not look as if we cared for them.
+    await this.holdRound;
+    try {
+      await handOver(this.store, this.managerId, entries, HANDED_OVER_MS);
+    } catch (error) {
+      // They are taken up all the same, once we have been silent for long enough.
+      this.log.warn('handing over failed', {entries: entries.length, error: messageOf(error)});
+    }
+  }
+
+  private async handleWakeup(entry: ControlEntry, hasSlot = false): Promise<Handled> {
     const held = this.heldLetters.get(entry.id);
     if (held !== undefined) {
       await this.keepFailedWakeup(entry, held);
-      return;
+      return 'over';
     }
     let request: WakeupRequest;
     try {
@@ -316,42 +395,55 @@ class Manager implements ManagerHandle {
       }
     } catch (error) {
       await this.quarantine(entry, 'wakeup', messageOf(error));
-      return;
+      return 'over';
     }
-    const startedAt = this.now();
     const {role, remainingMs} = await joinWakeup(this.store, request, {
       ...patienceOf(request, entry),
       ...(this.options.dedupeTtlMs === undefined ? {} : {dedupeTtlMs: this.options.dedupeTtlMs}),
     });
-    if (role === 'lead') {
-      const decision = await this.lead(request, remainingMs);
-      if (decision === undefined) {
-        await handOver(this.store, this.managerId, [entry], HANDED_OVER_MS);
-        return;
-      }
-      const told = await decideWakeup(this.store, request, decision, true);
-      await this.judge(decision);
-      const elapsedMs = this.now() - startedAt;
-      this.log.info('wakeup', {
-        agent_type: request.targetAgentType,
-        execution_id: request.executionId,
-        decision: decision.status,
-        reason: decision.reason,
-        duration_ms: elapsedMs,
-      });
-      // With WAKE_AND_QUEUE the command waits in the pending queue, so nothing is lost with the wakeup; and of one that
-      // nobody waited for any more, its sender was told long ago.
-      const isLost = decision.status === 'FAILED' && request.policy !== 'WAKE_AND_QUEUE' && remainingMs > 0;
-      let letterId: string | undefined;
-      try {
-        if (isLost)
-          letterId = await this.keepFailedWakeup(entry, this.failedWakeup(entry, request, decision));
-      } finally {
-        this.options.onWakeup?.(request, decision, elapsedMs, told, letterId);
-      }
-      if (isLost) return;
+    if (role !== 'lead') {
+      await settleMany(this.store, MANAGER_GROUP, entry.stream, [entry.id], true);
+      return 'over';
     }
-    await settleMany(this.store, MANAGER_GROUP, entry.stream, [entry.id], true);
+    const type = request.targetAgentType;
+    if (!hasSlot && !this.slots.take(type)) return this.park(type, entry);
+    try {
+      await this.leadToEnd(entry, request, remainingMs);
+    } finally {
+      // One that waited gives its slot back where it was given.
+      if (!hasSlot) this.giveSlot(type);
+    }
+    return 'over';
+  }
+
+  /** Carry a wakeup out, tell everybody, and settle its entry. */
+  private async leadToEnd(entry: ControlEntry, request: WakeupRequest, remainingMs: number): Promise<void> {
+    const startedAt = this.now();
+    const decision = await this.lead(request, remainingMs);
+    if (decision === undefined) {
+      await handOver(this.store, this.managerId, [entry], HANDED_OVER_MS);
+      return;
+    }
+    const told = await decideWakeup(this.store, request, decision, true);
+    await this.judge(decision);
+    const elapsedMs = this.now() - startedAt;
+    this.log.info('wakeup', {
+      agent_type: request.targetAgentType,
+      execution_id: request.executionId,
+      decision: decision.status,
+      reason: decision.reason,
+      duration_ms: elapsedMs,
+    });
+    // With WAKE_AND_QUEUE the command waits in the pending queue, so nothing is lost with the wakeup; and of one that
+    // nobody waited for any more, its sender was told long ago.
+    const isLost = decision.status === 'FAILED' && request.policy !== 'WAKE_AND_QUEUE' && remainingMs > 0;
+    let letterId: string | undefined;
+    try {
+      if (isLost) letterId = await this.keepFailedWakeup(entry, this.failedWakeup(entry, request, decision));
+    } finally {
+      this.options.onWakeup?.(request, decision, elapsedMs, told, letterId);
+    }
+    if (!isLost) await settleMany(this.store, MANAGER_GROUP, entry.stream, [entry.id], true);
   }
 
   /** @returns undefined if we stop before it is decided. */
@@ -412,7 +504,7 @@ class Manager implements ManagerHandle {
     );
   }
 
-  private async takeDelivery(entry: ControlEntry): Promise<void> {
+  private async takeDelivery(entry: ControlEntry): Promise<Handled> {
     let delivery: PendingDelivery;
     try {
       delivery = readPendingDelivery(requireData(entry.data));
@@ -423,7 +515,7 @@ class Manager implements ManagerHandle {
       if (!isDeliverable(delivery)) throw new TypeError('it holds no command');
     } catch (error) {
       await this.quarantine(entry, 'pending', `undeliverable: ${messageOf(error)}`);
-      return;
+      return 'over';
     }
     await takePending(this.store, {
       entryId: entry.id,
@@ -431,6 +523,7 @@ class Manager implements ManagerHandle {
       score: pendingScore(delivery.priority, entry.id),
       agentType: delivery.targetAgentType,
     });
+    return 'over';
   }
 
   private async quarantine(entry: ControlEntry, source: DeadLetterSource, reason: string): Promise<void> {
@@ -640,6 +733,8 @@ function readTaken(document: string): PendingDelivery | 'unreadable' {
     return 'unreadable';
   }
 }
+
+const nameOf = ({stream, id}: ControlEntry): string => `${stream}/${id}`;
 
 const targetOf = (agentType: string, {entryId}: HeldDelivery, delivery: PendingDelivery) => ({
   agentType,

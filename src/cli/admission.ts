@@ -10,8 +10,10 @@ import {
   setCircuit,
   setFallback,
   setQuota,
+  setQuotaLimit,
   type CircuitRecord,
   type FallbackRecord,
+  type QuotaLimitRecord,
   type QuotaRecord,
 } from '../store/admission.js';
 import {onlineMembers} from '../store/presence.js';
@@ -66,6 +68,29 @@ export async function changeQuota(
   if (!change.dryRun) await setQuota(store, userCode, {available, ...given(change)});
   const what = `quota of "${userCode}" ${available ? 'available' : 'used up'}${untilText(change)}`;
   return told(printer, what, {userCode, available, ...factsOf(change)});
+}
+
+/** @throws {ByError} INVALID_INPUT, USAGE for a window without length. */
+export async function limitUser(
+  store: Store,
+  printer: Printer,
+  user: string,
+  change: AdmissionChange & {readonly limit: number; readonly windowMs: number},
+) {
+  const userCode = checkedId(user, 'user code');
+  const {limit, windowMs, forMs} = change;
+  requireLifetime(change);
+  if (windowMs < 1) {
+    throw new ByError('USAGE', '--window must be longer than nothing.', {
+      hint: 'Write for example --window 1m.',
+    });
+  }
+  const rate = `${limit} ${limit === 1 ? 'command' : 'commands'} in ${formatDuration(windowMs)}`;
+  const reason = change.reason || `${rate} ${limit === 1 ? 'is' : 'are'} the limit`;
+  const lifetime = forMs === undefined ? {} : {forMs};
+  if (!change.dryRun) await setQuotaLimit(store, userCode, {limit, windowMs, reason, ...lifetime});
+  const what = `quota of "${userCode}": ${rate}${untilText(change)}`;
+  return told(printer, what, {userCode, limit, windowMs, ...factsOf({...change, reason})});
 }
 
 /** @throws {ByError} INVALID_INPUT. */
@@ -167,7 +192,7 @@ export async function listCircuits(store: Store, printer: Printer, output: strin
   else {
     printer.table<CircuitRecord>(circuits, [
       {header: 'AGENT TYPE', value: row => row.agentType},
-      {header: 'CIRCUIT', value: row => stateText(row.readable, row.open ? 'open' : 'closed', row.open)},
+      {header: 'CIRCUIT', value: row => stateText(row.readable, circuitText(row), row.open)},
       {header: 'SET BY', value: row => row.source},
       {header: 'ENDS IN', value: endsText},
       {header: 'REASON', value: row => row.reason || '-', shrink: true},
@@ -187,6 +212,7 @@ export async function listQuotas(store: Store, printer: Printer, output: string)
         header: 'QUOTA',
         value: row => stateText(row.readable, row.available ? 'available' : 'used up', !row.available),
       },
+      {header: 'LIMIT', value: ({limit}) => (limit === null ? '-' : limitText(limit))},
       {header: 'ENDS IN', value: endsText},
       {header: 'REASON', value: row => row.reason || '-', shrink: true},
     ]);
@@ -218,6 +244,12 @@ export async function listFallbacks(store: Store, printer: Printer, output: stri
   }
   return {fallbacks: rows};
 }
+
+const circuitText = ({open, halfOpen}: CircuitRecord): string =>
+  halfOpen ? 'half-open' : open ? 'open' : 'closed';
+
+const limitText = ({limit, windowMs, used}: QuotaLimitRecord): string =>
+  `${used} of ${limit} in ${formatDuration(windowMs)}`;
 
 /** Routers ignore what is no JSON object; an operator must see it. */
 const stateText = (readable: boolean, text: string, isBad: boolean): Text =>

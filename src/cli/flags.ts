@@ -14,6 +14,17 @@ export const durationFlag = Flags.custom<number>({
   parse: async text => parseDuration(text),
 });
 
+/** A share of something: `0.5` or `50%`. Above 0, up to 1. */
+export const shareFlag = Flags.custom<number>({
+  helpValue: 'SHARE',
+  parse: async text => {
+    const [, amount = '', percent] = /^(\d{1,3}(?:\.\d{1,6})?)(%?)$/.exec(text) ?? [];
+    const share = amount === '' ? NaN : Number(amount) / (percent === '%' ? 100 : 1);
+    if (share > 0 && share <= 1) return share;
+    throw new ByError('INVALID_INPUT', `"${text}" is not a share.`, {hint: 'Write for example 50% or 0.5.'});
+  },
+});
+
 /**
  * `-o` of a command that has more forms of output than table and JSON: spread the result into its `flags` as
  * `output`. `jsonl` prints events, `name` ids only, `raw` the bare text.

@@ -9,7 +9,7 @@ import {
 import {dockerProvider} from '../availability/docker-provider.js';
 import {httpProvider} from '../availability/http-provider.js';
 import {kubernetesProvider} from '../availability/kubernetes-provider.js';
-import {loadProvider} from '../availability/load-provider.js';
+import {threadProvider} from '../availability/thread-provider.js';
 import {mockProvider} from '../availability/mock-provider.js';
 import {type ProcessPool, type StartCommand} from '../availability/process-pool.js';
 import {processProvider} from '../availability/process-provider.js';
@@ -73,7 +73,7 @@ async function providerOf(spec: ProviderSpec, make: MakeProvider): Promise<Provi
       return kubernetesProvider({...options, access: await kubernetesAccess(kubernetesFromEnv())});
     }
     case 'file':
-      return loadProvider(spec.file);
+      return threadProvider(spec.file);
   }
 }
 

@@ -3,10 +3,16 @@ import {connectionFromEnv} from '../config/load.js';
 import {packageInfo} from '../config/package-info.js';
 import {loadProject} from '../config/project.js';
 import {startDev, type DevOptions, type DevStack} from '../dev/dev.js';
+import {parseHealthAddress} from '../observe/health-server.js';
 import type {ConnectionChoice} from './flags.js';
 import {paint, type Printer} from './printer.js';
 
-export interface RunDev extends Omit<DevOptions, 'dir' | 'project' | 'server' | 'keySchema' | 'onLine'> {
+export interface RunDev extends Omit<
+  DevOptions,
+  'dir' | 'project' | 'server' | 'keySchema' | 'onLine' | 'health'
+> {
+  /** `HOST:PORT`, or a port of this machine. */
+  readonly health: string | undefined;
   readonly connection: ConnectionChoice;
   readonly printer: Printer;
   readonly signal: AbortSignal;
@@ -17,6 +23,7 @@ export interface RunDev extends Omit<DevOptions, 'dir' | 'project' | 'server' | 
 export async function runDev(run: RunDev): Promise<{url: string}> {
   const {printer, connection} = run;
   const startedAt = Date.now();
+  const health = run.health === undefined ? undefined : parseHealthAddress(run.health);
   const project = await loadProject(process.cwd());
   const settings = connectionFromEnv({
     flagUrl: connection.redisUrl,
@@ -27,6 +34,7 @@ export async function runDev(run: RunDev): Promise<{url: string}> {
   });
   const stack = await startDev({
     ...run,
+    health,
     dir: project?.dir ?? process.cwd(),
     project,
     keySchema: settings.keySchema,

@@ -1,9 +1,10 @@
 /** `by manager run` and `by provider mock`: a manager in the foreground, a line for everything it decides. */
+import type {CircuitRules} from '../availability/circuits.js';
 import {
+  beatsOf,
   MANAGER_ROLES,
   MAX_AT_ONCE,
   startManager,
-  type ManagerBeat,
   type ManagerOptions,
   type ManagerRole,
 } from '../availability/manager.js';
@@ -15,7 +16,13 @@ import {loadProject} from '../config/project.js';
 import {projectWorkers} from '../dev/project-workers.js';
 import {ByError} from '../errors.js';
 import {createLogger, type Logger} from '../log.js';
-import {parseHealthAddress, startHealthServer, type HealthAddress} from '../observe/health-server.js';
+import {
+  healthPages,
+  healthWarning,
+  parseHealthAddress,
+  startHealthServer,
+  type HealthAddress,
+} from '../observe/health-server.js';
 import {ManagerWatch} from '../observe/manager-health.js';
 import {refuseEviction} from '../store/durability.js';
 import {checkServer, type Store} from '../store/store.js';
@@ -56,6 +63,8 @@ export interface RunManager extends Foreground {
   /** Milliseconds of one attempt; undefined: as long as the caller waits. */
   readonly attemptTimeoutMs: number | undefined;
   readonly pendingDeadlineMs: number;
+  /** When wakeups that fail in a row open a circuit; undefined: never. */
+  readonly circuit: CircuitRules | undefined;
   /** Empty: all. */
   readonly roles: readonly ManagerRole[];
   /** `HOST:PORT`, or a port of this machine. */
@@ -65,12 +74,17 @@ export interface RunManager extends Foreground {
 
 /** @throws {ByError} USAGE, INVALID_INPUT, CONFLICT for a health address that is taken, and what connecting throws. */
 export async function runManager(run: RunManager): Promise<{wakeups: number}> {
-  const {attempts, attemptTimeoutMs, pendingDeadlineMs, drainMs} = run;
+  const {attempts, attemptTimeoutMs, pendingDeadlineMs, circuit, drainMs} = run;
+  if (circuit?.openMs === 0 || circuit?.maxOpenMs === 0) {
+    throw new ByError('USAGE', 'A circuit can not be open for nothing.', {
+      hint: 'Write for example --circuit-open 30s.',
+    });
+  }
   const providerRun = {attempts, ...(attemptTimeoutMs === undefined ? {} : {attemptTimeoutMs})};
   const health = run.health === undefined ? undefined : parseHealthAddress(run.health);
   const roles = run.roles.length === 0 ? MANAGER_ROLES : run.roles;
   return inForeground(run, await providerFor(run), {
-    options: {pendingDeadlineMs, providerRun, roles},
+    options: {pendingDeadlineMs, providerRun, roles, ...(circuit === undefined ? {} : {circuit})},
     health,
     drainMs,
   });
@@ -185,7 +199,7 @@ async function inForeground(
   const facts = await checkServer(store);
   refuseEviction(facts, store.address);
   const roles = options.roles ?? MANAGER_ROLES;
-  const watch = new ManagerWatch({store, beats: roles.flatMap(role => BEATS[role]), full: MAX_AT_ONCE});
+  const watch = new ManagerWatch({store, beats: beatsOf(roles), full: MAX_AT_ONCE});
   // Before the manager: an address that is taken must not show after something was begun.
   const server = health && (await startHealthServer(health, watch));
   try {
@@ -233,13 +247,6 @@ async function inForeground(
   }
 }
 
-/** Which loops a role has. */
-const BEATS: Readonly<Record<ManagerRole, readonly ManagerBeat[]>> = {
-  wakeups: ['wakeups'],
-  pending: ['pending', 'releases'],
-  sweeps: ['sweeps'],
-};
-
 /** For a person what goes wrong, for a program JSON lines: both on standard error. */
 function managerLog(printer: Printer): Logger {
   if (printer.mode !== 'text') return createLogger();
@@ -282,13 +289,10 @@ function tellDelivery(
   printer.event({type: 'pending', agentType, executionId, outcome});
 }
 
-function tellHealth(printer: Printer, {host, port}: HealthAddress): void {
-  const shown = host.includes(':') ? `[${host}]` : host;
-  printer.note(paint.dim(`  http://${shown}:${port}/healthz  /readyz  /metrics`));
-  if (!['127.0.0.1', '::1', 'localhost'].includes(host))
-    printer.warn(
-      `${shown}:${port} can be read by everybody who reaches it: agent types and how much waits for them.`,
-    );
+function tellHealth(printer: Printer, address: HealthAddress): void {
+  printer.note(paint.dim(`  ${healthPages(address)}`));
+  const warning = healthWarning(address);
+  if (warning !== undefined) printer.warn(warning);
 }
 
 function printingPool(printer: Printer): ProcessPool {

@@ -4,6 +4,7 @@ import {loadProject} from '../config/project.js';
 import {ByError} from '../errors.js';
 import {createLogger, type Logger} from '../log.js';
 import {loadAgents} from '../worker/load-agents.js';
+import type {ExecutionCircuitRules} from '../store/execution-circuit.js';
 import {startWorker, type WorkerEnd, type WorkerHandle} from '../worker/runner.js';
 import {connectionSettings} from './connect.js';
 import type {ConnectionChoice} from './flags.js';
@@ -17,6 +18,8 @@ export interface RunWorkers {
   readonly concurrency: number | undefined;
   readonly group: string;
   readonly drainMs: number;
+  /** When executions that fail open a circuit; undefined: as by.config says. */
+  readonly circuit: CircuitSettings | undefined;
   /** Load the agents and start nothing. */
   readonly check: boolean;
   /** The first signal: finish and stop. */
@@ -25,10 +28,19 @@ export interface RunWorkers {
   readonly force: AbortSignal;
 }
 
+/** As people give it: what is undefined has a default. */
+interface CircuitSettings {
+  readonly rate: number;
+  readonly min?: number | undefined;
+  readonly windowMs?: number | undefined;
+  readonly openMs?: number | undefined;
+}
+
 interface Planned {
   readonly entry: string;
   readonly workerId: string | undefined;
   readonly concurrency: number | undefined;
+  readonly circuit: ExecutionCircuitRules | undefined;
 }
 
 /** @throws {ByError} USAGE, WORKER_LOAD_FAILED, WORKER_ID_TAKEN, LEASE_LOST, and what connecting throws. */
@@ -56,6 +68,7 @@ export async function runWorkers(
           ...(workspaceRoot === undefined ? {} : {workspaceRoot}),
           ...(plan.workerId === undefined ? {} : {workerId: plan.workerId}),
           ...(plan.concurrency === undefined ? {} : {concurrency: plan.concurrency}),
+          ...(plan.circuit === undefined ? {} : {circuit: plan.circuit}),
         },
       );
       handles.push(handle);
@@ -90,8 +103,9 @@ async function projectWorkspaces(): Promise<string | undefined> {
 }
 
 async function planned(run: RunWorkers): Promise<Planned[]> {
+  const asked = run.circuit && circuitRules(run.circuit);
   if (run.file !== undefined)
-    return [{entry: run.file, workerId: run.workerId, concurrency: run.concurrency}];
+    return [{entry: run.file, workerId: run.workerId, concurrency: run.concurrency, circuit: asked}];
   const project = await loadProject(process.cwd());
   if (!project || project.config.workers.length === 0) {
     throw new ByError('USAGE', 'No file was named, and no by.config with workers was found.', {
@@ -102,8 +116,16 @@ async function planned(run: RunWorkers): Promise<Planned[]> {
     entry: resolve(project.dir, worker.entry),
     workerId: run.workerId ?? worker.workerId,
     concurrency: run.concurrency ?? worker.concurrency,
+    circuit: asked ?? (worker.circuit && circuitRules(worker.circuit)),
   }));
 }
+
+const circuitRules = ({rate, min, windowMs, openMs}: CircuitSettings): ExecutionCircuitRules => ({
+  rate,
+  ...(min === undefined ? {} : {min}),
+  ...(windowMs === undefined ? {} : {windowMs}),
+  ...(openMs === undefined ? {} : {openMs}),
+});
 
 /** For a person a line a thing that happens, for a program JSON lines: both on standard error. */
 function workerLog(printer: Printer): Logger {

@@ -1,11 +1,7 @@
 /** Sending: a command is routed by its policy and accepted in one step, or refused with a reason. */
+import {letThrough} from '../availability/circuit-probe.js';
 import {awaitWakeup} from '../availability/await-wakeup.js';
-import {
-  decideRoute,
-  unreadableRecords,
-  type AdmissionRecord,
-  type RouteFacts,
-} from '../availability/decide-route.js';
+import {decideRoute, unreadableRecords, type AdmissionRecord} from '../availability/decide-route.js';
 import type {Clock} from '../clock.js';
 import {ByError} from '../errors.js';
 import {isValidId, newExecutionId, newHexUuid, newMessageId, newSessionId, spanIdHex} from '../ids.js';
@@ -125,6 +121,8 @@ interface Draft {
   readonly command: AskCommand;
   readonly executionId: string;
   readonly freshMessage: boolean;
+  /** Whether it counts against the limit of its user, as far as is known. */
+  readonly counts: boolean;
   /** Unix milliseconds by Redis's clock. */
   readonly deadline?: number;
 }
@@ -217,6 +215,7 @@ function compose(request: SendRequest, now: Clock): Draft {
     command,
     executionId,
     freshMessage: request.messageId === undefined,
+    counts: true,
   };
 }
 
@@ -263,36 +262,53 @@ function acceptance(draft: Draft, now: number, over: Partial<Acceptance>, fields
     parentMessageId: header.parentMessageId,
     check: {kind: 'none'},
     gate: false,
+    counts: draft.counts,
     fresh: draft.freshMessage,
     writes: [],
     ...over,
   };
 }
 
-async function sendToType(sender: Sender, draft: Draft): Promise<SendResult> {
+type Routed = Exclude<Awaited<ReturnType<typeof acceptCommand>>, {kind: 'over'}>;
+
+/** Wherever it would have gone: a user beyond its limit is refused. */
+async function acceptRouted(sender: Sender, draft: Draft, wanted: Acceptance): Promise<Routed> {
+  const outcome = await acceptCommand(sender.store, wanted, draft.request.signal);
+  if (outcome.kind !== 'over') return outcome;
+  return refuse(sender, draft, 'TENANT_QUOTA_EXCEEDED', outcome.reason, outcome.retryAfterMs);
+}
+
+async function sendToType(sender: Sender, composed: Draft): Promise<SendResult> {
   const {store} = sender;
+  let draft = composed;
   const agentType = draft.command.header.targetAgentType;
   const stream = store.keys.ctrlStream(agentType);
   const document = encodeSendable(draft.command);
   const check = draft.policy === 'SEND_ANYWAY' ? ({kind: 'none'} as const) : ({kind: 'type'} as const);
   const deliver = (gate: boolean, status: AvailabilityStatus) =>
-    acceptCommand(
-      store,
+    acceptRouted(
+      sender,
+      draft,
       acceptance(
         draft,
         sender.now(),
         {check, gate, writes: [{stream, document}]},
         {streamName: stream, status},
       ),
-      draft.request.signal,
     );
 
   const outcome = await deliver(true, 'DELIVER_NOW');
   if (outcome.kind === 'accepted') return accepted(draft, 'DELIVER_NOW', stream, outcome.entryIds[0]);
   if (outcome.kind === 'duplicate') return duplicate(draft, outcome.executionId, outcome.record);
   tellUnreadable(draft, outcome);
+  draft = {...draft, counts: outcome.isLimited};
 
-  let facts: RouteFacts = {...outcome, fallbackOnline: await isStandInOnline(store, outcome)};
+  let facts = await letThrough(
+    store,
+    agentType,
+    {...outcome, fallbackOnline: await isStandInOnline(store, outcome)},
+    draft.policy,
+  );
   for (;;) {
     const step = decideRoute(facts, draft.policy, store.unreadableRecords);
     switch (step.kind) {
@@ -338,7 +354,7 @@ function tellUnreadable({request, command}: Draft, facts: AdmissionFacts): void 
   }
 }
 
-type Deliver = (gate: boolean, status: AvailabilityStatus) => ReturnType<typeof acceptCommand>;
+type Deliver = (gate: boolean, status: AvailabilityStatus) => Promise<Routed>;
 
 async function wakeAndDeliver(
   sender: Sender,
@@ -445,15 +461,15 @@ async function queue(sender: Sender, draft: Draft, document: string, wake: boole
   const wakeWrites = wake
     ? [{stream: store.keys.wakeup(), document: encodeWakeupRequest(wakeupRequest(draft, document))}]
     : [];
-  const outcome = await acceptCommand(
-    store,
+  const outcome = await acceptRouted(
+    sender,
+    draft,
     acceptance(
       draft,
       sender.now(),
       {writes: [{stream, document: pending}, ...wakeWrites]},
       {streamName: stream, status: 'QUEUE_PENDING'},
     ),
-    draft.request.signal,
   );
   if (outcome.kind === 'accepted') return accepted(draft, 'QUEUE_PENDING', stream, outcome.entryIds[0]);
   if (outcome.kind === 'duplicate') return duplicate(draft, outcome.executionId, outcome.record);
@@ -472,15 +488,15 @@ async function deliverToFallback(
     ...draft.command,
     header: {...draft.command.header, targetAgentType: selected},
   };
-  const outcome = await acceptCommand(
-    store,
+  const outcome = await acceptRouted(
+    sender,
+    draft,
     acceptance(
       {...draft, command},
       sender.now(),
       {check: {kind: 'type'}, writes: [{stream, document: encodeSendable(command)}]},
       {streamName: stream, status: 'FALLBACK_TO_OTHER_AGENT_TYPE', selectedAgentType: selected},
     ),
-    draft.request.signal,
   );
   switch (outcome.kind) {
     case 'accepted':
@@ -498,10 +514,12 @@ async function deliverToFallback(
 async function sendToWorker(sender: Sender, draft: Draft, workerId: string): Promise<SendResult> {
   const {store} = sender;
   const stream = store.keys.workerCtrlStream(workerId);
-  const outcome = await acceptCommand(
-    store,
+  // No router is asked for one worker: neither circuit nor quota is looked at, as in the SDKs.
+  const outcome = await acceptRouted(
+    sender,
+    draft,
     acceptance(
-      draft,
+      {...draft, counts: false},
       sender.now(),
       {
         check: draft.policy === 'SEND_ANYWAY' ? {kind: 'none'} : {kind: 'worker', workerId},
@@ -509,7 +527,6 @@ async function sendToWorker(sender: Sender, draft: Draft, workerId: string): Pro
       },
       {streamName: stream, status: 'DIRECT_WORKER'},
     ),
-    draft.request.signal,
   );
   if (outcome.kind === 'accepted') return accepted(draft, 'DIRECT_WORKER', stream, outcome.entryIds[0]);
   if (outcome.kind === 'duplicate') return duplicate(draft, outcome.executionId, outcome.record);
@@ -559,7 +576,7 @@ async function refuse(
   await acceptCommand(
     sender.store,
     acceptance(
-      draft,
+      {...draft, counts: false},
       sender.now(),
       {},
       {streamName: '', status: 'REJECT', refusal: {errorCode: code, errorMessage: message}},

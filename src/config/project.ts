@@ -26,6 +26,19 @@ export const ProjectConfig = z.strictObject({
         concurrency: z.int().positive().optional(),
         /** Default: made from the entry. */
         workerId: Id.optional(),
+        /** When executions that fail open the circuit of their agent type. Default: never. */
+        circuit: z
+          .strictObject({
+            /** The share that fails. */
+            rate: z.number().positive().max(1),
+            /** Ends within the window before it may open. Default 20. */
+            min: z.int().positive().optional(),
+            /** Milliseconds that are looked back, at most an hour. Default 60,000. */
+            windowMs: z.int().min(1000).max(3_600_000).optional(),
+            /** Milliseconds before one command may try again, at most a day. Default 30,000. */
+            openMs: z.int().min(1000).max(86_400_000).optional(),
+          })
+          .optional(),
       }),
     )
     .default([]),

@@ -1,8 +1,8 @@
 /** `by dev`: a store, a manager and the project's workers in one place, until told to stop. */
 import {dirname, join, relative} from 'node:path';
 import {watch, type FSWatcher} from 'chokidar';
-import {startManager, type ManagerHandle} from '../availability/manager.js';
-import {loadProvider} from '../availability/load-provider.js';
+import {beatsOf, MANAGER_ROLES, MAX_AT_ONCE, startManager} from '../availability/manager.js';
+import {threadProvider} from '../availability/thread-provider.js';
 import {mockProvider, parseMockMode} from '../availability/mock-provider.js';
 import {ProcessPool} from '../availability/process-pool.js';
 import {processProvider} from '../availability/process-provider.js';
@@ -12,6 +12,8 @@ import {packageInfo} from '../config/package-info.js';
 import type {Project} from '../config/project.js';
 import {ByError, messageOf} from '../errors.js';
 import {createLogger} from '../log.js';
+import {healthPages, healthWarning, startHealthServer, type HealthAddress} from '../observe/health-server.js';
+import {ManagerWatch} from '../observe/manager-health.js';
 import {checkServer, openStore, type Store} from '../store/store.js';
 import {startEmbeddedStore} from './embedded/start.js';
 import {portOrAny} from './free-port.js';
@@ -39,6 +41,8 @@ export interface DevOptions {
   /** `auto`: start the project's workers when they are asked for; `none`; a mode of the mock provider, or a file. */
   readonly provider: string;
   readonly drainMs: number;
+  /** Where the manager answers for its health; undefined: nowhere. */
+  readonly health?: HealthAddress | undefined;
   /** Gets every line anything here has to say. */
   onLine(from: string, line: string, kind: 'info' | 'warn' | 'error'): void;
 }
@@ -107,8 +111,7 @@ async function assemble(
   });
   closers.push(() => pool.close());
   if (options.manager) {
-    const manager = await startDevManager(options, store, workers, pool, facts);
-    closers.push(() => manager.stop());
+    await startDevManager(options, store, workers, pool, facts, closers);
   }
 
   const restarter = new Restarter(options, workers, pool);
@@ -186,12 +189,22 @@ async function startDevManager(
   workers: readonly ProjectWorker[],
   pool: ProcessPool,
   facts: {name: string; text: string}[],
-): Promise<ManagerHandle> {
+  closers: (() => Promise<unknown>)[],
+): Promise<void> {
   facts.push({name: 'Manager', text: 'wakeups and pending deliveries'});
   const {provider, text} = await chooseProvider(options, workers, pool);
   facts.push({name: 'Provider', text});
-  return startManager(store, {
+  const watched = new ManagerWatch({store, beats: beatsOf(MANAGER_ROLES), full: MAX_AT_ONCE});
+  if (options.health !== undefined) {
+    const server = await startHealthServer(options.health, watched);
+    closers.push(() => server.close());
+    facts.push({name: 'Health', text: healthPages(server)});
+    const warning = healthWarning(server);
+    if (warning !== undefined) options.onLine('manager', warning, 'warn');
+  }
+  const manager = await startManager(store, {
     provider,
+    onBeat: beat => watched.beat(beat),
     log: createLogger({
       level: 'warn',
       write: (_line, level, message, {manager_id: _id, ...fields}) =>
@@ -201,18 +214,27 @@ async function startDevManager(
           level === 'error' ? 'error' : 'warn',
         ),
     }),
-    onWakeup: (request, decision, elapsedMs) =>
+    onWakeup: (request, decision, elapsedMs, told) => {
+      watched.wakeup(request, decision, elapsedMs, told);
       options.onLine(
         'manager',
         `wakeup ${request.targetAgentType} ${request.executionId} ${decision.status} in ${elapsedMs}ms ${decision.reason}`.trimEnd(),
         decision.status === 'READY' ? 'info' : 'warn',
-      ),
-    onDelivery: (delivery, outcome) =>
+      );
+    },
+    onDelivery: (delivery, outcome) => {
+      watched.delivery(delivery.targetAgentType, outcome);
       options.onLine(
         'manager',
         `pending ${delivery.targetAgentType} ${delivery.executionId} ${outcome}`,
         'info',
-      ),
+      );
+    },
+  });
+  watched.watch(manager);
+  closers.push(() => {
+    watched.drain();
+    return manager.stop();
   });
 }
 
@@ -234,7 +256,7 @@ async function chooseProvider(
     };
   }
   if (IS_FILE.test(options.provider)) {
-    const provider = await loadProvider(options.provider);
+    const provider = await threadProvider(options.provider);
     return {provider, text: `${provider.name}: ${options.provider}`};
   }
   if (options.provider !== 'auto') {

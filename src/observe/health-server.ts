@@ -29,6 +29,19 @@ export interface HealthAddress {
   readonly port: number;
 }
 
+const shownAddress = ({host, port}: HealthAddress): string =>
+  `${host.includes(':') ? `[${host}]` : host}:${port}`;
+
+/** Where its pages are, in one line for people. */
+export const healthPages = (address: HealthAddress): string =>
+  `http://${shownAddress(address)}/healthz  /readyz  /metrics`;
+
+/** @returns what to say of an address that is not of this machine only; undefined for one that is. */
+export const healthWarning = (address: HealthAddress): string | undefined =>
+  ['127.0.0.1', '::1', 'localhost'].includes(address.host)
+    ? undefined
+    : `${shownAddress(address)} can be read by everybody who reaches it: agent types and how much waits for them.`;
+
 export interface HealthServer extends HealthAddress {
   close(): Promise<void>;
 }

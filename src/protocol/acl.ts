@@ -106,9 +106,12 @@ function shared({schema, prefix = ''}: AclOptions) {
       keys.circuit('*'),
       keys.fallback('*'),
       keys.userQuota('*'),
+      keys.quotaLimit('*'),
       keys.members('*'),
       keys.workerLease('*'),
     ],
+    /** Whoever sends counts what its user sends, and says so when the limit is used up. */
+    quotas: [keys.userQuota('*'), keys.quotaLimit('*')],
     /** In a Cluster, documents on their way to other slots. */
     outbox: isV2 ? [keys.sessionOutbox('*')] : [],
     openOutboxes: isV2 ? [keys.openOutboxes()] : [],
@@ -120,7 +123,7 @@ function shared({schema, prefix = ''}: AclOptions) {
 const granted = (grants: readonly Grant[]): Grant[] => grants.filter(({keys}) => keys.length > 0);
 
 function clientGrants(options: AclOptions): Grant[] {
-  const {keys, registry, events, work, routing, outbox, openOutboxes, once} = shared(options);
+  const {keys, registry, events, work, routing, quotas, outbox, openOutboxes, once} = shared(options);
   const backlog = keys.pendingQueue('*');
   const userOpen = keys.userOpen('*');
   const deadlines = keys.deadlines();
@@ -136,6 +139,8 @@ function clientGrants(options: AclOptions): Grant[] {
       ],
     },
     {commands: 'get mget smembers srandmember sismember exists ttl pttl', access: 'R', keys: routing},
+    {commands: 'set del', access: 'RW', keys: quotas},
+    {commands: 'set', access: 'W', keys: [keys.circuitProbe('*', '*')]},
     {commands: 'zcard', access: 'R', keys: [backlog]},
     {commands: 'scard sadd srem srandmember expire', access: 'RW', keys: [userOpen]},
     {commands: 'zadd', access: 'W', keys: [deadlines]},
@@ -165,6 +170,11 @@ function workerGrants(options: AclOptions): Grant[] {
   const memberships = [...agentTypes.map(keys.members), keys.declaredTypes(workers), keys.knownWorkers()];
   const reads = [...agentTypes.map(keys.denied), keys.workerAdmin(workers)];
   const letters = keys.deadletter();
+  const circuits = agentTypes.flatMap(type => [
+    keys.circuit(type),
+    keys.executionEnds(type),
+    keys.circuitProbe(type, '*'),
+  ]);
   // On any server, dead letters wait there for room.
   const outboxes = [keys.sessionOutbox('*')];
   const once = [`${keys.prefix}byai_gateway:${keys.schema === 'v2' ? 'v2:' : ''}control_plane:by:once:*`];
@@ -185,8 +195,11 @@ function workerGrants(options: AclOptions): Grant[] {
       keys: [
         ...[registry, events, letters, ...ownStreams, ...work, lease, ...memberships, ...reads],
         ...[keys.deadlines(), ...outboxes, ...openOutboxes, ...once],
+        ...circuits,
       ],
     },
+    // Of what they serve, where it may open because executions fail.
+    {commands: 'get set del exists hincrby hgetall hdel pexpire', access: 'RW', keys: circuits},
     {commands: 'zadd zrangebyscore zrem', access: 'RW', keys: [keys.deadlines()]},
     {
       commands: 'hset hsetnx hget hmget hgetall hdel hincrby hexists hlen expire pexpire ttl pttl',

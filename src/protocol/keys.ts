@@ -89,6 +89,8 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
   const sameSlot = (key: string) => (v2 && !key.slice(prefix.length).includes('{') ? `{${key}}` : key);
   const wakeupDedupe = (type: string, userCode: string, region: string) =>
     `${base}control_plane:wakeup:dedupe:${dedupeParts(type, userCode, region)}`;
+  const userQuota = (userCode: string) => `${base}control_plane:quota:user:${userCode}`;
+  const circuit = (type: string) => `${base}control_plane:circuit:agent_type:${type}`;
   const dedupeParts = (type: string, userCode: string, region: string) =>
     `${type}:${orPlaceholder(userCode)}:${orPlaceholder(region)}`;
 
@@ -119,9 +121,9 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
     checkpoint: (sessionId: string, consumer: string) =>
       `${base}session:${tag(sessionId)}:consumer:${consumer}:checkpoint`,
     agentConfigsSnapshot: (key: string) => `${base}agent_configs_snapshot:${key}`,
-    circuit: (type: string) => `${base}control_plane:circuit:agent_type:${type}`,
+    circuit,
     fallback: (type: string) => `${base}control_plane:fallback:agent_type:${type}`,
-    userQuota: (userCode: string) => `${base}control_plane:quota:user:${userCode}`,
+    userQuota,
     /** Reserved: nothing reads or writes it. */
     availability: (type: string) => `${base}control_plane:availability:agent_type:${type}`,
     wakeupDedupe,
@@ -180,10 +182,17 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
     pendingTypes: () => `${base}control_plane:by:pending_types`,
     /** Unfinished commands of a user, counted only where a limit is set; what ended is taken out when it is full. */
     userOpen: (userCode: string) => `${base}control_plane:by:user_open:${userCode}`,
+    /** How many commands of a user are accepted in a window, and how many were in this one; in the slot of {@link userQuota}. */
+    quotaLimit: (userCode: string) => `${base}control_plane:by:quota_limit:${sameSlot(userQuota(userCode))}`,
     /** Executions with a deadline, by when somebody looks whether they have ended. */
     deadlines: () => `${base}control_plane:by:deadlines`,
     /** How many wakeups of an agent type failed in a row. */
     wakeupFailures: (type: string) => `${base}control_plane:by:wakeup_failures:${type}`,
+    /** How executions of an agent type ended lately, where its circuit may open by that; in the slot of {@link circuit}. */
+    executionEnds: (type: string) => `${base}control_plane:by:ends:${sameSlot(circuit(type))}`,
+    /** Says that a command was let through an open circuit to try; in the slot of {@link circuit}. */
+    circuitProbe: (type: string, opening: string) =>
+      `${base}control_plane:by:probe:${sameSlot(circuit(type))}:${opening}`,
     /** Executions that wait for the wakeup another one asked for; in the slot of {@link wakeupDedupe}. */
     wakeupWaiters: (type: string, userCode: string, region: string) =>
       `${base}control_plane:by:wakeup_waiters:${sameSlot(wakeupDedupe(type, userCode, region))}`,

@@ -82,13 +82,20 @@ export interface Circuit {
   readonly open: boolean;
   /** '' if nobody gave one. */
   readonly reason: string;
+  /** Of one that opened because executions failed: once no more than `ms` of its lifetime are left, one command may try. */
+  readonly halfOpen?: {readonly ms: number; readonly opening: string};
 }
+
+/** It becomes part of a key. */
+const OPENING = /^[0-9-]{1,40}$/;
 
 /** Open only for a JSON object whose `state` is OPEN in any case; every other value is no circuit. */
 export function readCircuit(text: string | null): Circuit {
   const doc = controlDoc(text);
   const open = textOf(doc['state']).toUpperCase() === 'OPEN';
-  return {open, reason: open ? textOf(doc['reason']) : ''};
+  const {x_half_open_ms: ms, x_opening: opening} = doc;
+  const isOurs = open && typeof ms === 'number' && typeof opening === 'string' && OPENING.test(opening);
+  return {open, reason: open ? textOf(doc['reason']) : '', ...(isOurs ? {halfOpen: {ms, opening}} : {})};
 }
 
 export interface Quota {
@@ -104,6 +111,37 @@ export function readQuota(text: string | null): Quota {
   return {available, reason: available ? '' : textOf(doc['reason'])};
 }
 
+/** So many commands of a user are accepted in a window. Ours alone: quota-window.lua counts in it. */
+export interface QuotaLimit {
+  /** At least 1. */
+  readonly limit: number;
+  /** Milliseconds. A window begins with the first command after the last one. */
+  readonly windowMs: number;
+  /** Shown to whoever is turned away. */
+  readonly reason: string;
+  /** Commands in the window that was counted in last. */
+  readonly used: number;
+  /** When that window ends, in Unix milliseconds by Redis's clock; 0 before the first. */
+  readonly endsAt: number;
+}
+
+export const encodeQuotaLimit = ({limit, windowMs, reason, used, endsAt}: QuotaLimit): string =>
+  JSON.stringify({limit, window_ms: windowMs, reason, used, ends_at: endsAt});
+
+/** @returns undefined for what is no limit. */
+export function readQuotaLimit(text: string): QuotaLimit | undefined {
+  const doc = controlDoc(text);
+  const {limit, window_ms: windowMs, used, ends_at: endsAt} = doc;
+  if (typeof limit !== 'number' || typeof windowMs !== 'number') return undefined;
+  return {
+    limit,
+    windowMs,
+    reason: textOf(doc['reason']),
+    used: Number(used ?? 0),
+    endsAt: Number(endsAt ?? 0),
+  };
+}
+
 /** @returns the agent type that stands in, or ''. */
 export function readFallback(text: string | null): string {
   const doc = controlDoc(text);
@@ -117,18 +155,18 @@ export function readFallback(text: string | null): string {
 export const UNREADABLE_RECORDS = ['allow', 'refuse'] as const;
 export type UnreadableRecords = (typeof UNREADABLE_RECORDS)[number];
 
-/** Who opened a circuit: an operator, or a manager that saw too many wakeups fail. */
-export type CircuitSource = 'manual' | 'auto';
+/** Who wrote a circuit or a quota: an operator; or a manager, worker or sender that saw too many failures or commands. */
+export type RecordSource = 'manual' | 'auto';
 
 /** Of other SDKs' records, and of those written by hand: manual. */
-export const readCircuitSource = (text: string | null): CircuitSource =>
+export const readSource = (text: string | null): RecordSource =>
   controlDoc(text)['x_source'] === 'auto' ? 'auto' : 'manual';
 
 /** Whether a stored record is what it should be, a JSON object; where there is none, nothing is unreadable. */
 export const isReadableRecord = (text: string | null): boolean =>
   text === null || readDoc(text) !== undefined;
 
-export const encodeCircuit = (circuit: Circuit & {readonly source: CircuitSource}): string =>
+export const encodeCircuit = (circuit: Circuit & {readonly source: RecordSource}): string =>
   JSON.stringify({
     state: circuit.open ? 'OPEN' : 'CLOSED',
     reason: circuit.reason,

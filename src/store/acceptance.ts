@@ -14,12 +14,15 @@ import {admissionFacts, routingRecords, type AdmissionFacts} from './control-pla
 import {findFull, forgetEnded, queueFull, userMember} from './depth.js';
 import {findByMessage} from './executions.js';
 import {notTheirs} from './ownership.js';
+import {countForUser, takeBackCount} from './quota-limits.js';
 import {defineScript, texts} from './script.js';
 import {RenewedSessions} from './renewed-sessions.js';
+import type {RunOptions} from './connection.js';
 import {checkServer, type Store} from './store.js';
 
 const acceptScript = defineScript({
   file: 'accept.lua',
+  countsQuota: true,
   joins: true,
   keys: ['registry', 'circuit', 'quota', 'presence', 'backlog', 'userOpen'],
   args: [
@@ -41,6 +44,7 @@ const acceptScript = defineScript({
     'fallback',
     'membersPrefix',
     'membersSuffix',
+    'limitKey',
   ],
   reply: texts,
 });
@@ -60,6 +64,8 @@ export interface Acceptance {
     {readonly kind: 'none'} | {readonly kind: 'type'} | {readonly kind: 'worker'; readonly workerId: string};
   /** Whether a circuit breaker or a quota may stop the command. */
   readonly gate: boolean;
+  /** Whether it counts against the limit of its user, if there is one. */
+  readonly counts: boolean;
   /** The message id was made for this call, so it can not have been accepted before. */
   readonly fresh: boolean;
   /** Where the documents go, in order. */
@@ -75,6 +81,8 @@ export type AcceptOutcome =
   | {readonly kind: 'cancelled'}
   /** Nothing was written: too much waits already. */
   | {readonly kind: 'full'; readonly scope: 'type' | 'user'}
+  /** Nothing was written: the user's limit is used up for so many milliseconds. */
+  | {readonly kind: 'over'; readonly retryAfterMs: number; readonly reason: string}
   /** Nothing was written: the caller looks at the facts and decides. */
   | ({readonly kind: 'undecided'} & AdmissionFacts);
 
@@ -168,6 +176,8 @@ async function acceptAtOnce(
           fallback: looksForFallback ? keys.fallback(acceptance.agentType) : '',
           membersPrefix: looksForFallback ? membersPrefix : '',
           membersSuffix: looksForFallback ? membersSuffix : '',
+          limitKey:
+            acceptance.counts && acceptance.userCode !== '' ? keys.quotaLimit(acceptance.userCode) : '',
         },
         moreKeys: acceptance.writes.map(write => write.stream),
         moreArgs: acceptance.writes.map(write => write.document),
@@ -250,12 +260,14 @@ function readReply([verdict = '', ...rest]: readonly string[], {userCode}: Accep
   if (verdict === 'duplicate')
     return {kind: 'duplicate', executionId: rest[0] ?? '', record: decodeRecord(rest[1] ?? '')};
   if (verdict === 'foreign' || verdict === 'cancelled') return {kind: verdict};
+  if (verdict === 'over') return {kind: 'over', retryAfterMs: Number(rest[0]), reason: rest[1] ?? ''};
   if (verdict === 'full') return {kind: 'full', scope: rest[0] === 'user' ? 'user' : 'type'};
   return {kind: 'undecided', ...readFacts(rest, userCode)};
 }
 
 function readFacts(facts: readonly string[], userCode: string): AdmissionFacts {
-  const [circuit, quota, presence, fallback, standIn = '', standInPresence, circuitMs, quotaMs] = facts;
+  const [circuit, quota, presence, fallback, standIn = '', standInPresence, circuitMs, quotaMs, limited] =
+    facts;
   return {
     circuit: circuit || null,
     quota: (userCode !== '' && quota) || null,
@@ -265,6 +277,7 @@ function readFacts(facts: readonly string[], userCode: string): AdmissionFacts {
     standInOnline: standInPresence === 'online',
     circuitMs: circuitMs ? Number(circuitMs) : null,
     quotaMs: quotaMs ? Number(quotaMs) : null,
+    isLimited: userCode !== '' && limited === 'limited',
   };
 }
 
@@ -274,7 +287,6 @@ async function acceptInSteps(
   signal: AbortSignal | undefined,
 ): Promise<AcceptOutcome> {
   const {sessionId, writes} = acceptance;
-  const registry = store.keys.sessionRegistry(sessionId);
   const retry = {retryForMs: 5000, ...(signal ? {signal} : {})};
   // Before anything of the session is told or written; the script looks again.
   if (acceptance.userCode !== '' && (await isForeign(store, acceptance))) return {kind: 'foreign'};
@@ -285,13 +297,29 @@ async function acceptInSteps(
       return known;
     }
   }
-  const facts = await routingFacts(store, acceptance);
-  if (facts !== undefined) return facts;
+  const looked = await routingFacts(store, acceptance);
+  if (looked.kind === 'undecided') return looked;
 
   const streams = writes.map(({stream}) => stream);
   const scope = writes.length === 0 ? undefined : await findFull(store, {...acceptance, streams});
   if (scope !== undefined) return {kind: 'full', scope};
 
+  const counted =
+    looked.isLimited && writes.length > 0 ? await countForUser(store, acceptance.userCode) : undefined;
+  if (counted?.kind === 'over') return counted;
+  const accepted = await acceptCounted(store, acceptance, retry);
+  if (counted !== undefined && accepted.kind !== 'accepted')
+    await takeBackCount(store, acceptance.userCode, counted);
+  return accepted;
+}
+
+async function acceptCounted(
+  store: Store,
+  acceptance: Acceptance,
+  retry: RunOptions,
+): Promise<AcceptOutcome> {
+  const {sessionId, writes} = acceptance;
+  const registry = store.keys.sessionRegistry(sessionId);
   const note = writes.length === 0 ? undefined : await noteOutbox(store, sessionId);
   const outbox = store.keys.sessionOutbox(sessionId);
   const reply = await acceptScript(
@@ -319,7 +347,7 @@ async function acceptInSteps(
         member: '',
         userCode: acceptance.userCode,
         parent: acceptance.parentMessageId,
-        ...{fallback: '', membersPrefix: '', membersSuffix: ''},
+        ...{fallback: '', membersPrefix: '', membersSuffix: '', limitKey: ''},
       },
       moreKeys: writes.map(() => outbox),
       moreArgs: writes.map(encodeOutboxItem),
@@ -380,13 +408,13 @@ async function findAccepted(
   return {kind: 'duplicate', executionId: record.executionId, record};
 }
 
-/** @returns what stands in the way of accepting, or undefined. */
+/** @returns what stands in the way of accepting, or whether the command must be counted. */
 async function routingFacts(
   store: Store,
-  {agentType, userCode, check, gate}: Acceptance,
-): Promise<AcceptOutcome | undefined> {
-  const nothing = Promise.resolve({circuit: null, quota: null});
-  const [{circuit, quota}, online] = await Promise.all([
+  {agentType, userCode, check, gate, counts}: Acceptance,
+): Promise<({readonly kind: 'undecided'} & AdmissionFacts) | {kind: 'clear'; isLimited: boolean}> {
+  const nothing = Promise.resolve({circuit: null, quota: null, isLimited: counts && userCode !== ''});
+  const [{circuit, quota, isLimited}, online] = await Promise.all([
     gate ? routingRecords(store, agentType, userCode) : nothing,
     check.kind === 'none'
       ? true
@@ -394,7 +422,7 @@ async function routingFacts(
         ? isOnline(store, check.workerId)
         : anyOnline(store, agentType),
   ]);
-  if (circuit === null && quota === null && online) return undefined;
+  if (circuit === null && quota === null && online) return {kind: 'clear', isLimited: counts && isLimited};
   const facts = await admissionFacts(store, agentType, userCode);
   // As it was seen above: what has come online since is for the next try.
   return {kind: 'undecided', ...facts, ...(gate ? {circuit, quota} : {circuit: null, quota: null}), online};

@@ -8,13 +8,16 @@ import {
   encodeQuota,
   isReadableRecord,
   readCircuit as circuitIn,
-  readCircuitSource,
   readFallback as fallbackIn,
   readQuota as quotaIn,
-  type CircuitSource,
+  readQuotaLimit as quotaLimitIn,
+  readSource,
+  encodeQuotaLimit,
+  type QuotaLimit,
+  type RecordSource,
 } from '../protocol/routing.js';
 import {defineScript, flag} from './script.js';
-import {scanKeys, type Store} from './store.js';
+import {scanKeys, serverTimeMs, type Store} from './store.js';
 
 interface Stored {
   /** Milliseconds until the record goes by itself; null for one that stays until somebody removes it. */
@@ -31,14 +34,32 @@ export interface CircuitRecord extends Stored {
   readonly open: boolean;
   /** '' if nobody gave one. */
   readonly reason: string;
-  readonly source: CircuitSource;
+  readonly source: RecordSource;
+  /** Its time is over: one command is, or may be, let through to try. */
+  readonly halfOpen: boolean;
 }
 
+/** What is said of a user: that it may send or not, how much it may send in a window, or both. */
 export interface QuotaRecord extends Stored {
   readonly userCode: string;
   /** Whether the user may still send. */
   readonly available: boolean;
   readonly reason: string;
+  /** `auto`: a limit is used up. */
+  readonly source: RecordSource;
+  /** Null where only an operator says whether the user may send. */
+  readonly limit: QuotaLimitRecord | null;
+}
+
+export interface QuotaLimitRecord {
+  readonly limit: number;
+  readonly windowMs: number;
+  /** Commands accepted in the window that is open. */
+  readonly used: number;
+  /** Milliseconds until the window ends; null while none is open. */
+  readonly windowEndsInMs: number | null;
+  /** Milliseconds until the limit itself goes; null for one that stays. */
+  readonly expiresInMs: number | null;
 }
 
 export interface FallbackRecord extends Stored {
@@ -60,7 +81,7 @@ const RETRY = {retryForMs: 5000};
 export function setCircuit(
   store: Store,
   agentType: string,
-  change: AdmissionChange & {readonly open?: boolean; readonly source?: CircuitSource},
+  change: AdmissionChange & {readonly open?: boolean; readonly source?: RecordSource},
 ): Promise<void> {
   const {open = true, reason = '', source = 'manual'} = change;
   return write(store, store.keys.circuit(agentType), encodeCircuit({open, reason, source}), change.forMs);
@@ -94,11 +115,19 @@ const dropSameScript = defineScript({
   reply: flag,
 });
 
-/** Close a circuit that a manager opened; an operator's stays. @returns whether it was closed. */
+/**
+ * Close a circuit that a manager opened; an operator's stays, and one that opened because executions failed: that a worker
+ * is there again says nothing about it. @returns whether it was closed.
+ */
 export async function closeAutoCircuit(store: Store, agentType: string): Promise<boolean> {
-  const key = store.keys.circuit(agentType);
+  return removeAuto(store, store.keys.circuit(agentType));
+}
+
+/** Remove a record that is not an operator's, and not for workers to remove. */
+async function removeAuto(store: Store, key: string): Promise<boolean> {
   const found = await read(store, key);
-  if (found === undefined || readCircuitSource(found.text) !== 'auto') return false;
+  if (found === undefined || readSource(found.text) !== 'auto') return false;
+  if (circuitIn(found.text).halfOpen !== undefined) return false;
   return dropSameScript(store.commands, {keys: {key}, args: {value: found.text}}, RETRY);
 }
 
@@ -118,24 +147,57 @@ export async function forgetWakeupFailures(store: Store, agentType: string): Pro
   await store.commands.run(redis => redis.del(store.keys.wakeupFailures(agentType)), RETRY);
 }
 
-/** Say whether a user may send. */
-export function setQuota(
+/** Say whether a user may send. A limit of the user stays; saying that the user may begins its window anew. */
+export async function setQuota(
   store: Store,
   userCode: string,
   change: AdmissionChange & {readonly available?: boolean},
 ): Promise<void> {
   const {available = false, reason = ''} = change;
-  return write(store, store.keys.userQuota(userCode), encodeQuota({available, reason}), change.forMs);
+  await write(store, store.keys.userQuota(userCode), encodeQuota({available, reason}), change.forMs);
+  if (available) await beginWindowAnew(store, userCode);
 }
 
-/** @returns whether there was one. */
-export const clearQuota = (store: Store, userCode: string): Promise<boolean> =>
-  remove(store, store.keys.userQuota(userCode));
+async function beginWindowAnew(store: Store, userCode: string): Promise<void> {
+  const key = store.keys.quotaLimit(userCode);
+  const limit = quotaLimitIn((await read(store, key))?.text ?? '');
+  if (limit === undefined) return;
+  const text = encodeQuotaLimit({...limit, used: 0, endsAt: 0});
+  await store.commands.run(redis => redis.call('SET', key, text, 'XX', 'KEEPTTL'), RETRY);
+}
+
+/**
+ * Accept so many commands of a user in a window, in place of an earlier limit. The window begins with the next command.
+ * What an operator said of the user before stays.
+ */
+export async function setQuotaLimit(
+  store: Store,
+  userCode: string,
+  change: AdmissionChange & {readonly limit: number; readonly windowMs: number},
+): Promise<void> {
+  const {limit, windowMs, reason = '', forMs} = change;
+  const text = encodeQuotaLimit({limit, windowMs, reason, used: 0, endsAt: 0});
+  await write(store, store.keys.quotaLimit(userCode), text, forMs);
+  // That the earlier limit was used up holds no longer.
+  await removeAuto(store, store.keys.userQuota(userCode));
+}
+
+/** Both what is said of a user and its limit. @returns whether there was either. */
+export async function clearQuota(store: Store, userCode: string): Promise<boolean> {
+  const {keys} = store;
+  const own = [keys.quotaLimit(userCode), keys.userQuota(userCode)];
+  return (await store.commands.run(redis => redis.del(own), RETRY)) > 0;
+}
 
 /** @returns undefined where there is none. */
 export async function readQuota(store: Store, userCode: string): Promise<QuotaRecord | undefined> {
-  const found = await read(store, store.keys.userQuota(userCode));
-  return found && {userCode, ...quotaFacts(found)};
+  const {keys} = store;
+  const [record, limit, nowMs] = await Promise.all([
+    read(store, keys.userQuota(userCode)),
+    read(store, keys.quotaLimit(userCode)),
+    serverTimeMs(store),
+  ]);
+  return record || limit ? quotaFacts(userCode, record, limit, nowMs) : undefined;
 }
 
 /** Name the agent type that takes commands while this one is offline. */
@@ -167,27 +229,62 @@ export interface Admission {
 export async function listAdmission(store: Store): Promise<Admission> {
   const {keys} = store;
   const [circuits, quotas, fallbacks] = await Promise.all([
-    recordsUnder(store, keys.circuit('')),
-    recordsUnder(store, keys.userQuota('')),
-    recordsUnder(store, keys.fallback('')),
+    recordsUnder(store, id => keys.circuit(id)),
+    listQuotas(store),
+    recordsUnder(store, id => keys.fallback(id)),
   ]);
   return {
-    circuits: circuits.map(([agentType, found]) => ({agentType, ...circuitFacts(found)})),
-    quotas: quotas.map(([userCode, found]) => ({userCode, ...quotaFacts(found)})),
-    fallbacks: fallbacks.map(([agentType, found]) => ({agentType, ...fallbackFacts(found)})),
+    circuits: [...circuits].map(([agentType, found]) => ({agentType, ...circuitFacts(found)})),
+    quotas,
+    fallbacks: [...fallbacks].map(([agentType, found]) => ({agentType, ...fallbackFacts(found)})),
   };
 }
 
 function circuitFacts(found: Found) {
   const readable = isReadableRecord(found.text);
-  return {...found, ...circuitIn(found.text), readable, source: readCircuitSource(found.text)};
+  const {open, reason, halfOpen} = circuitIn(found.text);
+  const isHalfOpen = halfOpen !== undefined && (found.expiresInMs ?? Infinity) <= halfOpen.ms;
+  return {...found, open, reason, halfOpen: isHalfOpen, readable, source: readSource(found.text)};
 }
 
-const quotaFacts = (found: Found) => ({
-  ...found,
-  ...quotaIn(found.text),
-  readable: isReadableRecord(found.text),
-});
+async function listQuotas(store: Store): Promise<QuotaRecord[]> {
+  const {keys} = store;
+  const [quotas, limits, nowMs] = await Promise.all([
+    recordsUnder(store, id => keys.userQuota(id)),
+    recordsUnder(store, id => keys.quotaLimit(id)),
+    serverTimeMs(store),
+  ]);
+  const users = [...new Set([...quotas.keys(), ...limits.keys()])].sort();
+  return users.map(userCode => quotaFacts(userCode, quotas.get(userCode), limits.get(userCode), nowMs));
+}
+
+function quotaFacts(
+  userCode: string,
+  found: Found | undefined,
+  limit: Found | undefined,
+  nowMs: number,
+): QuotaRecord {
+  const {text = '', expiresInMs = null} = found ?? {};
+  const record = found?.text ?? null;
+  return {
+    ...{userCode, text, expiresInMs, ...quotaIn(record)},
+    ...{readable: isReadableRecord(record), source: readSource(record)},
+    limit: limit === undefined ? null : limitFacts(limit, quotaLimitIn(limit.text), nowMs),
+  };
+}
+
+function limitFacts(
+  {expiresInMs}: Found,
+  limit: QuotaLimit | undefined,
+  nowMs: number,
+): QuotaLimitRecord | null {
+  if (limit === undefined) return null;
+  const isOpen = limit.endsAt > nowMs;
+  return {
+    ...{limit: limit.limit, windowMs: limit.windowMs, used: isOpen ? limit.used : 0, expiresInMs},
+    windowEndsInMs: isOpen ? Math.ceil(limit.endsAt - nowMs) : null,
+  };
+}
 
 const fallbackFacts = (found: Found) => ({
   ...found,
@@ -200,13 +297,17 @@ interface Found {
   readonly expiresInMs: number | null;
 }
 
-async function recordsUnder(store: Store, prefix: string): Promise<[string, Found][]> {
-  const names = (await scanKeys(store, `${globEscaped(prefix)}*`)).sort();
+/** Records by the id in their key. */
+async function recordsUnder(store: Store, keyOf: (id: string) => string): Promise<Map<string, Found>> {
+  const [head = '', tail = ''] = keyOf('\0').split('\0');
+  const names = (await scanKeys(store, `${globEscaped(head)}*${globEscaped(tail)}`)).sort();
   const records = await Promise.all(names.map(key => read(store, key)));
-  return names.flatMap((key, i) => {
-    const found = records[i];
-    return found === undefined ? [] : [[key.slice(prefix.length), found] as [string, Found]];
-  });
+  return new Map(
+    names.flatMap((key, i) => {
+      const found = records[i];
+      return found === undefined ? [] : [[key.slice(head.length, key.length - tail.length), found] as const];
+    }),
+  );
 }
 
 const globEscaped = (text: string): string => text.replace(/[\\*?[\]]/g, '\\$&');

@@ -16,7 +16,7 @@ import {streamReply, type ControlEntry} from './control-streams.js';
 import {appendOnce} from './outbox.js';
 import {onlineMembers} from './presence.js';
 import {defineScript, flag, integer, texts} from './script.js';
-import {getAll, type Store} from './store.js';
+import {getAllBySlot, type Store} from './store.js';
 
 /** Consumer group in which managers share the streams that routers write to. */
 export const MANAGER_GROUP = 'by_managers';
@@ -471,7 +471,7 @@ async function releaseInSteps(
   return appended === undefined || appended.isNew ? 'released' : 'gone';
 }
 
-/** The operator's records about an agent type and a user, as they are stored. */
+/** The records about an agent type and a user, as they are stored, and whether what the user sends is counted. */
 export async function routingRecords(
   store: Store,
   agentType: string,
@@ -480,15 +480,17 @@ export async function routingRecords(
   readonly circuit: string | null;
   readonly quota: string | null;
   readonly fallback: string | null;
+  readonly isLimited: boolean;
 }> {
   const {keys} = store;
   const wanted = [
-    keys.circuit(agentType),
-    keys.fallback(agentType),
-    ...(userCode === '' ? [] : [keys.userQuota(userCode)]),
+    [keys.circuit(agentType)],
+    [keys.fallback(agentType)],
+    // Of one slot, so that a user without a limit costs a Cluster nothing more.
+    ...(userCode === '' ? [] : [[keys.userQuota(userCode), keys.quotaLimit(userCode)]]),
   ];
-  const [circuit = null, fallback = null, quota = null] = await getAll(store, wanted);
-  return {circuit, quota, fallback};
+  const [circuit = null, fallback = null, quota = null, limit = null] = await getAllBySlot(store, wanted);
+  return {circuit, quota, fallback, isLimited: limit !== null};
 }
 
 /** All that routing decides by: spec §7.2. */
@@ -504,6 +506,8 @@ export interface AdmissionFacts {
   /** Milliseconds until circuit and quota go by themselves; null for what stays, or is not there. */
   readonly circuitMs: number | null;
   readonly quotaMs: number | null;
+  /** Whether what the user sends is counted. */
+  readonly isLimited: boolean;
 }
 
 /** The facts by reads of their own: in a Cluster, and where nothing is to be accepted. On one server, accept.lua answers them. */
@@ -513,7 +517,7 @@ export async function admissionFacts(
   userCode: string,
 ): Promise<AdmissionFacts> {
   const {keys} = store;
-  const [{circuit, quota, fallback}, {online}, circuitMs, quotaMs] = await Promise.all([
+  const [{circuit, quota, fallback, isLimited}, {online}, circuitMs, quotaMs] = await Promise.all([
     routingRecords(store, agentType, userCode),
     onlineMembers(store, agentType),
     lifetimeMs(store, keys.circuit(agentType)),
@@ -521,13 +525,16 @@ export async function admissionFacts(
   ]);
   const standIn = online ? '' : readFallback(fallback);
   const standInOnline = isValidId(standIn) && (await onlineMembers(store, standIn)).online;
-  return {circuit, quota, fallback, online, standIn, standInOnline, circuitMs, quotaMs};
+  return {circuit, quota, fallback, online, standIn, standInOnline, circuitMs, quotaMs, isLimited};
 }
 
 async function lifetimeMs(store: Store, key: string): Promise<number | null> {
   const ms = await store.commands.run(redis => redis.pttl(key), {retryForMs: 5000});
   return ms >= 0 ? ms : null;
 }
+
+/** In one command, which the server must not be busy with for long. */
+const HELD_AT_ONCE = 1000;
 
 /** Say of entries that they are still worked on: their time without a sign of life begins anew. */
 export async function holdEntries(
@@ -536,16 +543,20 @@ export async function holdEntries(
   entries: readonly ControlEntry[],
 ): Promise<void> {
   const ids = new Map<string, string[]>();
-  for (const {stream, id} of entries) ids.set(stream, [...(ids.get(stream) ?? []), id]);
-  await store.commands.run(
-    redis =>
-      Promise.all(
-        [...ids].map(([stream, held]) =>
-          redis.call('XCLAIM', stream, MANAGER_GROUP, managerId, '0', ...held, 'JUSTID'),
-        ),
-      ),
-    {retryForMs: 2000},
-  );
+  for (const {stream, id} of entries) {
+    const held = ids.get(stream);
+    if (held === undefined) ids.set(stream, [id]);
+    else held.push(id);
+  }
+  for (const [stream, held] of ids) {
+    for (let from = 0; from < held.length; from += HELD_AT_ONCE) {
+      const some = held.slice(from, from + HELD_AT_ONCE);
+      await store.commands.run(
+        redis => redis.call('XCLAIM', stream, MANAGER_GROUP, managerId, '0', ...some, 'JUSTID'),
+        {retryForMs: 2000},
+      );
+    }
+  }
 }
 
 /** Leave entries to other managers at once: they look as if nobody had cared for them for long. */

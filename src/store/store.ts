@@ -166,6 +166,20 @@ export async function getAll(store: Store, keys: readonly string[]): Promise<(st
   );
 }
 
+/** The same for keys of which each group is in one slot: a Cluster takes one command for each group. */
+export async function getAllBySlot(
+  store: Store,
+  groups: readonly (readonly string[])[],
+): Promise<(string | null)[]> {
+  return store.commands.run(
+    async redis =>
+      redis instanceof Cluster
+        ? (await Promise.all(groups.map(keys => redis.mget(...keys)))).flat()
+        : redis.mget(...groups.flat()),
+    {retryForMs: 5000},
+  );
+}
+
 /**
  * Keys that match a glob pattern, each once, for operators' commands: the server walks all its keys.
  * @param limit most keys to look at on each server, roughly. Default all.

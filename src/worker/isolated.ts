@@ -94,6 +94,7 @@ function environment(
   return {
     ...worker,
     ...{store, settler, log, running},
+    ends: {note: (agentType, status) => void tell({kind: 'ended', agentType, status})},
     now: systemClock,
     renewed: new RenewedSessions(systemClock),
     deletesEntries: () => deletesEntries,

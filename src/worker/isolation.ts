@@ -40,6 +40,7 @@ export type FromIsolated =
   | {readonly kind: 'log'; readonly level: LogLevel; readonly message: string; readonly fields: LogFields}
   /** What is stored of the execution can not be worked with. */
   | {readonly kind: 'unreadable'; readonly code: ProtocolErrorCode; readonly reason: string}
+  | {readonly kind: 'ended'; readonly agentType: string; readonly status: string}
   | {readonly kind: 'outcome'; readonly outcome: TurnOutcome};
 
 /** Processes at once. Each costs what a worker costs before it works: some 60 MB and a third of a second. */
@@ -181,6 +182,9 @@ function carryOut(
           break;
         case 'unreadable':
           reject(new ProtocolError(message.code, message.reason));
+          break;
+        case 'ended':
+          env.ends?.note(message.agentType, message.status);
           break;
         case 'outcome':
           over({outcome: message.outcome, isReusable: task?.signal.aborted !== true});

@@ -33,10 +33,12 @@ import {readEntry} from './read-entry.js';
 import {LOOK_EVERY_MS, Recovery, type Recovered} from './recovery.js';
 import {DEFAULT_MAX_ATTEMPTS, isCount} from './retry.js';
 import {RunningTasks, type AbandonReason} from './running.js';
+import {ExecutionEnds} from './execution-ends.js';
 import {Settler} from './settler.js';
 import {Slots} from './slots.js';
 import {mustRunAlone, Solitude} from './solitude.js';
 import {removeUnusedWorkspaces} from './workspace.js';
+import {isRules, type ExecutionCircuitRules} from '../store/execution-circuit.js';
 import {runTurn, type Delivery, type TurnCommand, type TurnEnvironment, type TurnOutcome} from './turn.js';
 
 export interface WorkerOptions {
@@ -67,6 +69,8 @@ export interface WorkerOptions {
   readonly leaseMs?: number;
   /** Folder for the sessions' workspaces, made when one is first used. Default `.by/workspaces` in the current folder. */
   readonly workspaceRoot?: string;
+  /** When executions that fail open the circuit of their agent type. Default: never. */
+  readonly circuit?: ExecutionCircuitRules;
   readonly log?: Logger;
   readonly now?: Clock;
 }
@@ -131,6 +135,7 @@ class Worker implements WorkerHandle {
   private readonly now: Clock;
   private readonly group: string;
   private readonly env: TurnEnvironment;
+  private readonly ends: ExecutionEnds | undefined;
   private readonly abandon = new AbortController();
   /** Aborted when nothing new is read any more. */
   private readonly closing = new AbortController();
@@ -208,8 +213,16 @@ class Worker implements WorkerHandle {
         : new Isolation(options.agentsFile, store.options, this.closing.signal);
     this.recovery = new Recovery(store, this.group, {name, workerId: this.workerId});
     this.done = new Promise(resolve => (this.resolveDone = resolve));
+    const {circuit} = options;
+    if (circuit !== undefined && !isRules(circuit)) {
+      throw new ByError('INVALID_CONFIG', 'The circuit of this worker can not be used.', {
+        hint: 'rate is above 0 and up to 1, min a whole number from 1, windowMs from 1000 to an hour, openMs to a day.',
+      });
+    }
+    this.ends = circuit && new ExecutionEnds(store, circuit, this.log);
     this.env = {
       store,
+      ends: this.ends,
       workerId: this.workerId,
       owner: name,
       group: this.group,
@@ -821,7 +834,11 @@ class Worker implements WorkerHandle {
       this.abandonWork('worker stops');
     }
     while (this.turns.size > 0) await Promise.allSettled([...this.turns]);
-    await this.orWarn('settling', () => this.env.settler.flush());
+    await Promise.all([
+      this.orWarn('settling', () => this.env.settler.flush()),
+      // It warns by itself.
+      this.ends?.flush(),
+    ]);
     if (!ours) return;
     const streams = this.agentTypes.map(type => this.store.keys.ctrlStream(type));
     await Promise.all(

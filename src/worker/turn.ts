@@ -39,6 +39,7 @@ import type {RenewedSessions} from '../store/renewed-sessions.js';
 import {asksForRetry, isRetryableError, retryDelayMs, type RetryPolicy} from './retry.js';
 import type {ClaimUnderWay, RunningTask, RunningTasks} from './running.js';
 import type {Settler} from './settler.js';
+import type {ExecutionEnds} from './execution-ends.js';
 
 export interface TurnEnvironment {
   readonly store: Store;
@@ -51,6 +52,8 @@ export interface TurnEnvironment {
   readonly running: RunningTasks;
   readonly renewed: RenewedSessions;
   readonly settler: Settler;
+  /** Told how executions end; absent where no circuit may open by that. */
+  readonly ends?: Pick<ExecutionEnds, 'note'> | undefined;
   /** Whether settled entries of this stream are deleted: not while another group reads it. */
   deletesEntries(stream: string): boolean;
   /** Aborted when the worker must end its work without finishing it. */
@@ -257,6 +260,8 @@ async function carryOut(
     const reason = await cancelReasonOf(env, header.sessionId, claim.executionId);
     outcome = await endTurn(env, {...ended, ending: {kind: 'cancelled', reason}, exhausted: false});
   }
+  // What expired before it began says nothing about the agent.
+  if (claim.verdict !== 'expired') env.ends?.note(agentType, outcome.status);
   // A handler that was given up, or forgot what it began, learns that nobody takes what it says.
   if (task.signal.aborted) writer.refuse();
   log.info(outcome.status === 'TERMINAL' ? 'had been ended from outside' : outcome.status.toLowerCase(), {

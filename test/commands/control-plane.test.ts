@@ -119,11 +119,32 @@ describe.each(servers)('by on %s', (_, start) => {
       expect(await data(...off, '--yes')).toMatchObject({user_code: 'u-42', available: false});
       expect(await refusal('ocr_lite', 'u-42')).toMatchObject({code: 'TENANT_QUOTA_EXCEEDED'});
       expect(await refusal('ocr_lite', 'u-43')).toBeUndefined();
-      expect((await by('agent', 'quota', 'list')).stdout).toMatch(/u-42 +used up +- +monthly cap/);
+      expect((await by('agent', 'quota', 'list')).stdout).toMatch(/u-42 +used up +- +- +monthly cap/);
       expect(await data('agent', 'quota', 'set', 'u-42', '--on')).toMatchObject({available: true});
       expect(await refusal('ocr_lite', 'u-42')).toBeUndefined();
       expect(await data('agent', 'quota', 'clear', 'u-42')).toMatchObject({changed: true});
       expect((await by('agent', 'quota', 'list')).stderr).toContain('There is no quota');
+    });
+
+    test('a limit turns a user away once it is used up', async () => {
+      const limit = ['agent', 'quota', 'set', 'u-43', '--limit', '2', '--window', '1h'] as const;
+      expect(await data(...limit, '--dry-run')).toMatchObject({
+        limit: 2,
+        window_ms: 3_600_000,
+        changed: false,
+      });
+      expect((await by('agent', 'quota', 'list')).stderr).toContain('There is no quota');
+      expect(await data(...limit)).toMatchObject({reason: '2 commands in 1h are the limit', changed: true});
+      const send = ['send', 'ocr', 'hi', '--user-code', 'u-43', '--policy', 'send-anyway'] as const;
+      expect((await by(...send)).code).toBe(0);
+      expect((await by('agent', 'quota', 'list')).stdout).toMatch(/u-43 +available +1 of 2 in 1h/);
+      expect((await by(...send)).code).toBe(0);
+      const refused = await by(...send, '--json');
+      expect(refused.code).toBe(5);
+      expect(refused.stdout + refused.stderr).toContain('TENANT_QUOTA_EXCEEDED');
+      expect((await by('agent', 'quota', 'list')).stdout).toMatch(/u-43 +used up +2 of 2 in 1h/);
+      expect(await data('agent', 'quota', 'clear', 'u-43')).toMatchObject({changed: true});
+      expect((await by(...send)).code).toBe(0);
     });
 
     test('a fallback takes what is sent to an agent type that is offline', async () => {
@@ -284,6 +305,15 @@ describe.each(servers)('by on %s', (_, start) => {
     ['a circuit for no time', ['agent', 'circuit', 'open', 'ocr', '--reason', 'x', '--for', '0'], 2, 'USAGE'],
     ['a quota neither on nor off', ['agent', 'quota', 'set', 'u'], 2, 'USAGE'],
     ['a quota both on and off', ['agent', 'quota', 'set', 'u', '--on', '--off'], 2, 'USAGE'],
+    ['a limit without a window', ['agent', 'quota', 'set', 'u', '--limit', '3'], 2, 'USAGE'],
+    [
+      'a limit and off',
+      ['agent', 'quota', 'set', 'u', '--limit', '3', '--window', '1m', '--off'],
+      2,
+      'USAGE',
+    ],
+    ['a window of nothing', ['agent', 'quota', 'set', 'u', '--limit', '3', '--window', '0'], 2, 'USAGE'],
+    ['a limit of none', ['agent', 'quota', 'set', 'u', '--limit', '0', '--window', '1m'], 2, 'USAGE'],
     ['a user code that is none', ['agent', 'quota', 'set', 'u*', '--on'], 2, 'INVALID_INPUT'],
     ['a fallback to itself', ['agent', 'fallback', 'set', 'ocr', 'ocr'], 2, 'USAGE'],
     ['an unknown wakeup', ['wakeup', 'decide', 'exec-none', 'ready'], 4, 'NOT_FOUND'],

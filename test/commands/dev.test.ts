@@ -70,6 +70,17 @@ test('another terminal finds it, a sleeping worker is woken, and it leaves nothi
   expect((await send()).code).toBe(3);
 });
 
+test('its manager answers for its health where it is told to, and a wakeup shows in its metrics', async () => {
+  const one = await dev('--no-workers', '--health', '0');
+  const [, url] = /Health +(http:\S+)\/healthz/.exec(one.output()) ?? [];
+  const page = async (path: string) => (await fetch(`${url}/${path}`)).text();
+  expect(JSON.parse(await page('readyz'))).toMatchObject({ok: true, reason: 'serving'});
+  expect(await answered()).toBe('first');
+  expect(await page('metrics')).toMatch(/by_wakeups_total\{[^}]*talker[^}]*\} 1/);
+  const without = await runBy(['dev', '--no-manager', '--health', '0', '--json'], {cwd: dir});
+  expect(without.json()).toMatchObject({error: {code: 'USAGE'}});
+});
+
 test('takes up changed code, keeps what was stored, and keeps running when the code does not load', async () => {
   const one = await dev();
   expect(await answered()).toBe('first');

@@ -187,3 +187,53 @@ test('with -o jsonl events go to standard output and the log to standard error, 
     .map(line => JSON.parse(line) as Record<string, unknown>);
   expect(logged).toContainEqual(expect.objectContaining({msg: 'wakeup', decision: 'FAILED', level: 'info'}));
 });
+
+test('a worker that is told to opens the circuit of what fails, and the manager that of what can not be woken', async () => {
+  const env = {BY_REDIS_URL: server.url};
+  const file = join(dir, 'broken.mjs');
+  writeFileSync(file, "export default {type: 'broken', run: () => { throw new Error('down'); }};");
+  const rate = [
+    '--circuit-rate',
+    '50%',
+    '--circuit-min',
+    '2',
+    '--circuit-window',
+    '10m',
+    '--circuit-open',
+    '10m',
+  ];
+  const worker = startBy(['worker', 'run', file, ...rate], {env});
+  const wakeups = ['--circuit-failures', '2', '--circuit-open', '10m', '--provider-attempts', '1'];
+  const manager = startBy(['manager', 'run', '--provider', 'mock:fail', ...wakeups], {env});
+  let said = '';
+  for (const stream of [worker.stdout, worker.stderr, manager.stdout, manager.stderr])
+    stream.setEncoding('utf8').on('data', (text: string) => (said += text));
+  await until(() => said.includes('online') && said.includes('provider'));
+  for (const i of [1, 2]) await runBy(['send', 'broken', `${i}`], {env});
+  for (const i of [1, 2]) await runBy(['send', 'asleep', `${i}`, '--policy', 'wake-and-wait'], {env});
+  await until(async () => {
+    const {stdout} = await runBy(['agent', 'circuit', 'list'], {env});
+    return /asleep +open +auto/.test(stdout) && /broken +open +auto .*2 of 2 executions failed/.test(stdout);
+  });
+  for (const type of ['asleep', 'broken']) {
+    const refused = await runBy(['send', type, 'x', '--policy', 'send-anyway', '--json'], {env});
+    expect(refused.code).toBe(5);
+    expect(refused.json()).toMatchObject({error: {code: 'AGENT_CIRCUIT_OPEN'}});
+  }
+  for (const one of [worker, manager]) {
+    one.kill('SIGTERM');
+    await new Promise(done => one.once('close', done));
+  }
+});
+
+test.each([
+  ['a share above all', ['worker', 'run', 'x.js', '--circuit-rate', '101%'], 'INVALID_INPUT'],
+  ['a share of nothing', ['worker', 'run', 'x.js', '--circuit-rate', '0'], 'INVALID_INPUT'],
+  ['a window without a share', ['worker', 'run', 'x.js', '--circuit-window', '1m'], 'USAGE'],
+  ['a time without failures', ['manager', 'run', '--circuit-open', '1m'], 'USAGE'],
+  ['no time', ['manager', 'run', '--circuit-failures', '1', '--circuit-open', '0'], 'USAGE'],
+])('of circuits, %s is refused by name', async (_case, args, code) => {
+  const ran = await runBy([...args, '--json'], {env: {BY_REDIS_URL: server.url}});
+  expect(ran.json()).toMatchObject({error: {code}});
+  expect(ran.code).toBe(2);
+});

@@ -6,6 +6,7 @@ import {join} from 'node:path';
 import {expect, test} from 'vitest';
 import {GatewayClient} from '../../src/client/client.js';
 import {countedAttempts, execField} from '../../src/protocol/execution.js';
+import {readCircuit} from '../../src/store/admission.js';
 import type {Store} from '../../src/store/store.js';
 import {describeEachStore, until, type TestStore} from '../support/stores.js';
 import {
@@ -95,6 +96,17 @@ describeEachStore('an execution that was there in two crashes', at => {
     await withStatus(store, canary, 'COMPLETED');
     expect(await processOf(worker, canary.messageId)).toBe(worker.pid);
     expect(await deadLetters(at, store)).toHaveLength(1);
+    await settled(at, store);
+  });
+
+  test('counts for the circuit of its agent type like any other', async () => {
+    const store = at.open();
+    const circuit = {rate: 1, min: 1};
+    await spawnWorker(at, store, {agentsFile: AGENTS_FILE, circuit, maxAttempts: 3});
+    const sent = await suspect(at, store, 'die');
+    await withStatus(store, sent, 'FAILED');
+    const open = await until(() => readCircuit(store, TYPE));
+    expect(open.reason).toBe('1 of 1 executions failed');
     await settled(at, store);
   });
 

@@ -2,10 +2,8 @@
  * The embedded store: Redis's protocol with nothing installed, for `by dev`, demos and tests. It runs in a thread of its
  * own, so that it answers while the code that uses it computes.
  */
-import {createRequire} from 'node:module';
-import {pathToFileURL} from 'node:url';
-import {Worker} from 'node:worker_threads';
-import {codeFile, isBuilt} from '../../config/package-info.js';
+import type {Worker} from 'node:worker_threads';
+import {startThread} from '../../config/start-thread.js';
 import type {ThreadMessage, ThreadOptions} from './thread.js';
 
 /** A running store. Nothing it holds outlives it. */
@@ -37,7 +35,7 @@ const HEAP_BASE_MIB = 512;
  */
 export async function startEmbeddedStore(options: EmbeddedStoreOptions = {}): Promise<EmbeddedStore> {
   const {port = 0, maxMemoryBytes = DEFAULT_MAX_MEMORY_BYTES} = options;
-  const thread = startThread({port, maxMemoryBytes});
+  const thread = startStore({port, maxMemoryBytes});
   const ended = new Promise<void>(resolve => {
     thread.once('exit', () => resolve());
   });
@@ -72,17 +70,9 @@ export async function startEmbeddedStore(options: EmbeddedStoreOptions = {}): Pr
   };
 }
 
-function startThread(workerData: ThreadOptions): Worker {
+function startStore(workerData: ThreadOptions): Worker {
   const resourceLimits = {
     maxOldGenerationSizeMb: Math.ceil((HEAP_FACTOR * workerData.maxMemoryBytes) / MIB) + HEAP_BASE_MIB,
   };
-  if (isBuilt()) return new Worker(codeFile('src/dev/embedded/thread.js'), {workerData, resourceLimits});
-  // From source (tests, tsx) the thread has to learn TypeScript first: tsx's own `--import` does not reach into threads.
-  const tsx = new URL(
-    './dist/esm/api/index.mjs',
-    pathToFileURL(createRequire(import.meta.url).resolve('tsx/package.json')),
-  );
-  const thread = pathToFileURL(codeFile('src/dev/embedded/thread.ts'));
-  const script = `import(${JSON.stringify(tsx.href)}).then(({register}) => { register(); return import(${JSON.stringify(thread.href)}); })`;
-  return new Worker(script, {eval: true, workerData, resourceLimits});
+  return startThread('src/dev/embedded/thread', {workerData, resourceLimits});
 }

@@ -25,7 +25,8 @@
 -- ARGV[16] fallback     key of the record that says who stands in for the agent type; '': not looked at
 -- ARGV[17] members_prefix  members of an agent type = prefix .. type .. suffix
 -- ARGV[18] members_suffix
--- ARGV[19+] documents    one for each stream
+-- ARGV[19] limit_key   how many commands of the user are accepted in a window; '': not looked at. quota-window.lua counts
+-- ARGV[20+] documents    one for each stream
 --
 -- Returns {'accepted', a member that is online or '', most entries of a stream or '' if not looked at, entry id of
 --          each stream...}
@@ -33,9 +34,10 @@
 --         {'foreign'}: the session belongs to another user, or to the operators; nothing was written
 --         {'cancelled'}: the message it belongs to was cancelled; nothing was written
 --         {'full', 'type' or 'user'}: too much waits, nothing was written
+--         {'over', ms, reason}: the user's limit is used up for so long; nothing was written
 --         {'undecided', circuit, quota, 'online' or 'offline', fallback, the agent type it names as far as this script
---          can tell, 'online' or 'offline' of that, lifetime of circuit and quota in ms or ''}: the caller decides,
---          nothing was written. All it needs to know is in this one answer.
+--          can tell, 'online' or 'offline' of that, lifetime of circuit and quota in ms or '', 'limited' or ''}: the
+--          caller decides, nothing was written. All it needs to know is in this one answer.
 --
 -- One script, because a record without its entry, or the entry without its record, is a lost or a doubled task
 -- when the sender dies between the two. Lease keys are made from a set's members, so they can not be declared;
@@ -82,6 +84,8 @@ local function lease_key(id) return ARGV[8] .. id .. ARGV[9] end
 local SAMPLE = 4
 local wanted, members = {}, {}
 if gate then wanted = {circuit_key, quota_key} end
+if ARGV[19] ~= '' then wanted[#wanted + 1] = ARGV[19] end
+local first = #wanted + 1
 if check == 'type' then
   members = ARGV[13] ~= '' and {ARGV[13]} or redis.call('SRANDMEMBER', presence, SAMPLE)
   for _, id in ipairs(members) do wanted[#wanted + 1] = lease_key(id) end
@@ -90,7 +94,6 @@ elseif check == 'worker' then
 end
 local found = {}
 if #wanted > 0 then found = redis.call('MGET', unpack(wanted)) end
-local first = gate and 3 or 1
 local online = check == 'none' and '' or nil
 for i = first, #wanted do
   if not online and alive(found[i]) then online = members[i - first + 1] or '' end
@@ -115,6 +118,11 @@ if not online and check == 'type' and (#members == SAMPLE or ARGV[13] ~= '') the
 end
 
 local circuit, quota = gate and found[1] or false, gate and found[2] or false
+local limit = ARGV[19] ~= '' and #KEYS >= 7 and found[first - 1] or false
+local window = limit and window_of(limit)
+if window and not circuit and not quota and window.used >= window.limit then
+  return {'over', window_left(window), window.reason}
+end
 if circuit or quota or not online then
   local fallback, stand_in, stand_in_online = '', '', false
   if not online and ARGV[16] ~= '' then
@@ -134,7 +142,7 @@ if circuit or quota or not online then
   return {
     'undecided', circuit or '', quota or '', online and 'online' or 'offline',
     fallback, stand_in, stand_in_online and 'online' or 'offline',
-    lifetime(circuit_key, circuit), lifetime(quota_key, quota),
+    lifetime(circuit_key, circuit), lifetime(quota_key, quota), window and 'limited' or '',
   }
 end
 
@@ -161,7 +169,7 @@ if takes then redis.call('HSET', registry, 'x_user_code', user) end
 if ARGV[4] ~= '0' then redis.call('EXPIRE', registry, ARGV[4]) end
 local answer = {'accepted', online, tostring(depth)}
 for i = 7, #KEYS do
-  local entry = redis.pcall('XADD', KEYS[i], '*', 'data', ARGV[i + 12])
+  local entry = redis.pcall('XADD', KEYS[i], '*', 'data', ARGV[i + 13])
   if type(entry) == 'table' and entry.err then
     -- A script does not roll back: a stream of the wrong type must not leave a record behind.
     redis.call('HDEL', registry, 'exec:' .. ARGV[1], 'msg_map:' .. ARGV[2], takes and 'x_user_code' or '')
@@ -170,4 +178,5 @@ for i = 7, #KEYS do
   end
   answer[#answer + 1] = entry
 end
+if window then count_in(window, ARGV[19], quota_key) end
 return answer
