@@ -1,6 +1,18 @@
 /** by-toolkit: agents on Redis. What a program may use, name by name. */
 export {defineAgent, GatewayWorker, type Agent, type AgentDefinition, type Ask} from './worker/agent.js';
-export type {AgentContext} from './worker/context.js';
+export type {AgentContext, TurnContext} from './worker/context.js';
+export type {
+  Call,
+  CallAllOptions,
+  CallOptions,
+  DurableContext,
+  JoinPolicy,
+  Question,
+  Settled,
+  StepOptions,
+  StepTry,
+} from './worker/durable/context.js';
+export {CallFailed, StepFailed} from './worker/durable/failures.js';
 export type {Workspace, WorkspaceEntry} from './worker/workspace.js';
 export type {RetryOptions} from './worker/retry.js';
 export {startWorker, type WorkerEnd, type WorkerHandle, type WorkerOptions} from './worker/runner.js';

@@ -36,6 +36,7 @@ import {isTerminal} from '../protocol/states.js';
 import {moveToDeadLetters} from '../store/dead-letters.js';
 import {alarmFull} from './full-letters.js';
 import {sweepDeadlines} from '../store/deadlines.js';
+import {sweepTimers} from '../store/timers.js';
 import {onlineMembers} from '../store/presence.js';
 import {consumersOf, dropConsumer, type ConsumerFacts} from '../store/recovery.js';
 import {forgetGoneWorkers, takeSweepTurn} from '../store/gone-workers.js';
@@ -485,6 +486,7 @@ class Manager implements ManagerHandle {
     while (!this.stopping.signal.aborted) {
       try {
         await sweepDeadlines(this.store, this.now());
+        await sweepTimers(this.store);
         this.options.onBeat?.('sweeps');
       } catch (error) {
         this.log.warn('looking at deadlines failed', {error: messageOf(error)});

@@ -184,14 +184,14 @@ function workerGrants(options: AclOptions): Grant[] {
       access: 'RW',
       keys: [
         ...[registry, events, letters, ...ownStreams, ...work, lease, ...memberships, ...reads],
-        ...[keys.deadlines(), ...outboxes, ...openOutboxes, ...once],
+        ...[keys.deadlines(), keys.timers(), keys.journal('*', '*'), ...outboxes, ...openOutboxes, ...once],
       ],
     },
-    {commands: 'zadd zrangebyscore zrem', access: 'RW', keys: [keys.deadlines()]},
+    {commands: 'zadd zrangebyscore zrem', access: 'RW', keys: [keys.deadlines(), keys.timers()]},
     {
       commands: 'hset hsetnx hget hmget hgetall hdel hincrby hexists hlen expire pexpire ttl pttl',
       access: 'RW',
-      keys: [registry, keys.taskGroup('*'), keys.taskGroupResults('*')],
+      keys: [registry, keys.journal('*', '*'), keys.taskGroup('*'), keys.taskGroupResults('*')],
     },
     {commands: 'xadd xlen xread xrange xrevrange exists expire pexpire ttl', access: 'RW', keys: [events]},
     {commands: 'set get del unlink exists expire pexpire ttl pttl', access: 'RW', keys: [lease]},

@@ -158,6 +158,7 @@ function isClaimVerdict(text: string): text is ClaimVerdict {
 const finishScript = defineScript({
   file: 'finish.lua',
   editsRecords: true,
+  endsTurns: true,
   joins: true,
   keys: ['registry', 'events', 'source', 'reply', 'deadletter', 'outbox'],
   args: [

@@ -10,6 +10,8 @@ interface ScriptDefinition<K extends string, A extends string, R> {
   readonly file: string;
   /** records.lua comes before it. */
   readonly editsRecords?: true;
+  /** end-turn.lua comes before it, after records.lua. */
+  readonly endsTurns?: true;
   readonly keys: readonly K[];
   readonly args: readonly A[];
   /** The reply holds what others wrote: text in it stays bytes. */
@@ -39,7 +41,11 @@ export function defineScript<const K extends string, const A extends string, R>(
   definition: ScriptDefinition<K, A, R>,
 ): Script<K, A, R> {
   let single: Loaded | undefined;
-  const files = [...(definition.editsRecords ? ['records.lua'] : []), definition.file];
+  const files = [
+    ...(definition.editsRecords ? ['records.lua'] : []),
+    ...(definition.endsTurns ? ['end-turn.lua'] : []),
+    definition.file,
+  ];
   const load = () => (single ??= loaded(files.map(readScript).join('\n')));
   const batches = definition.joins ? new Batches(load) : undefined;
 

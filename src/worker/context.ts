@@ -36,16 +36,21 @@ export interface ContextFacts {
   readonly workspaceRoot: string;
 }
 
-export class AgentContext {
-  /** Set when the turn asked a person or another agent and ends without an answer. */
-  suspension: 'WAITING_USER' | undefined;
-  private readonly emitter: EventContext;
+/** A step's own message id, and the one it belongs to. */
+export interface EventScope {
+  readonly messageId: string;
+  readonly parentMessageId: string;
+}
+
+/** What both ways to write an agent have in common. */
+export class TurnContext {
+  protected readonly emitter: EventContext;
   private opened: Workspace | undefined;
 
   constructor(
-    private readonly facts: ContextFacts,
-    private readonly writer: EventWriter,
-    scope?: {readonly messageId: string; readonly parentMessageId: string},
+    protected readonly facts: ContextFacts,
+    protected readonly writer: EventWriter,
+    scope?: EventScope,
   ) {
     this.emitter = {
       traceId: facts.header.traceId,
@@ -141,6 +146,21 @@ export class AgentContext {
     return this.emit(rawEvent(this.emitter, event));
   }
 
+  /** Stop here if the execution was cancelled. @throws the signal's reason. */
+  checkCancelled(): void {
+    this.signal.throwIfAborted();
+  }
+
+  protected emit(event: DataEvent): Promise<void> {
+    return this.writer.emit(event);
+  }
+}
+
+/** What a message agent holds. */
+export class AgentContext extends TurnContext {
+  /** Set when the turn asked a person or another agent and ends without an answer. */
+  suspension: 'WAITING_USER' | undefined;
+
   /**
    * Ask the person. Return what this returns from the handler: the turn ends, and the answer comes as a RESUME.
    */
@@ -156,14 +176,5 @@ export class AgentContext {
     const inner = new AgentContext(this.facts, this.writer, scope);
     await inner.emitReasoning(title);
     return inner;
-  }
-
-  /** Stop here if the execution was cancelled. @throws the signal's reason. */
-  checkCancelled(): void {
-    this.signal.throwIfAborted();
-  }
-
-  private emit(event: DataEvent): Promise<void> {
-    return this.writer.emit(event);
   }
 }

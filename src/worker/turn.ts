@@ -33,7 +33,8 @@ import {
 import {holderOf} from '../store/recovery.js';
 import type {Store} from '../store/store.js';
 import type {Handler} from './agent.js';
-import {AgentContext} from './context.js';
+import {AgentContext, type ContextFacts} from './context.js';
+import {refuseCalls, runDurable, takeAnswer} from './durable/turn.js';
 import {EventWriter} from './event-writer.js';
 import type {RenewedSessions} from '../store/renewed-sessions.js';
 import {asksForRetry, isRetryableError, retryDelayMs, type RetryPolicy} from './retry.js';
@@ -61,6 +62,8 @@ export interface TurnEnvironment {
   readonly maxAttempts: number;
   /** The folder in which sessions have their workspaces. */
   readonly workspaceRoot: string;
+  /** Told when a timer goes off that an execution of this worker waits for; Infinity if there is none. */
+  readonly wakeIn?: (ms: number) => void;
   /** Whether the process that holds a fence is gone. */
   isGone(owner: string): Promise<boolean>;
 }
@@ -96,6 +99,8 @@ type Ending =
   | {readonly kind: 'cancelled'; readonly reason: string}
   /** Its deadline passed: what it answered afterwards nobody waits for. */
   | {readonly kind: 'late'; readonly error: ByError}
+  /** It waits, and everything is written; or somebody else has ended it. */
+  | {readonly kind: 'parked'; readonly status: string}
   /** The turn is not ours any more, or the worker stops. */
   | {readonly kind: 'abandoned'};
 
@@ -119,8 +124,10 @@ export async function runTurn(
   handler: Handler,
 ): Promise<TurnOutcome> {
   const maxAttempts = handler.retry.maxAttempts ?? env.maxAttempts;
+  const target = handler.run === undefined ? named(command) : await durableTarget(env, delivery, command);
+  if ('kind' in target) return target;
   const begun = await env.running.whileClaiming(claim =>
-    beginTurn(env, delivery, command, agentType, maxAttempts, claim),
+    beginTurn(env, delivery, command, target, agentType, maxAttempts, claim),
   );
   if ('kind' in begun) return begun;
   const {claim, task} = begun;
@@ -134,16 +141,56 @@ export async function runTurn(
   }
 }
 
+/** The execution a command is for. */
+interface Target {
+  readonly messageId: string;
+  /** '' if it is not known. */
+  readonly executionId: string;
+}
+
+const named = (command: TurnCommand): Target => ({
+  messageId: command.header.messageId,
+  executionId: executionHint(command),
+});
+
+/** What waits for an answer is given it first. @returns what becomes of the entry, if no turn has to begin. */
+async function durableTarget(
+  env: TurnEnvironment,
+  {entry}: Delivery,
+  command: TurnCommand,
+): Promise<Target | TurnOutcome> {
+  if (command.action === 'ASK_AGENT') return named(command);
+  const answer = await takeAnswer(env.store, entry, command);
+  switch (answer.kind) {
+    case 'begin':
+    case 'anew':
+      if (answer.record === undefined) return named(command);
+      return {messageId: answer.record.messageId, executionId: answer.record.executionId};
+    case 'later':
+      return {kind: 'later', delayMs: BUSY_MS};
+    case 'done':
+      if (answer.why !== 'kept')
+        env.log.info('an answer nobody waits for', {
+          entry: entry.id,
+          session_id: command.header.sessionId,
+          why: answer.why,
+        });
+      env.settler.add(entry);
+      return OVER;
+  }
+}
+
 /** Claim the execution. @returns what becomes of the entry, if it is not ours to run now. */
 async function beginTurn(
   env: TurnEnvironment,
   delivery: Delivery,
   command: TurnCommand,
+  target: Target,
   agentType: string,
   maxAttempts: number,
   underWay: ClaimUnderWay,
 ): Promise<Turn | TurnOutcome> {
-  const claim = await claimTurn(env, delivery, command, agentType, maxAttempts);
+  const claim = await claimTurn(env, delivery, command, target, agentType, maxAttempts);
   if (claim === 'stolen') return OVER;
   switch (claim.verdict) {
     case 'terminal':
@@ -188,25 +235,25 @@ async function carryOut(
     () => env.renewed.due(header.sessionId),
     () => task.abandon('fenced'),
   );
-  const subAgent = command.action === 'ASK_AGENT' && header.sourceAgentType !== '';
-  const ctx = new AgentContext(
-    {
-      header,
-      executionId: claim.executionId,
-      attempt: claim.attempt,
-      workerId: env.workerId,
-      agentType,
-      messageId: claim.record.messageId || header.messageId,
-      parentMessageId: claim.record.parentMessageId || header.parentMessageId,
-      subAgent,
-      signal: task.signal,
-      deadline: claim.leftMs === undefined ? undefined : startedAt + claim.leftMs,
-      log,
-      now: env.now,
-      workspaceRoot: env.workspaceRoot,
-    },
-    writer,
-  );
+  const subAgent =
+    command.action === 'ASK_AGENT'
+      ? header.sourceAgentType !== ''
+      : replyContextOf(claim.record) !== undefined;
+  const facts: ContextFacts = {
+    header,
+    executionId: claim.executionId,
+    attempt: claim.attempt,
+    workerId: env.workerId,
+    agentType,
+    messageId: claim.record.messageId || header.messageId,
+    parentMessageId: claim.record.parentMessageId || header.parentMessageId,
+    subAgent,
+    signal: task.signal,
+    deadline: claim.leftMs === undefined ? undefined : startedAt + claim.leftMs,
+    log,
+    now: env.now,
+    workspaceRoot: env.workspaceRoot,
+  };
   log.info('started', {agent_type: agentType, attempt: claim.attempt});
   // The worker may have been told to stop while the claim was under way.
   if (env.abandon.aborted) task.abandon('worker stops');
@@ -216,12 +263,17 @@ async function carryOut(
       env,
       task,
       writer,
-      () => handler.handle(command, ctx),
-      ctx,
+      () => runCode(env, entry, command, handler, {claim, task}, writer, facts),
       handler.retry,
       command.action === 'ASK_AGENT' && !hasContent(command.content),
       log,
     ));
+  if (ending.kind === 'parked') {
+    writer.refuse();
+    if (ending.status === 'TERMINAL') env.settler.add(entry);
+    log.info(ending.status.toLowerCase(), {duration_ms: env.now() - startedAt, events: writer.count});
+    return OVER;
+  }
   if (ending.kind === 'abandoned') {
     log.warn('abandoned', {reason: task.abandonReason ?? 'worker stops'});
     if (task.abandonReason !== 'fenced' && task.abandonReason !== 'lease lost')
@@ -302,6 +354,7 @@ async function claimTurn(
   env: TurnEnvironment,
   {entry, takenFrom}: Delivery,
   command: TurnCommand,
+  target: Target,
   agentType: string,
   maxAttempts: number,
 ): Promise<Claim | 'stolen'> {
@@ -328,8 +381,8 @@ async function claimTurn(
   for (let deadOwner = takenFrom; ;) {
     const claim = await claimExecution(env.store, {
       sessionId: header.sessionId,
-      messageId: header.messageId,
-      hint: executionHint(command),
+      messageId: target.messageId,
+      hint: target.executionId,
       newExecutionId: newId,
       newRecord,
       owner: env.owner,
@@ -361,7 +414,7 @@ async function handBack(env: TurnEnvironment, task: RunningTask, writer: EventWr
   await endAttempt(env.store, attempt, 1000);
 }
 
-type Finished = Exclude<Ending, {kind: 'abandoned'}>;
+type Finished = Exclude<Ending, {kind: 'abandoned' | 'parked'}>;
 
 function wantsRetry(ending: Finished): boolean {
   return 'retryable' in ending && ending.retryable;
@@ -383,12 +436,55 @@ function exhaustedError({record}: Claim, maxAttempts: number): ByError {
   );
 }
 
+/** What came of the agent's code. */
+type Handled =
+  | {readonly value: unknown; readonly suspension?: 'WAITING_USER' | undefined}
+  /** Its turn has ended, and that is written: the status it waits with, or `TERMINAL`. */
+  | {readonly parked: string}
+  | {readonly cancelled: string};
+
+/** Run the agent's code, whichever way it is written. */
+async function runCode(
+  env: TurnEnvironment,
+  entry: ControlEntry,
+  command: TurnCommand,
+  handler: Handler,
+  {claim, task}: Turn,
+  writer: EventWriter,
+  facts: ContextFacts,
+): Promise<Handled> {
+  if (handler.run === undefined) {
+    const ctx = new AgentContext(facts, writer);
+    const value = await handler.handle(command, ctx);
+    return {value, suspension: ctx.suspension};
+  }
+  const send = refuseCalls(new ByError('AGENT_TYPE_UNAVAILABLE', 'not yet', {hint: ''}));
+  const end = await runDurable(
+    env,
+    {entry, command, claim, identity: task.turn, writer, facts, send},
+    handler.run,
+  );
+  switch (end.kind) {
+    case 'value':
+      return {value: end.value};
+    case 'error':
+      throw end.error;
+    case 'suspended':
+      return {parked: end.waiting.status};
+    case 'refused':
+      if (end.verdict === 'terminal') return {parked: 'TERMINAL'};
+      if (end.verdict === 'cancelling')
+        return {cancelled: await cancelReasonOf(env, facts.header.sessionId, claim.executionId)};
+      task.abandon('fenced');
+      return {value: undefined};
+  }
+}
+
 async function runHandler(
   env: TurnEnvironment,
   task: ReturnType<RunningTasks['begin']>,
   writer: EventWriter,
-  handle: () => unknown,
-  ctx: AgentContext,
+  handle: () => Promise<Handled>,
   retry: RetryPolicy,
   isEmptyAsk: boolean,
   log: Logger,
@@ -399,13 +495,16 @@ async function runHandler(
     try {
       // Other SDKs refuse to send it; one that arrives all the same is answered, not dropped (spec §10, C3).
       if (isEmptyAsk) throw new TypeError('the ASK has no content');
-      const value = await handle();
+      const handled = await handle();
+      if ('parked' in handled) return {kind: 'parked', status: handled.parked};
+      if ('cancelled' in handled) return {kind: 'cancelled', reason: handled.cancelled};
+      const {value, suspension} = handled;
       const result = normalizeResult(value);
       if (writer.error) throw writer.error;
-      const suspended = ctx.suspension !== undefined && isTerminal(result.status) && value === undefined;
+      const suspended = suspension !== undefined && isTerminal(result.status) && value === undefined;
       return {
         kind: 'result',
-        result: suspended ? {...result, status: ctx.suspension ?? result.status} : result,
+        result: suspended ? {...result, status: suspension} : result,
         retryable: result.status === 'FAILED' && asksForRetry(value),
       };
     } catch (error) {
@@ -418,6 +517,8 @@ async function runHandler(
     await new Promise(resolve => setImmediate(resolve));
     if (!(isOver as boolean)) giveUp(work, log);
   }
+  // What is written is written, whatever we were told meanwhile.
+  if (ending !== 'stopped' && ending.kind === 'parked') return ending;
   if (task.abandonReason !== undefined || env.abandon.aborted) return {kind: 'abandoned'};
   // A handler that was asked to stop and did, by throwing or by returning, was cancelled.
   if (task.cancelReason !== undefined) return {kind: 'cancelled', reason: task.cancelReason};
