@@ -7,7 +7,7 @@ export {startWorker, type WorkerEnd, type WorkerHandle, type WorkerOptions} from
 export {runWorker, type RunWorkerOptions} from './worker/run-worker.js';
 
 export {createClient, GatewayClient, type ClientOptions} from './client/client.js';
-export type {Interceptor, SendProgress, SendRequest, SendResult} from './client/send.js';
+export type {Interceptor, SendProgress, SendRequest, SendResult} from './availability/send.js';
 export type {CancelRequest, CancelResult} from './client/cancel.js';
 export {followExecution, type FollowExecution} from './client/follow-execution.js';
 export type {FollowOptions, SessionItem} from './store/data-streams.js';

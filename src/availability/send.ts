@@ -1,11 +1,6 @@
 /** Sending: a command is routed by its policy and accepted in one step, or refused with a reason. */
-import {awaitWakeup} from '../availability/await-wakeup.js';
-import {
-  decideRoute,
-  unreadableRecords,
-  type AdmissionRecord,
-  type RouteFacts,
-} from '../availability/decide-route.js';
+import {awaitWakeup} from './await-wakeup.js';
+import {decideRoute, unreadableRecords, type AdmissionRecord, type RouteFacts} from './decide-route.js';
 import type {Clock} from '../clock.js';
 import {ByError} from '../errors.js';
 import {isValidId, newExecutionId, newHexUuid, newMessageId, newSessionId, spanIdHex} from '../ids.js';
