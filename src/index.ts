@@ -1,6 +1,14 @@
 /** by-toolkit: agents on Redis. What a program may use, name by name. */
 export {defineAgent, GatewayWorker, type Agent, type AgentDefinition, type Ask} from './worker/agent.js';
 export type {AgentContext} from './worker/context.js';
+export type {
+  AgentCall,
+  CallReceipt,
+  GroupOptions,
+  GroupReceipt,
+  GroupTask,
+  MemberResult,
+} from './worker/calls.js';
 export type {Workspace, WorkspaceEntry} from './worker/workspace.js';
 export type {RetryOptions} from './worker/retry.js';
 export {startWorker, type WorkerEnd, type WorkerHandle, type WorkerOptions} from './worker/runner.js';
@@ -54,4 +62,5 @@ export type {AskCommand, Command, Content, CustomCommand, ResumeCommand} from '.
 export type {DataEvent} from './protocol/events.js';
 export type {ExecutionRecord} from './protocol/execution.js';
 export type {RoutePolicy} from './protocol/routing.js';
+export type {GroupPolicy} from './protocol/task-group.js';
 export type {WakeupDecision, WakeupRequest} from './protocol/wakeup.js';

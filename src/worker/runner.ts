@@ -223,6 +223,11 @@ class Worker implements WorkerHandle {
       cancelGraceMs: options.cancelGraceMs ?? 10_000,
       maxAttempts,
       workspaceRoot: resolve(options.workspaceRoot ?? '.by/workspaces'),
+      stepAside: () => {
+        this.slots.give();
+        // Back at once, even if that makes one more than there are: who waited long enough is not to wait again.
+        return () => this.slots.take();
+      },
       isGone: owner => this.recovery.isGone(owner),
     };
   }
