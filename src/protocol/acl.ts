@@ -185,9 +185,12 @@ function workerGrants(options: AclOptions): Grant[] {
       keys: [
         ...[registry, events, letters, ...ownStreams, ...work, lease, ...memberships, ...reads],
         ...[keys.deadlines(), keys.timers(), keys.journal('*', '*'), ...outboxes, ...openOutboxes, ...once],
+        // Agents call agents: a worker sends as a client does.
+        ...[...routing, keys.pendingQueue('*'), keys.taskGroup('*'), keys.taskGroupResults('*')],
       ],
     },
     {commands: 'zadd zrangebyscore zrem', access: 'RW', keys: [keys.deadlines(), keys.timers()]},
+    {commands: 'zcard', access: 'R', keys: [keys.pendingQueue('*')]},
     {
       commands: 'hset hsetnx hget hmget hgetall hdel hincrby hexists hlen expire pexpire ttl pttl',
       access: 'RW',

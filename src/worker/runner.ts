@@ -225,6 +225,11 @@ class Worker implements WorkerHandle {
       maxAttempts,
       workspaceRoot: resolve(options.workspaceRoot ?? '.by/workspaces'),
       wakeIn: ms => this.sweepTimersIn(ms),
+      stepAside: () => {
+        this.slots.give();
+        // Back at once, even if that makes one more than there are: who waited long enough is not to wait again.
+        return () => this.slots.take();
+      },
       isGone: owner => this.recovery.isGone(owner),
     };
   }

@@ -3,7 +3,7 @@ import {ByError, messageOf} from '../errors.js';
 import {newEventId, newExecutionId} from '../ids.js';
 import type {Logger} from '../log.js';
 import {commandToWire, hasContent, type AskCommand, type ResumeCommand} from '../protocol/commands.js';
-import {deadlineText} from '../protocol/deadline.js';
+import {deadlineOf, deadlineText} from '../protocol/deadline.js';
 import {alarmFull, FULL_RETRY_MS} from '../availability/full-letters.js';
 import {encodeDeadLetter, entryTimeMs, newDeadLetter, wholeCommand} from '../protocol/deadletter.js';
 import {encodeEvent, endOfStreamEvent, finalAnswerEvent, type EventContext} from '../protocol/events.js';
@@ -17,7 +17,7 @@ import {
   type ReplyContext,
 } from '../protocol/execution.js';
 import type {Header} from '../protocol/header.js';
-import {encodeReply, noAnswer} from '../protocol/reply.js';
+import {askersContext, encodeReply, noAnswer} from '../protocol/reply.js';
 import {finalAnswerText, normalizeResult, type TaskResult} from '../protocol/results.js';
 import {isTerminal} from '../protocol/states.js';
 import type {ControlEntry} from '../store/control-streams.js';
@@ -33,10 +33,14 @@ import {
 import {holderOf} from '../store/recovery.js';
 import type {Store} from '../store/store.js';
 import type {Handler} from './agent.js';
+import {TurnCalls} from './calls.js';
 import {AgentContext, type ContextFacts} from './context.js';
-import {refuseCalls, runDurable, takeAnswer} from './durable/turn.js';
+import {durableCalls} from './durable/calls.js';
+import {runDurable, takeAnswer} from './durable/turn.js';
 import {EventWriter} from './event-writer.js';
 import type {RenewedSessions} from '../store/renewed-sessions.js';
+import {joinAnswer, resolveResume, type Resumed} from './resume.js';
+import {forgetResumable, keepResumable} from './snapshots.js';
 import {asksForRetry, isRetryableError, retryDelayMs, type RetryPolicy} from './retry.js';
 import type {ClaimUnderWay, RunningTask, RunningTasks} from './running.js';
 import type {Settler} from './settler.js';
@@ -64,6 +68,8 @@ export interface TurnEnvironment {
   readonly workspaceRoot: string;
   /** Told when a timer goes off that an execution of this worker waits for; Infinity if there is none. */
   readonly wakeIn?: (ms: number) => void;
+  /** Give this turn's slot to others until the returned function is called: it waits for something outside. */
+  stepAside(): () => void;
   /** Whether the process that holds a fence is gone. */
   isGone(owner: string): Promise<boolean>;
 }
@@ -124,8 +130,9 @@ export async function runTurn(
   handler: Handler,
 ): Promise<TurnOutcome> {
   const maxAttempts = handler.retry.maxAttempts ?? env.maxAttempts;
-  const target = handler.run === undefined ? named(command) : await durableTarget(env, delivery, command);
-  if ('kind' in target) return target;
+  const target =
+    handler.run && command.action === 'RESUME' ? await durableTarget(env, delivery, command) : undefined;
+  if (target !== undefined && 'kind' in target) return target;
   const begun = await env.running.whileClaiming(claim =>
     beginTurn(env, delivery, command, target, agentType, maxAttempts, claim),
   );
@@ -141,30 +148,17 @@ export async function runTurn(
   }
 }
 
-/** The execution a command is for. */
-interface Target {
-  readonly messageId: string;
-  /** '' if it is not known. */
-  readonly executionId: string;
-}
-
-const named = (command: TurnCommand): Target => ({
-  messageId: command.header.messageId,
-  executionId: executionHint(command),
-});
-
 /** What waits for an answer is given it first. @returns what becomes of the entry, if no turn has to begin. */
 async function durableTarget(
   env: TurnEnvironment,
   {entry}: Delivery,
-  command: TurnCommand,
-): Promise<Target | TurnOutcome> {
-  if (command.action === 'ASK_AGENT') return named(command);
+  command: ResumeCommand,
+): Promise<Resumed | TurnOutcome> {
   const answer = await takeAnswer(env.store, entry, command);
   switch (answer.kind) {
     case 'begin':
     case 'anew':
-      if (answer.record === undefined) return named(command);
+      if (answer.record === undefined) return {messageId: command.header.messageId, executionId: ''};
       return {messageId: answer.record.messageId, executionId: answer.record.executionId};
     case 'later':
       return {kind: 'later', delayMs: BUSY_MS};
@@ -185,14 +179,27 @@ async function beginTurn(
   env: TurnEnvironment,
   delivery: Delivery,
   command: TurnCommand,
-  target: Target,
+  target: Resumed | undefined,
   agentType: string,
   maxAttempts: number,
   underWay: ClaimUnderWay,
 ): Promise<Turn | TurnOutcome> {
-  const claim = await claimTurn(env, delivery, command, target, agentType, maxAttempts);
+  const resumed =
+    target === undefined && command.action === 'RESUME' ? await resumedBy(env, command) : target;
+  if (resumed === 'answered') {
+    env.settler.add(delivery.entry);
+    return OVER;
+  }
+  const claim = await claimTurn(env, delivery, command, resumed, agentType, maxAttempts);
   if (claim === 'stolen') return OVER;
   switch (claim.verdict) {
+    case 'unawaited':
+      env.log.info('an answer nobody waits for', {
+        ...{session_id: command.header.sessionId, execution_id: claim.executionId},
+        ...{answers: command.header.parentMessageId},
+      });
+      env.settler.add(delivery.entry);
+      return OVER;
     case 'terminal':
       if (claim.isHeld) return heldByFullLetters(env);
       env.settler.add(delivery.entry);
@@ -209,6 +216,12 @@ async function beginTurn(
       return {claim, task: env.running.begin(turn, claim.record.messageId, underWay)};
     }
   }
+}
+
+/** @returns what a RESUME continues; 'answered' if it continues nothing now. */
+async function resumedBy(env: TurnEnvironment, command: ResumeCommand): Promise<Resumed | 'answered'> {
+  const resumed = await resolveResume(env.store, command);
+  return (await joinAnswer(env.store, command, resumed, env.now())) ?? 'answered';
 }
 
 /** Run the agent under the claim, and end the attempt. */
@@ -235,21 +248,27 @@ async function carryOut(
     () => env.renewed.due(header.sessionId),
     () => task.abandon('fenced'),
   );
-  const subAgent =
-    command.action === 'ASK_AGENT'
-      ? header.sourceAgentType !== ''
-      : replyContextOf(claim.record) !== undefined;
+  const subAgent = callerOf(command, claim) !== undefined;
+  const messageId = claim.record.messageId || header.messageId;
+  const deadline = claim.leftMs === undefined ? undefined : startedAt + claim.leftMs;
+  const calls = new TurnCalls(env, {
+    ...{turn: task.turn, task, writer, header, agentType, messageId},
+    ...{deadline: deadlineOf(claim.record), localDeadline: deadline},
+    entry: `${entry.stream}/${entry.id}`,
+    isFirstStart: claim.attempt === 1,
+    stepAside: () => env.stepAside(),
+  });
   const facts: ContextFacts = {
     header,
     executionId: claim.executionId,
     attempt: claim.attempt,
     workerId: env.workerId,
     agentType,
-    messageId: claim.record.messageId || header.messageId,
+    messageId,
     parentMessageId: claim.record.parentMessageId || header.parentMessageId,
     subAgent,
     signal: task.signal,
-    deadline: claim.leftMs === undefined ? undefined : startedAt + claim.leftMs,
+    deadline,
     log,
     now: env.now,
     workspaceRoot: env.workspaceRoot,
@@ -263,7 +282,8 @@ async function carryOut(
       env,
       task,
       writer,
-      () => runCode(env, entry, command, handler, {claim, task}, writer, facts),
+      () => runCode(env, entry, command, handler, {claim, task}, writer, facts, calls),
+      calls,
       handler.retry,
       command.action === 'ASK_AGENT' && !hasContent(command.content),
       log,
@@ -303,7 +323,7 @@ async function carryOut(
     ending = late(`the next attempt would begin after it, and the last one failed: ${error}`);
   }
   const exhausted = claim.verdict === 'exhausted' || (mayRetry && isLast && maxAttempts > 1);
-  const ended = {entry, command, header, claim, agentType, writer, subAgent, ending, exhausted};
+  const ended = {entry, command, header, claim, agentType, writer, calls, subAgent, ending, exhausted};
   let outcome = await endTurn(env, ended);
   if (outcome.status === 'CANCELLING') {
     const reason = await cancelReasonOf(env, header.sessionId, claim.executionId);
@@ -354,18 +374,19 @@ async function claimTurn(
   env: TurnEnvironment,
   {entry, takenFrom}: Delivery,
   command: TurnCommand,
-  target: Target,
+  resumed: Resumed | undefined,
   agentType: string,
   maxAttempts: number,
 ): Promise<Claim | 'stolen'> {
   const {header} = command;
+  const messageId = resumed?.messageId ?? header.messageId;
   const reply = command.action === 'ASK_AGENT' ? askersContext(header) : undefined;
   const newId = newExecutionId();
   const newRecord = () =>
     encodeRecord(
       newExecutionRecord({
         executionId: newId,
-        messageId: header.messageId,
+        messageId,
         sessionId: header.sessionId,
         traceId: header.traceId,
         parentMessageId: header.parentMessageId,
@@ -381,8 +402,8 @@ async function claimTurn(
   for (let deadOwner = takenFrom; ;) {
     const claim = await claimExecution(env.store, {
       sessionId: header.sessionId,
-      messageId: target.messageId,
-      hint: target.executionId,
+      messageId,
+      hint: resumed?.executionId ?? executionHint(command),
       newExecutionId: newId,
       newRecord,
       owner: env.owner,
@@ -395,6 +416,7 @@ async function claimTurn(
       maxAttempts,
       ...(reply === undefined ? {} : {reply}),
       userCode: header.userCode,
+      ...(resumed?.answers === undefined ? {} : {answers: resumed.answers}),
     });
     if (claim.verdict !== 'held') return claim;
     // A worker that was stopped for long may hold a reply whose entries were taken from it meanwhile.
@@ -438,7 +460,7 @@ function exhaustedError({record}: Claim, maxAttempts: number): ByError {
 
 /** What came of the agent's code. */
 type Handled =
-  | {readonly value: unknown; readonly suspension?: 'WAITING_USER' | undefined}
+  | {readonly value: unknown}
   /** Its turn has ended, and that is written: the status it waits with, or `TERMINAL`. */
   | {readonly parked: string}
   | {readonly cancelled: string};
@@ -452,13 +474,11 @@ async function runCode(
   {claim, task}: Turn,
   writer: EventWriter,
   facts: ContextFacts,
+  calls: TurnCalls,
 ): Promise<Handled> {
-  if (handler.run === undefined) {
-    const ctx = new AgentContext(facts, writer);
-    const value = await handler.handle(command, ctx);
-    return {value, suspension: ctx.suspension};
-  }
-  const send = refuseCalls(new ByError('AGENT_TYPE_UNAVAILABLE', 'not yet', {hint: ''}));
+  if (handler.run === undefined)
+    return {value: await handler.handle(command, new AgentContext(facts, writer, calls))};
+  const send = durableCalls(env, {claim, task}, facts);
   const end = await runDurable(
     env,
     {entry, command, claim, identity: task.turn, writer, facts, send},
@@ -485,6 +505,7 @@ async function runHandler(
   task: ReturnType<RunningTasks['begin']>,
   writer: EventWriter,
   handle: () => Promise<Handled>,
+  calls: TurnCalls,
   retry: RetryPolicy,
   isEmptyAsk: boolean,
   log: Logger,
@@ -498,13 +519,12 @@ async function runHandler(
       const handled = await handle();
       if ('parked' in handled) return {kind: 'parked', status: handled.parked};
       if ('cancelled' in handled) return {kind: 'cancelled', reason: handled.cancelled};
-      const {value, suspension} = handled;
-      const result = normalizeResult(value);
+      const {value} = handled;
+      const result = calls.ending(value, normalizeResult(value));
       if (writer.error) throw writer.error;
-      const suspended = suspension !== undefined && isTerminal(result.status) && value === undefined;
       return {
         kind: 'result',
-        result: suspended ? {...result, status: suspension} : result,
+        result,
         retryable: result.status === 'FAILED' && asksForRetry(value),
       };
     } catch (error) {
@@ -542,6 +562,7 @@ interface Ended {
   readonly claim: Claim;
   readonly agentType: string;
   readonly writer: EventWriter;
+  readonly calls: TurnCalls;
   readonly subAgent: boolean;
   readonly ending: Finished;
   /** It was started as often as it may be. */
@@ -561,7 +582,7 @@ async function endTurn(
   const now = env.now();
   const result = resultOf(ending);
   const terminal = isTerminal(result.status);
-  const caller = callerOf(turn);
+  const caller = callerOf(turn.command, claim);
   const events = [...(await writer.close())];
   if (writer.error) env.renewed.forget(header.sessionId);
   const emitter: EventContext = {
@@ -576,7 +597,7 @@ async function endTurn(
   };
   const answer = ending.kind === 'result' && terminal ? finalAnswerText(result) : undefined;
   if (answer !== undefined) events.push(encodeEvent(finalAnswerEvent(emitter, answer)));
-  if (terminal && caller === undefined && !writer.endEmitted)
+  if (terminal && caller === undefined && !writer.endEmitted && !turn.calls.handedOver)
     events.push(encodeEvent(endOfStreamEvent(emitter)));
 
   const patch: Record<string, unknown> = {
@@ -587,6 +608,8 @@ async function endTurn(
     ...(turn.exhausted ? {error_code: 'ATTEMPTS_EXHAUSTED'} : {}),
     // It got somewhere: what comes next starts with a clean count.
     ...(!terminal && hasCounted(claim) ? {x_crashes: 0, x_failures: 0} : {}),
+    ...(terminal ? {} : turn.calls.waitingFields(claim.record, env.workerId)),
+    ...(terminal ? {} : await keepResumable(env.store, claim.executionId)),
   };
   const outcome = await finishTurn(env.store, {
     ...{sessionId: header.sessionId, executionId: claim.executionId, fence: claim.fence},
@@ -612,6 +635,7 @@ async function endTurn(
     ...(ending.kind === 'failed' || turn.exhausted ? {deadLetter: deadLetterOf(turn, env, now)} : {}),
   });
   const isHeld = outcome === 'held';
+  if (terminal && (outcome === 'ok' || isHeld)) await forgetResumable(env, claim.record);
   const isWritten = outcome === 'ok' || isHeld;
   if (!isWritten) env.renewed.forget(header.sessionId);
   if (outcome === 'terminal' || (outcome === 'ok' && terminal)) env.settler.add(entry);
@@ -653,31 +677,14 @@ interface Caller {
 }
 
 /** The ASK's source; in a later turn, whom the first one noted in the record. */
-function callerOf({command, header, claim}: Ended): Caller | undefined {
+function callerOf(command: TurnCommand, claim: Claim): Caller | undefined {
+  const {header} = command;
   if (command.action === 'RESUME') {
     const context = replyContextOf(claim.record);
     return context && {messageId: claim.record.messageId, context};
   }
   const context = askersContext(header);
   return context && {messageId: header.messageId, context};
-}
-
-/** What a reply to the sender of an ASK needs; undefined if nobody waits for one. */
-function askersContext(header: Header): ReplyContext | undefined {
-  if (header.sourceAgentType === '') return undefined;
-  return {
-    source_agent_type: header.sourceAgentType,
-    parent_message_id: header.parentMessageId,
-    task_group_id: header.taskGroupId,
-    user_code: header.userCode,
-    user_name: header.userName,
-    metadata: withoutOurs(header.metadata),
-  };
-}
-
-/** Extras of ours concern one command: copied into another they would lie. */
-function withoutOurs(metadata: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(metadata).filter(([name]) => !name.startsWith('by_')));
 }
 
 /** The reply to the caller; none if the execution was cancelled and its caller too: it waits for nothing. */

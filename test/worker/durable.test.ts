@@ -232,4 +232,137 @@ describeEachStore('a durable agent', at => {
     await withStatus(store, sent, 'COMPLETED');
     expect(asked).toEqual(['first', 'second']);
   });
+
+  test('calls agents that call agents, and gets each answer once', async () => {
+    const store = at.open();
+    const turns = {durable: 0, b: 0, c: 0};
+    const b = defineAgent({
+      type: 'b',
+      async run(ctx, ask) {
+        turns.b++;
+        await ctx.emitChunk(`b hears ${ask.text} `);
+        return {content: `b(${String(await ctx.call('c', ask.text))})`};
+      },
+    });
+    const c = defineAgent({
+      type: 'c',
+      run(_ctx, ask) {
+        turns.c++;
+        return {content: `c(${ask.text})`};
+      },
+    });
+    await work(
+      at,
+      store,
+      async (ctx, ask) => {
+        turns.durable++;
+        const first = await ctx.call('b', ask.text);
+        const second = await ctx.call('c', String(first));
+        return {content: String(second)};
+      },
+      {agents: [b, c]},
+    );
+    const sent = await send(store, 'x');
+    await withStatus(store, sent, 'COMPLETED');
+    const lines = await told(store, sent);
+    expect(lines.at(-2)).toBe('final c(b(c(x)))');
+    expect(lines.filter(line => line.endsWith('b hears x'))).toHaveLength(1);
+    expect(turns).toEqual({durable: 3, b: 2, c: 2});
+  });
+
+  test('calls a hundred at once, and is not run again for each answer', async () => {
+    const store = at.open();
+    let turns = 0;
+    const square = defineAgent({
+      type: 'square',
+      run: (_ctx, ask) => ({content: String(Number(ask.text) ** 2)}),
+    });
+    await work(
+      at,
+      store,
+      async ctx => {
+        turns++;
+        const numbers = Array.from({length: 100}, (_, i) => i);
+        const squares = await Promise.all(numbers.map(n => ctx.call('square', String(n))));
+        return {content: String(squares.map(Number).reduce((sum, n) => sum + n, 0))};
+      },
+      {agents: [square]},
+    );
+    const sent = await send(store);
+    await withStatus(store, sent, 'COMPLETED');
+    expect(await told(store, sent)).toContain('final 328350');
+    expect(turns).toBeLessThan(100);
+  });
+
+  test('is told which agent failed and why, and may go on', async () => {
+    const store = at.open();
+    const broken = defineAgent({type: 'broken', run: () => Promise.reject(new Error('no ink'))});
+    await work(
+      at,
+      store,
+      async ctx => {
+        const failed = await ctx.call('broken', 'x').catch((error: unknown) => error as Error);
+        const refused = await ctx
+          .call('nobody', 'x', {policy: 'FAIL_FAST'})
+          .catch((error: unknown) => error as Error);
+        return {content: [failed, refused].map(error => (error as Error).message).join(' / '), data: {}};
+      },
+      {agents: [broken]},
+    );
+    const sent = await send(store);
+    await withStatus(store, sent, 'COMPLETED');
+    const final = (await told(store, sent)).find(line => line.startsWith('final'));
+    expect(final).toContain('no ink / No worker is online for "nobody"');
+    at.breaksRules('dead-letters');
+  });
+
+  test('takes the first of several, as many as it needs, or what is there in time', async () => {
+    const store = at.open();
+    const quick = defineAgent({type: 'quick', run: (_ctx, ask) => ({content: ask.text})});
+    const asleep = defineAgent({
+      type: 'asleep',
+      async run(ctx) {
+        await ctx.sleep(3_600_000);
+      },
+    });
+    await work(
+      at,
+      store,
+      async ctx => {
+        const any = await ctx.callAny([
+          ['asleep', 'x'],
+          ['quick', 'a'],
+        ]);
+        const two = await ctx.callAll(
+          [
+            ['quick', 'b'],
+            ['asleep', 'x'],
+            ['quick', 'c'],
+          ],
+          {policy: {quorum: 2}},
+        );
+        const settled = await ctx.callAll(
+          [
+            ['quick', 'd'],
+            ['asleep', 'x'],
+          ],
+          {policy: 'allSettled', deadlineMs: 300},
+        );
+        return {content: `${String(any)} ${String(two)} ${settled.map(({status}) => status).join(',')}`};
+      },
+      {agents: [quick, asleep]},
+    );
+    const sent = await send(store);
+    await withStatus(store, sent, 'COMPLETED');
+    expect(await told(store, sent)).toContain('final a b,c completed,failed');
+  });
+
+  test('that calls itself for ever is stopped', async () => {
+    const store = at.open();
+    await work(at, store, async (ctx, ask) => ({content: String(await ctx.call(TYPE, ask.text))}));
+    const sent = await send(store);
+    const record = await withStatus(store, sent, 'FAILED');
+    expect(record.errorMessage).toContain('32 calls below the first');
+    at.breaksRules('dead-letters');
+  });
 });

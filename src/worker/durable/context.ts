@@ -5,6 +5,7 @@ import {backoffMs} from '../../backoff.js';
 import {sleep} from '../../clock.js';
 import {hasContent, type Content} from '../../protocol/commands.js';
 import {askUserEvent, type DataEvent} from '../../protocol/events.js';
+import type {Header} from '../../protocol/header.js';
 import type {Answer} from '../../protocol/journal.js';
 import {assertShape, encodeJson, isObject, MAX_DOCUMENT_BYTES} from '../../protocol/limits.js';
 import type {RoutePolicy} from '../../protocol/routing.js';
@@ -71,8 +72,9 @@ export interface StepTry {
   readonly attempt: number;
 }
 
-/** Sends a call. @returns why it was refused, or undefined if it is on its way. */
+/** Sends a call. The header is that of the command that began the run. @returns why it was refused, or undefined if it is on its way. */
 export type SendCall = (
+  header: Header,
   call: {readonly agentType: string; readonly content: Content; readonly messageId: string} & CallOptions,
 ) => Promise<ByError | undefined>;
 
@@ -95,7 +97,7 @@ export class DurableContext extends TurnContext {
       {kind: 'call', target: agentType, what: [agentType, content, options], note: noteOf(content)},
       async ({messageId}) => {
         const refusal = hasContent(content)
-          ? await this.durable.send({...options, agentType, content, messageId})
+          ? await this.durable.send(this.facts.header, {...options, agentType, content, messageId})
           : new ByError('INVALID_INPUT', 'The content is empty.', {hint: 'Send some text.'});
         return refusal && failureAnswer(refusal);
       },

@@ -1,5 +1,4 @@
 /** One turn of a durable execution: its journal is opened, its code runs, and the turn ends or waits. */
-import type {ByError} from '../../errors.js';
 import {
   commandToWire,
   readCommandEntry,
@@ -220,9 +219,3 @@ async function emittedBefore(
   }
   return count;
 }
-
-/** For {@link SendCall}s in tests and where no calls are possible. */
-export const refuseCalls =
-  (error: ByError): SendCall =>
-  () =>
-    Promise.resolve(error);

@@ -2,7 +2,7 @@
 import type {Redis} from 'ioredis';
 import {expect} from 'vitest';
 import {GatewayClient} from '../../../src/client/client.js';
-import type {SendRequest} from '../../../src/client/send.js';
+import type {SendRequest} from '../../../src/availability/send.js';
 import {encodeCommand} from '../../../src/protocol/commands.js';
 import {createHeader} from '../../../src/protocol/header.js';
 import {groupsOf} from '../../../src/store/control-streams.js';

@@ -1,11 +1,6 @@
 /** Sending: a command is routed by its policy and accepted in one step, or refused with a reason. */
-import {awaitWakeup} from '../availability/await-wakeup.js';
-import {
-  decideRoute,
-  unreadableRecords,
-  type AdmissionRecord,
-  type RouteFacts,
-} from '../availability/decide-route.js';
+import {awaitWakeup} from './await-wakeup.js';
+import {decideRoute, unreadableRecords, type AdmissionRecord, type RouteFacts} from './decide-route.js';
 import type {Clock} from '../clock.js';
 import {ByError} from '../errors.js';
 import {isValidId, newExecutionId, newHexUuid, newMessageId, newSessionId, spanIdHex} from '../ids.js';
@@ -19,6 +14,7 @@ import {
 } from '../protocol/execution.js';
 import {deadlineOf, MAX_DEADLINE_MS} from '../protocol/deadline.js';
 import {createHeader} from '../protocol/header.js';
+import {calledExtra} from '../protocol/reply.js';
 import {
   DEFAULT_ROUTE_POLICY,
   readFallback,
@@ -29,7 +25,7 @@ import {
 import {encodeWakeupRequest, type WakeupDecision, type WakeupRequest} from '../protocol/wakeup.js';
 import type {AdmissionFacts} from '../store/control-plane.js';
 import {noteDeadline} from '../store/deadlines.js';
-import {acceptCommand, type Acceptance} from '../store/acceptance.js';
+import {acceptCommand, type Acceptance, type CallerFence} from '../store/acceptance.js';
 import {onlineMembers} from '../store/presence.js';
 import type {Store} from '../store/store.js';
 
@@ -112,21 +108,33 @@ export interface Interceptor {
   beforeSend(request: SendRequest): SendRequest | Promise<SendRequest>;
 }
 
-export interface Sender {
+export interface Router {
   readonly store: Store;
   readonly now: Clock;
+}
+
+export interface Sender extends Router {
   readonly interceptors: readonly Interceptor[];
 }
 
-/** A request with everything filled in, and the command made from it. */
-interface Draft {
-  readonly request: SendRequest;
+/** What the route of a command depends on beside the command. */
+export type RouteOptions = Pick<
+  SendRequest,
+  'availabilityTimeoutMs' | 'region' | 'deadlineMs' | 'priority' | 'signal' | 'onProgress'
+>;
+
+/** A command ready to be routed: a client's request with everything filled in, or an agent's call. */
+export interface Draft {
+  readonly request: RouteOptions;
   readonly policy: RoutePolicy;
   readonly command: AskCommand;
   readonly executionId: string;
+  /** The message id was made for this draft, so nobody can know it yet. */
   readonly freshMessage: boolean;
   /** Unix milliseconds by Redis's clock. */
   readonly deadline?: number;
+  /** The turn that calls, and its agent type; absent when a client sends. */
+  readonly caller?: CallerFence & {readonly agentType: string};
 }
 
 /**
@@ -143,7 +151,7 @@ export async function send(sender: Sender, original: SendRequest): Promise<SendR
       ? composed
       : await withDeadline(sender.store, composed, request.deadlineMs);
   if (request.workerId !== undefined) return sendToWorker(sender, draft, request.workerId);
-  return sendToType(sender, draft);
+  return route(sender, draft);
 }
 
 /** Noted before it is accepted, so that nothing accepted can be forgotten. */
@@ -153,24 +161,27 @@ async function withDeadline(store: Store, draft: Draft, deadlineMs: number): Pro
   return {...draft, deadline};
 }
 
-function compose(request: SendRequest, now: Clock): Draft {
-  const {agentType, content} = request;
-  const sessionId = request.sessionId ?? newSessionId();
-  const messageId = request.messageId ?? newMessageId();
-  const traceId = request.traceId ?? newHexUuid();
-  checkId('agent type', agentType);
-  checkId('session id', sessionId);
-  checkId('message id', messageId);
-  checkId('trace id', traceId);
-  if (request.userCode) checkId('user code', request.userCode);
+/**
+ * Refuse what can not be routed, before anything is asked or written.
+ * @throws {ByError} INVALID_INPUT
+ */
+export function checkRoutable(request: {
+  readonly agentType: string;
+  readonly messageId: string;
+  readonly content: Content;
+  readonly region?: string;
+  readonly deadlineMs?: number;
+  readonly policy: RoutePolicy;
+}): void {
+  const {deadlineMs, policy} = request;
+  checkId('agent type', request.agentType);
+  checkId('message id', request.messageId);
   if (request.region) checkId('region', request.region);
-  if (request.workerId !== undefined) checkId('worker id', request.workerId);
-  if (!hasContent(content)) {
+  if (!hasContent(request.content)) {
     throw new ByError('INVALID_INPUT', 'The content is empty.', {
       hint: 'Send some text, or a non-empty array of objects.',
     });
   }
-  const {deadlineMs} = request;
   if (
     deadlineMs !== undefined &&
     !(Number.isSafeInteger(deadlineMs) && deadlineMs >= 1 && deadlineMs <= MAX_DEADLINE_MS)
@@ -179,13 +190,25 @@ function compose(request: SendRequest, now: Clock): Draft {
       hint: 'Give at least 1 ms and at most 7 days; the library counts in whole milliseconds.',
     });
   }
-  const policy = request.policy ?? DEFAULT_ROUTE_POLICY;
   // Callers in plain JavaScript may write any text; nothing may be asked or written before it is known (A2).
   if (!ROUTE_POLICIES.includes(policy)) {
     throw new ByError('INVALID_INPUT', `"${policy}" is no route policy.`, {
       hint: `Use one of ${ROUTE_POLICIES.join(', ')}.`,
     });
   }
+}
+
+function compose(request: SendRequest, now: Clock): Draft {
+  const {agentType, content} = request;
+  const sessionId = request.sessionId ?? newSessionId();
+  const messageId = request.messageId ?? newMessageId();
+  const traceId = request.traceId ?? newHexUuid();
+  const policy = request.policy ?? DEFAULT_ROUTE_POLICY;
+  checkRoutable({...request, messageId, policy});
+  checkId('session id', sessionId);
+  checkId('trace id', traceId);
+  if (request.userCode) checkId('user code', request.userCode);
+  if (request.workerId !== undefined) checkId('worker id', request.workerId);
   const executionId = newExecutionId();
   const {
     trace_parent_span_id: span = spanIdHex(`${messageId}:client.dispatch`),
@@ -212,7 +235,7 @@ function compose(request: SendRequest, now: Clock): Draft {
     extraPayload,
   };
   return {
-    request: {...request, sessionId, messageId, traceId},
+    request,
     policy,
     command,
     executionId,
@@ -240,7 +263,7 @@ function acceptance(draft: Draft, now: number, over: Partial<Acceptance>, fields
     sessionId: header.sessionId,
     traceId: header.traceId,
     parentMessageId: header.parentMessageId,
-    sourceAgentType: 'client',
+    sourceAgentType: draft.caller === undefined ? 'client' : header.sourceAgentType,
     targetAgentType: header.targetAgentType,
     streamName: fields.streamName,
     now,
@@ -251,7 +274,10 @@ function acceptance(draft: Draft, now: number, over: Partial<Acceptance>, fields
       ...(fields.refusal ? {errorCode: fields.refusal.errorCode, error: fields.refusal.errorMessage} : {}),
     },
     ...(fields.refusal ? {refusal: fields.refusal} : {}),
-    ...(draft.deadline === undefined ? {} : {extra: {x_deadline: draft.deadline}}),
+    extra: {
+      ...(draft.deadline === undefined ? {} : {x_deadline: draft.deadline}),
+      ...(draft.caller === undefined || fields.refusal ? {} : calledExtra(header, draft.caller.executionId)),
+    },
   });
   return {
     sessionId: header.sessionId,
@@ -265,11 +291,16 @@ function acceptance(draft: Draft, now: number, over: Partial<Acceptance>, fields
     gate: false,
     fresh: draft.freshMessage,
     writes: [],
+    ...(draft.caller === undefined ? {} : {caller: draft.caller}),
     ...over,
   };
 }
 
-async function sendToType(sender: Sender, draft: Draft): Promise<SendResult> {
+/**
+ * Route a command to its agent type by its policy, and accept it there.
+ * @throws {ByError} as {@link send}; for a caller that lost its execution FENCED.
+ */
+export async function route(sender: Router, draft: Draft): Promise<SendResult> {
   const {store} = sender;
   const agentType = draft.command.header.targetAgentType;
   const stream = store.keys.ctrlStream(agentType);
@@ -341,7 +372,7 @@ function tellUnreadable({request, command}: Draft, facts: AdmissionFacts): void 
 type Deliver = (gate: boolean, status: AvailabilityStatus) => ReturnType<typeof acceptCommand>;
 
 async function wakeAndDeliver(
-  sender: Sender,
+  sender: Router,
   draft: Draft,
   document: string,
   deliver: Deliver,
@@ -414,7 +445,7 @@ function wakeupRequest(draft: Draft, document: string): WakeupRequest {
     sessionId: header.sessionId,
     traceId: header.traceId,
     messageId: header.messageId,
-    source: 'client',
+    source: draft.caller?.agentType ?? 'client',
     policy: draft.policy,
     timeoutMs: Math.min(draft.request.availabilityTimeoutMs ?? 30_000, draft.request.deadlineMs ?? Infinity),
     userCode: header.userCode,
@@ -425,7 +456,7 @@ function wakeupRequest(draft: Draft, document: string): WakeupRequest {
   };
 }
 
-async function queue(sender: Sender, draft: Draft, document: string, wake: boolean): Promise<SendResult> {
+async function queue(sender: Router, draft: Draft, document: string, wake: boolean): Promise<SendResult> {
   const {store} = sender;
   const {header} = draft.command;
   const stream = store.keys.deliveryPending();
@@ -462,7 +493,7 @@ async function queue(sender: Sender, draft: Draft, document: string, wake: boole
 
 /** @returns undefined, and nothing is written, if nobody of the fallback is online. */
 async function deliverToFallback(
-  sender: Sender,
+  sender: Router,
   draft: Draft,
   selected: string,
 ): Promise<SendResult | undefined> {
@@ -548,7 +579,7 @@ function duplicate(draft: Draft, executionId: string, record: ExecutionRecord | 
 
 /** Record the refusal in the session, then say it. */
 async function refuse(
-  sender: Sender,
+  sender: Router,
   draft: Draft,
   code: 'AGENT_TYPE_UNAVAILABLE' | 'AGENT_CIRCUIT_OPEN' | 'TENANT_QUOTA_EXCEEDED' | 'WORKER_NOT_ONLINE',
   reason: string,
