@@ -32,12 +32,14 @@ import {
 import {ensureGroup, readNew, settleMany, type ControlEntry} from '../store/control-streams.js';
 import {findExecution} from '../store/executions.js';
 import {firstAcceptedAt} from '../protocol/execution.js';
+import {noAnswer} from '../protocol/reply.js';
 import {isTerminal} from '../protocol/states.js';
 import {moveToDeadLetters} from '../store/dead-letters.js';
 import {alarmFull} from './full-letters.js';
 import {sweepDeadlines} from '../store/deadlines.js';
 import {sweepTimers} from '../store/timers.js';
 import {onlineMembers} from '../store/presence.js';
+import {replyFor} from '../store/replies.js';
 import {consumersOf, dropConsumer, type ConsumerFacts} from '../store/recovery.js';
 import {forgetGoneWorkers, takeSweepTurn} from '../store/gone-workers.js';
 import {serverTimeMs, type Store} from '../store/store.js';
@@ -616,8 +618,10 @@ class Manager implements ManagerHandle {
       xStream: this.store.keys.deliveryPending(),
       xEntryId: entryId,
     });
+    const reply = record && (await replyFor(this.store, record, noAnswer('FAILED', {error: reason})));
     const outcome = await releasePending(this.store, {
       ...target,
+      ...(reply ? {reply} : {}),
       write: {stream: this.store.keys.deadletter(), document: encodeDeadLetter(letter)},
       patch: {
         status: 'FAILED',

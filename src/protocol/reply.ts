@@ -23,6 +23,7 @@ export interface Reply {
 export function encodeReply(reply: Reply): string {
   const {context, result} = reply;
   const span = spanIdHex(`${reply.executionId}:agent.return`);
+  const observation = context.langfuse_parent_observation_id ?? '';
   return encodeCommand({
     action: 'RESUME',
     header: createHeader({
@@ -40,8 +41,10 @@ export function encodeReply(reply: Reply): string {
         ...result.metadata,
         framework_parent_span_id: `${reply.executionId}:agent.return`,
         trace_parent_span_id: span,
+        ...(observation === '' ? {} : {langfuse_parent_observation_id: observation}),
       },
       traceParentSpanId: span,
+      langfuseParentObservationId: observation,
     }),
     status: result.status,
     content: result.content,
@@ -67,6 +70,9 @@ export function askersContext(header: Header): ReplyContext | undefined {
     user_code: header.userCode,
     user_name: header.userName,
     metadata: withoutOurs(header.metadata),
+    ...(header.langfuseParentObservationId === ''
+      ? {}
+      : {langfuse_parent_observation_id: header.langfuseParentObservationId}),
   };
 }
 

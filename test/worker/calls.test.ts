@@ -1,6 +1,11 @@
 /** Agents that call agents: message agents, their receipts, their RESUMEs. */
 import {expect, test} from 'vitest';
 import {GatewayClient} from '../../src/client/client.js';
+import {startManager} from '../../src/availability/manager.js';
+import {mockProvider} from '../../src/availability/mock-provider.js';
+import {dropByHand} from '../../src/availability/release-by-hand.js';
+import {silentLogger} from '../../src/log.js';
+import {listHeld} from '../../src/registry/pending-deliveries.js';
 import {setCircuit} from '../../src/store/admission.js';
 import {findByMessage, sessionExecutions} from '../../src/store/executions.js';
 import {stopExecution} from '../../src/store/stop.js';
@@ -330,5 +335,95 @@ describeEachStore('an agent that calls another', at => {
     expect((await ofType(store, 'b'))?.extra['x_deadline']).toBe(deadline);
     expect((await ofType(store, 'd'))?.extra['x_deadline']).toBe(deadline);
     expect(Number((await ofType(store, 'c'))?.extra['x_deadline'])).toBeLessThan(deadline ?? 0);
+  });
+
+  test('does not hold its slot while it waits for a wakeup', async () => {
+    const store = at.open();
+    const worker = await workAs(
+      at,
+      store,
+      {
+        a: asking('b', {policy: 'WAKE_AND_WAIT', availabilityTimeoutMs: 60_000}),
+        other: () => ({content: 'done'}),
+      },
+      {concurrency: 1},
+    );
+    await send(store, 'a');
+    await until(async () => (await at.redis().xlen(store.keys.wakeup())) === 1);
+    await send(store, 'other');
+    await untilStatus(store, 'other', 'COMPLETED');
+    await workAs(at, store, {b: () => ({content: 'B'})});
+    await untilStatus(store, 'a', 'COMPLETED');
+    expect((await ofType(store, 'b'))?.routeStatus).toBe('WAIT_AND_DELIVER');
+    await until(() => worker.running === 0);
+    at.breaksRules('wakeup');
+  });
+
+  test.for(['expires', 'is dropped'] as const)('hears of a call that was held back and %s', async end => {
+    const store = at.open();
+    const answers: unknown[] = [];
+    await workAs(at, store, {
+      a: (command, ctx) => {
+        if (command.action === 'ASK_AGENT')
+          return ctx.callAgent({agentType: 'b', content: 'x', policy: 'QUEUE_ONLY'});
+        answers.push([command.status, command.replyData]);
+        return 'done';
+      },
+    });
+    await send(store, 'a');
+    await untilStatus(store, 'a', 'WAITING_AGENT');
+    if (end === 'expires') {
+      const provider = mockProvider({mode: {kind: 'reject'}});
+      const manager = await startManager(store, {provider, log: silentLogger, pendingDeadlineMs: 1});
+      at.cleanup(() => manager.stop());
+    } else {
+      const [held] = (await listHeld(store, {limit: 1})).deliveries;
+      if (held !== undefined) await dropByHand(store, held, {reason: 'not now', by: 'me', now: 1});
+    }
+    await untilStatus(store, 'a', 'COMPLETED');
+    const error = end === 'expires' ? 'nobody came online before the deadline' : 'not now';
+    expect(answers).toEqual([['FAILED', {error}]]);
+    at.breaksRules('deadletter');
+  });
+
+  test('may call from a step of its own, and ask a person there', async () => {
+    const store = at.open();
+    await workAs(at, store, {
+      a: async (command, ctx) => {
+        if (command.action === 'RESUME') return {content: 'done'};
+        const step = await ctx.subStep('looking');
+        await step.emitChunk('found', {metadata: {page: 3}});
+        await step.callAgent({
+          ...{agentType: 'b', content: 'x', policy: 'SEND_ANYWAY', messageId: 'msg-b'},
+          ...{metadata: {m: 1}, extraPayload: {p: 2}},
+        });
+      },
+    });
+    await send(store, 'a', {messageId: 'msg-a'});
+    await untilStatus(store, 'a', 'WAITING_AGENT');
+    expect(await findByMessage(store, 's', 'msg-b')).toMatchObject({parentMessageId: 'msg-a'});
+    const [[, fields] = ['', []]] = await at.redis().xrange(store.keys.ctrlStream('b'), '-', '+');
+    expect(JSON.parse(fields[1] ?? '')).toMatchObject({
+      header: {metadata: {m: 1, framework_parent_span_id: 'msg-b:client.dispatch'}},
+      body: {extra_payload: {p: 2}, wait_for_reply: true},
+    });
+  });
+
+  test('that is tried again finds the calls of its earlier tries made', async () => {
+    const store = at.open();
+    const receipts: string[] = [];
+    await workAs(at, store, {
+      a: async (command, ctx) => {
+        if (command.action === 'RESUME') return {content: contentText(command.content)};
+        for (const content of ['x', 'x', 'y'])
+          receipts.push((await ctx.callAgent({agentType: 'b', content, policy: 'SEND_ANYWAY'})).message_id);
+        if (ctx.attempt < 3) throw Object.assign(new Error('again'), {retryable: true});
+      },
+    });
+    await send(store, 'a');
+    await untilStatus(store, 'a', 'WAITING_AGENT');
+    expect(receipts).toHaveLength(9);
+    expect(new Set(receipts).size).toBe(3);
+    expect(await at.redis().xlen(store.keys.ctrlStream('b'))).toBe(3);
   });
 });
