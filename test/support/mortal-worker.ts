@@ -139,6 +139,7 @@ function ignoreCrash(error: unknown): void {
 function dying(store: Store, commands: number): {store: Store; isDead: () => boolean} {
   let left = commands;
   let over = false;
+  const isOver = () => over;
   const connection = Object.create(store.commands) as Store['commands'];
   connection.run = async (issue, options) => {
     if (over || left-- <= 0) {
@@ -147,8 +148,8 @@ function dying(store: Store, commands: number): {store: Store; isDead: () => boo
     }
     const reply = await store.commands.run(issue, options);
     // Its reply is lost with the process.
-    if (over) throw new Crash();
+    if (isOver()) throw new Crash();
     return reply;
   };
-  return {store: {...store, commands: connection}, isDead: () => over};
+  return {store: {...store, commands: connection}, isDead: isOver};
 }

@@ -5,6 +5,7 @@ import {backoffMs} from '../../backoff.js';
 import {sleep} from '../../clock.js';
 import {hasContent, type Content} from '../../protocol/commands.js';
 import {askUserEvent, type DataEvent} from '../../protocol/events.js';
+import {textOf} from '../../protocol/fields.js';
 import type {Header} from '../../protocol/header.js';
 import type {Answer} from '../../protocol/journal.js';
 import {assertShape, encodeJson, isObject, MAX_DOCUMENT_BYTES} from '../../protocol/limits.js';
@@ -197,7 +198,7 @@ export class DurableContext extends TurnContext {
       },
       answer => {
         if (answer.status === 'COMPLETED') return answer.data as T;
-        const errorName = isObject(answer.data) ? String(answer.data['error_name'] ?? '') : '';
+        const errorName = isObject(answer.data) ? textOf(answer.data['error_name']) : '';
         throw new StepFailed(name, textOfFailure(answer), errorName);
       },
     );
@@ -264,13 +265,13 @@ const noteOf = (content: Content): string =>
 function valueOf(agentType: string, answer: Answer): unknown {
   const {status, content, data} = answer;
   if (status !== 'COMPLETED' && status !== '') {
-    const code = isObject(data) ? String(data['error_code'] ?? '') : '';
+    const code = isObject(data) ? textOf(data['error_code']) : '';
     throw new CallFailed(
       agentType,
       status,
       textOfFailure(answer),
       data,
-      code || String(answer.metadata['error_code'] ?? ''),
+      code || textOf(answer.metadata['error_code']),
     );
   }
   return isEmpty(content) ? (data ?? content) : content;

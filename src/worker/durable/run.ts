@@ -324,8 +324,14 @@ export class DurableRun {
         // Each outcome is answered by its order; those of one write are told apart by their place.
         const writes = batch.flatMap(({write}) => write ?? []);
         const written = writes.length === 0 ? NOTHING_WRITTEN : await this.host.write(writes);
-        if (written.kind === 'fenced') return this.end({kind: 'refused', verdict: 'fenced'});
-        if (written.kind === 'full') return this.fail(journalFull(written.of));
+        if (written.kind === 'fenced') {
+          this.end({kind: 'refused', verdict: 'fenced'});
+          return;
+        }
+        if (written.kind === 'full') {
+          this.fail(journalFull(written.of));
+          return;
+        }
         if (written.at > 0) this.written = {at: written.at, here: performance.now()};
         let outcome = 0;
         for (const {write, then} of batch) {
