@@ -36,6 +36,8 @@ export type JournalWrite =
   /** An entry with a timer, which goes off so many milliseconds from now by Redis's clock. */
   | {readonly kind: 'timed'; readonly index: number; readonly entry: JournalEntry; readonly inMs: number}
   | {readonly kind: 'outcome'; readonly index: number; readonly value: Answer}
+  /** The command that began the run, for the turns to come and for whoever starts it again. The first one stays. */
+  | {readonly kind: 'ask'; readonly index: 0; readonly document: string}
   | {readonly kind: 'tries'; readonly index: number; readonly tries: StepTries};
 
 export type Written =
@@ -106,6 +108,8 @@ function textOf(write: JournalWrite): string {
       return encodeAnswer(write.value);
     case 'tries':
       return encodeJson(write.tries);
+    case 'ask':
+      return write.document;
     case 'reset':
       return String(write.since);
   }
@@ -148,7 +152,7 @@ const suspendScript = defineScript({
   endsTurns: true,
   keys: ['registry', 'journal', 'source'],
   args: [
-    ...['executionId', 'fence', 'patch', 'terminal', 'seen', 'end', 'ask', 'ttlS'],
+    ...['executionId', 'fence', 'patch', 'terminal', 'seen', 'end', 'ttlS'],
     ...['group', 'entry', 'delete'],
   ],
   reply: raw => SUSPEND_VERDICTS.find(verdict => verdict === raw) ?? 'fenced',
@@ -160,8 +164,6 @@ export interface Suspension {
   /** Record fields in wire names; holds `status` and `updated_at`. */
   readonly patch: Readonly<Record<string, unknown>>;
   readonly end: Omit<SuspendedAt, 'at'>;
-  /** JSON of what the execution was asked, for the turns to come. */
-  readonly ask: string;
   /** The entry that began the turn. */
   readonly settle: {
     readonly stream: string;
@@ -178,7 +180,7 @@ export interface Suspension {
 export async function suspendTurn(
   store: Store,
   turn: JournalTurn,
-  {patch, end, ask, settle}: Suspension,
+  {patch, end, settle}: Suspension,
 ): Promise<(typeof SUSPEND_VERDICTS)[number]> {
   const {keys} = store;
   const isCluster = await store.commands.isCluster();
@@ -199,7 +201,6 @@ export async function suspendTurn(
         terminal: TERMINAL_JSON,
         seen: end.seen,
         end: JSON.stringify(end).slice(0, -1),
-        ask,
         ttlS: SESSION_TTL_S,
         group: isCluster ? '' : settle.group,
         entry: isCluster ? '' : settle.entryId,
@@ -211,4 +212,20 @@ export async function suspendTurn(
   if (verdict === 'ok' && isCluster)
     await settleMany(store, settle.group, settle.stream, [settle.entryId], settle.deleteEntry);
   return verdict;
+}
+
+/**
+ * Write the journal of an execution that is about to be accepted: nobody owns it yet. Without the execution it goes when
+ * its lifetime is over.
+ */
+export async function seedJournal(
+  store: Store,
+  {sessionId, executionId}: Pick<JournalTurn, 'sessionId' | 'executionId'>,
+  fields: Readonly<Record<string, string>>,
+): Promise<void> {
+  const key = store.keys.journal(sessionId, executionId);
+  await store.commands.run(
+    redis => Promise.all([redis.hset(key, fields), redis.expire(key, SESSION_TTL_S)]),
+    RETRY,
+  );
 }

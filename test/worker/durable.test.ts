@@ -2,6 +2,7 @@
 import {expect, test} from 'vitest';
 import {silentLogger} from '../../src/log.js';
 import {GatewayClient} from '../../src/client/client.js';
+import {replayExecution} from '../../src/client/replay-execution.js';
 import {encodeSendable} from '../../src/protocol/commands.js';
 import {createHeader} from '../../src/protocol/header.js';
 import {eventKind, eventText} from '../../src/protocol/events.js';
@@ -364,5 +365,28 @@ describeEachStore('a durable agent', at => {
     const record = await withStatus(store, sent, 'FAILED');
     expect(record.errorMessage).toContain('32 calls below the first');
     at.breaksRules('dead-letters');
+  });
+});
+
+describeEachStore('a durable execution', at => {
+  test('is started again from an entry of its journal: what came before is given, the rest done anew', async () => {
+    const store = at.open();
+    const done: string[] = [];
+    await work(at, store, async (ctx, ask) => {
+      for (const name of ['one', 'two', 'three']) await ctx.step(name, () => done.push(name));
+      await ctx.emitChunk('all done');
+      return {content: `${ask.text}: ${done.length}`};
+    });
+    const sent = await send(store);
+    const record = await withStatus(store, sent, 'COMPLETED');
+    const again = await replayExecution({store, now: Date.now}, {record, from: 1, policy: 'FAIL_FAST'});
+    expect(again).toMatchObject({kept: 1, sessionId: sent.sessionId});
+    expect(again.executionId).not.toBe(sent.executionId);
+    await withStatus(store, again, 'COMPLETED');
+    expect(done).toEqual(['one', 'two', 'three', 'two', 'three']);
+    expect((await told(store, sent)).filter(line => line === 'answer all done')).toHaveLength(2);
+    await expect(
+      replayExecution({store, now: Date.now}, {record, from: 4, policy: 'FAIL_FAST'}),
+    ).rejects.toMatchObject({code: 'INVALID_INPUT'});
   });
 });

@@ -12,6 +12,7 @@
 --            'timed'    the same without its closing brace and its due_at, then a line break and milliseconds from now
 --            'outcome'  JSON of what came of it; the first one stays
 --            'tries'    JSON of the failed tries of a step
+--            'ask'      JSON of the command that began the run; the first one stays
 --            'reset'    Unix ms at which a person continued the ended execution: a journal of its own begins then
 --
 -- Returns {'ok', Unix ms, order of each outcome that is new or '' ...}; {'fenced'}, {'entries'} or {'bytes'} if nothing was
@@ -39,6 +40,8 @@ for i = 6, #ARGV, 3 do
   elseif kind == 'timed' then
     local open, ms = string.match(text, '^(.*)\n(%d+)$')
     redis.call('HSETNX', journal, 'e:' .. index, open .. ',"due_at":' .. whole(now + tonumber(ms)) .. '}')
+  elseif kind == 'ask' then
+    redis.call('HSETNX', journal, 'ask', text)
   elseif kind == 'reset' then
     local since = tonumber(redis.call('HGET', journal, 'since') or '0')
     if tonumber(text) > since then

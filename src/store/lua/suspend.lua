@@ -9,11 +9,10 @@
 -- ARGV[4]  terminal   JSON array of the states that end an execution
 -- ARGV[5]  seen       outcomes the code was given
 -- ARGV[6]  end        JSON without its closing brace: where the code has got to
--- ARGV[7]  ask        JSON of what the execution was asked, for the turns to come; '' if it is there
--- ARGV[8]  ttl_s      lifetime of registry and journal
--- ARGV[9]  group      consumer group of the source
--- ARGV[10] entry      id of the entry to acknowledge here, or ''
--- ARGV[11] delete     '1': no other group reads the source
+-- ARGV[7]  ttl_s      lifetime of registry and journal
+-- ARGV[8]  group      consumer group of the source
+-- ARGV[9]  entry      id of the entry to acknowledge here, or ''
+-- ARGV[10] delete     '1': no other group reads the source
 --
 -- Returns 'ok'. Nothing was written after 'more': there are outcomes the code has not seen; 'terminal', 'fenced' and
 -- 'cancelling' as finish.lua says.
@@ -28,11 +27,10 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 redis.call('HSET', registry, 'exec:' .. ARGV[1], after)
 redis.call('HSET', journal, 'seen', ARGV[5], 'end', ARGV[6] .. ',"at":' .. string.format('%.0f', now) .. '}')
-if ARGV[7] ~= '' then redis.call('HSETNX', journal, 'ask', ARGV[7]) end
-redis.call('EXPIRE', registry, ARGV[8])
-redis.call('EXPIRE', journal, ARGV[8])
-if ARGV[10] ~= '' then
-  redis.call('XACK', KEYS[3], ARGV[9], ARGV[10])
-  if ARGV[11] == '1' then redis.call('XDEL', KEYS[3], ARGV[10]) end
+redis.call('EXPIRE', registry, ARGV[7])
+redis.call('EXPIRE', journal, ARGV[7])
+if ARGV[9] ~= '' then
+  redis.call('XACK', KEYS[3], ARGV[8], ARGV[9])
+  if ARGV[10] == '1' then redis.call('XDEL', KEYS[3], ARGV[9]) end
 end
 return 'ok'

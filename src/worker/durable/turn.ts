@@ -13,7 +13,14 @@ import type {ControlEntry} from '../../store/control-streams.js';
 import {entryTimeMs} from '../../protocol/deadletter.js';
 import {followSession} from '../../store/data-streams.js';
 import {findByMessage, type Claim} from '../../store/executions.js';
-import {keepAnswer, readJournal, suspendTurn, writeJournal, type AnswerVerdict} from '../../store/journal.js';
+import {
+  keepAnswer,
+  readJournal,
+  suspendTurn,
+  writeJournal,
+  type AnswerVerdict,
+  type JournalWrite,
+} from '../../store/journal.js';
 import {keepWaiting, setTimer} from '../../store/timers.js';
 import type {Store} from '../../store/store.js';
 import {askOf, type Handler} from '../agent.js';
@@ -136,12 +143,19 @@ export async function runDurable(
   const journal = await openJournal(env.store, turn);
   const began = journal.ask === '' ? command : readBegin(journal.ask);
   const {record} = claim;
+  let hasAsk = journal.ask !== '';
   const emitted = await emittedBefore(env.store, turn, journal);
   const host: DurableHost = {
     executionId: claim.executionId,
     attempt: claim.attempt,
     signal: facts.signal,
-    write: writes => writeJournal(env.store, identity, writes),
+    write: writes => {
+      const ask: JournalWrite[] = hasAsk
+        ? []
+        : [{kind: 'ask', index: 0, document: JSON.stringify(commandToWire(command))}];
+      hasAsk = true;
+      return writeJournal(env.store, identity, [...ask, ...writes]);
+    },
     read: () => readJournal(env.store, identity),
     setTimer: (id, at) => setTimer(env.store, identity, id, at),
     suspend: async waiting => {
@@ -161,7 +175,6 @@ export async function runDurable(
           ...(record.extra['x_failures'] === undefined ? {} : {x_failures: 0}),
         },
         end: waiting.end,
-        ask: journal.ask === '' ? JSON.stringify(commandToWire(command)) : '',
         settle: {
           stream: turn.entry.stream,
           group: env.group,
@@ -184,9 +197,9 @@ function readBegin(ask: string): TurnCommand {
   throw new TypeError(`a durable execution began with ${command.action}`);
 }
 
-async function openJournal(store: Store, {claim, identity}: DurableTurn): Promise<Journal> {
-  // Nobody has begun it: there is nothing to read.
-  if (claim.attempt === 1) return EMPTY_JOURNAL;
+async function openJournal(store: Store, {claim, command, identity}: DurableTurn): Promise<Journal> {
+  // Nobody has begun it: there is nothing to read, unless it was given a journal to begin with.
+  if (claim.attempt === 1 && command.header.metadata['by_replay_from'] === undefined) return EMPTY_JOURNAL;
   const journal = await readJournal(store, identity);
   const reopenedAt = Number(claim.record.extra['x_reopened_at'] ?? 0);
   if (reopenedAt <= journal.since) return journal;
