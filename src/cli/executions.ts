@@ -164,7 +164,7 @@ export async function replayForPeople(
   const sent = await replayExecution({store, now: systemClock}, {record, from, policy});
   printer.out(
     paint.green('started'),
-    `  ${sent.executionId}, with ${sent.kept} outcomes of ${record.executionId}`,
+    `  ${sent.executionId}, with ${sent.kept} ${sent.kept === 1 ? 'outcome' : 'outcomes'} of ${record.executionId}`,
   );
   printer.note(paint.dim(`watch it: by tail ${sent.sessionId}`));
   return {

@@ -50,7 +50,8 @@ function outcomeText(journal: Journal, index: number, entry: JournalEntry, nowMs
   if (entry.dueAt > 0) {
     const left = entry.dueAt - nowMs;
     const when = left > 0 ? `in ${formatDuration(left)}` : `${formatDuration(-left)} ago`;
-    return paint.yellow(`due ${isoTime(entry.dueAt)} (${when})`);
+    const until = entry.kind === 'ask-user' ? 'waits for a person until' : 'due';
+    return paint.yellow(`${until} ${isoTime(entry.dueAt)} (${when})`);
   }
   return paint.yellow(entry.kind === 'ask-user' ? 'waits for a person' : 'not yet');
 }
