@@ -1,6 +1,6 @@
 /**
- * Random durable programs of calls, groups, sleeps, steps and failures, with workers dying all the time: each ends as if
- * nothing had happened. `BY_PROGRAMS=10000` runs so many; `BY_SEED` repeats a run.
+ * Random durable programs of calls, groups, sleeps, steps and failures, with workers dying all the time and answers that
+ * come twice and in any order: each ends as if nothing had happened. `BY_PROGRAMS=10000` runs so many; `BY_SEED` repeats a run.
  */
 import {expect, test} from 'vitest';
 import {GatewayClient} from '../../src/client/client.js';
@@ -152,9 +152,10 @@ async function runProgram(
   store: Store,
   program: readonly Op[],
   lifespan: () => number,
+  mischief?: () => number,
 ): Promise<{told: Told; world: World; deaths: number}> {
   const world = new World();
-  const worker = new MortalWorker(store, world.agents());
+  const worker = new MortalWorker(store, world.agents(), mischief);
   const client = new GatewayClient(store);
   const sent = await client.send({
     agentType: 'program',
@@ -194,7 +195,7 @@ describeEachStore('durable programs', at => {
       const random = generator(seed);
       const program = randomProgram(random);
       const calm = await runProgram(store, program, () => Infinity);
-      const stormy = await runProgram(store, program, () => 1 + Math.floor(400 * random() ** 3));
+      const stormy = await runProgram(store, program, () => 1 + Math.floor(400 * random() ** 3), random);
       expect(stormy.told, `BY_SEED=${SEED}, program ${i}: ${JSON.stringify(program)}`).toEqual(calm.told);
       expect([...stormy.world.broken, ...calm.world.broken]).toEqual([]);
       expect(calm.told).toMatchObject({status: 'COMPLETED', ends: 1});

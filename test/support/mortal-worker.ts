@@ -27,9 +27,11 @@ export class MortalWorker {
   private readonly handlers = new Map<string, Handler>();
   private dead = '';
 
+  /** @param mischief a source of chance: some RESUMEs come twice, and none in the order in which they were sent. */
   constructor(
     private readonly store: Store,
     agents: readonly Agent[],
+    private readonly mischief?: () => number,
   ) {
     for (const agent of agents) {
       const handler = toHandler(agent);
@@ -92,6 +94,10 @@ export class MortalWorker {
   ): Promise<void> {
     const handler = this.handlers.get(agentType);
     const command = readEntry(entry);
+    if (this.mischief !== undefined && command.action === 'RESUME' && takenFrom === '') {
+      if (this.mischief() < 0.2) await this.repeat(entry);
+      await new Promise(resolve => setTimeout(resolve, (this.mischief?.() ?? 0) * 4));
+    }
     if (handler === undefined || (command.action !== 'ASK_AGENT' && command.action !== 'RESUME')) return;
     while (!isDead()) {
       try {
@@ -110,6 +116,10 @@ export class MortalWorker {
       }
       await new Promise(resolve => setTimeout(resolve, 2));
     }
+  }
+
+  private async repeat({stream, data}: ControlEntry): Promise<void> {
+    if (data !== undefined) await this.store.commands.run(redis => redis.xadd(stream, '*', 'data', data));
   }
 
   private environment(store: Store, owner: string): TurnEnvironment {
