@@ -43,6 +43,10 @@ const codes = {
   ALREADY_REPLAYED: {exit: 11, retryable: false},
   PAYLOAD_LOST: {exit: 11, retryable: false},
   DIRECTORY_NOT_EMPTY: {exit: 11, retryable: false},
+  JOURNAL_MISMATCH: {exit: 11, retryable: false},
+  JOURNAL_TOO_LARGE: {exit: 11, retryable: false},
+  SUSPENSION_SWALLOWED: {exit: 11, retryable: false},
+  CALLS_TOO_DEEP: {exit: 11, retryable: false},
   FENCED: {exit: 11, retryable: false},
   LEASE_LOST: {exit: 11, retryable: true},
 

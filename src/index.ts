@@ -1,13 +1,33 @@
 /** by-toolkit: agents on Redis. What a program may use, name by name. */
 export {defineAgent, GatewayWorker, type Agent, type AgentDefinition, type Ask} from './worker/agent.js';
-export type {AgentContext} from './worker/context.js';
+export type {AgentContext, TurnContext} from './worker/context.js';
+export type {
+  Call,
+  CallAllOptions,
+  CallOptions,
+  DurableContext,
+  JoinPolicy,
+  Question,
+  Settled,
+  StepOptions,
+  StepTry,
+} from './worker/durable/context.js';
+export {CallFailed, StepFailed} from './worker/durable/failures.js';
+export type {
+  AgentCall,
+  CallReceipt,
+  GroupOptions,
+  GroupReceipt,
+  GroupTask,
+  MemberResult,
+} from './worker/calls.js';
 export type {Workspace, WorkspaceEntry} from './worker/workspace.js';
 export type {RetryOptions} from './worker/retry.js';
 export {startWorker, type WorkerEnd, type WorkerHandle, type WorkerOptions} from './worker/runner.js';
 export {runWorker, type RunWorkerOptions} from './worker/run-worker.js';
 
 export {createClient, GatewayClient, type ClientOptions} from './client/client.js';
-export type {Interceptor, SendProgress, SendRequest, SendResult} from './client/send.js';
+export type {Interceptor, SendProgress, SendRequest, SendResult} from './availability/send.js';
 export type {CancelRequest, CancelResult} from './client/cancel.js';
 export {followExecution, type FollowExecution} from './client/follow-execution.js';
 export type {FollowOptions, SessionItem} from './store/data-streams.js';
@@ -56,4 +76,5 @@ export type {AskCommand, Command, Content, CustomCommand, ResumeCommand} from '.
 export type {DataEvent} from './protocol/events.js';
 export type {ExecutionRecord} from './protocol/execution.js';
 export type {RoutePolicy} from './protocol/routing.js';
+export type {GroupPolicy} from './protocol/task-group.js';
 export type {WakeupDecision, WakeupRequest} from './protocol/wakeup.js';

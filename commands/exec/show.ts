@@ -1,4 +1,5 @@
 import * as Args from '@oclif/core/args';
+import * as Flags from '@oclif/core/flags';
 import {BaseCommand} from '../../src/cli/base-command.js';
 import {groupFlag, lastFlag, sessionFlag, userFlag} from '../../src/cli/flags.js';
 
@@ -8,6 +9,7 @@ export default class ExecShow extends BaseCommand {
   static override examples = [
     '<%= config.bin %> exec show exec-5d10 --session sess-7f3a',
     '<%= config.bin %> exec show msg-91c2 --last --json',
+    '<%= config.bin %> exec show exec-5d10 --last --journal',
   ];
   static override args = {id: Args.string({required: true, description: 'execution or message id'})};
   static override flags = {
@@ -15,12 +17,15 @@ export default class ExecShow extends BaseCommand {
     last: lastFlag(),
     'user-code': userFlag(),
     group: groupFlag(),
+    journal: Flags.boolean({description: 'what a durable execution asked for, and what came of it'}),
   };
 
   async run() {
     const {args, flags} = await this.parse(ExecShow);
     const {showForPeople} = await import('../../src/cli/executions.js');
-    const {session, last, group, 'user-code': userCode} = flags;
-    return showForPeople(await this.openStore(), this.printer, args.id, {session, last, userCode, group});
+    const {session, last, group, journal, 'user-code': userCode} = flags;
+    return showForPeople(await this.openStore(), this.printer, args.id, {
+      ...{session, last, userCode, group, journal},
+    });
   }
 }

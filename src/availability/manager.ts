@@ -32,11 +32,14 @@ import {
 import {ensureGroup, readNew, settleMany, type ControlEntry} from '../store/control-streams.js';
 import {findExecution} from '../store/executions.js';
 import {firstAcceptedAt} from '../protocol/execution.js';
+import {noAnswer} from '../protocol/reply.js';
 import {isTerminal} from '../protocol/states.js';
 import {moveToDeadLetters} from '../store/dead-letters.js';
 import {alarmFull} from './full-letters.js';
 import {sweepDeadlines} from '../store/deadlines.js';
+import {sweepTimers} from '../store/timers.js';
 import {onlineMembers} from '../store/presence.js';
+import {replyFor} from '../store/replies.js';
 import {consumersOf, dropConsumer, type ConsumerFacts} from '../store/recovery.js';
 import {forgetGoneWorkers, takeSweepTurn} from '../store/gone-workers.js';
 import {serverTimeMs, type Store} from '../store/store.js';
@@ -578,6 +581,7 @@ class Manager implements ManagerHandle {
     while (!this.stopping.signal.aborted) {
       try {
         await sweepDeadlines(this.store, this.now());
+        await sweepTimers(this.store);
         this.options.onBeat?.('sweeps');
       } catch (error) {
         this.log.warn('looking at deadlines failed', {error: messageOf(error)});
@@ -707,8 +711,10 @@ class Manager implements ManagerHandle {
       xStream: this.store.keys.deliveryPending(),
       xEntryId: entryId,
     });
+    const reply = record && (await replyFor(this.store, record, noAnswer('FAILED', {error: reason})));
     const outcome = await releasePending(this.store, {
       ...target,
+      ...(reply ? {reply} : {}),
       write: {stream: this.store.keys.deadletter(), document: encodeDeadLetter(letter)},
       patch: {
         status: 'FAILED',

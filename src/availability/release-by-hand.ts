@@ -2,6 +2,7 @@
 import {encodeDeadLetter, entryTimeMs, newDeadLetter} from '../protocol/deadletter.js';
 import type {PendingDelivery} from '../protocol/delivery.js';
 import {firstAcceptedAt} from '../protocol/execution.js';
+import {noAnswer} from '../protocol/reply.js';
 import {unreadableLetter} from '../protocol/unreadable.js';
 import {isValidId} from '../ids.js';
 import type {HeldDelivery} from '../registry/pending-deliveries.js';
@@ -15,6 +16,7 @@ import {
 } from '../store/control-plane.js';
 import {moveToDeadLetters} from '../store/dead-letters.js';
 import {findExecution} from '../store/executions.js';
+import {replyFor} from '../store/replies.js';
 import type {Store} from '../store/store.js';
 
 /**
@@ -66,7 +68,9 @@ export async function dropByHand(store: Store, held: HeldDelivery, drop: DropByH
     xEntryId: held.entryId,
   });
   if (!(await intoQueue(store, held))) return 'gone';
+  const reply = record && (await replyFor(store, record, noAnswer('FAILED', {error: reason})));
   return settle(store, held, delivery, {
+    ...(reply ? {reply} : {}),
     write: {stream: store.keys.deadletter(), document: encodeDeadLetter(letter)},
     patch: {
       status: 'FAILED',
@@ -101,7 +105,7 @@ async function settle(
   store: Store,
   {agentType, entryId}: HeldDelivery,
   {sessionId, executionId}: PendingDelivery,
-  what: Required<Pick<PendingRelease, 'write' | 'patch'>>,
+  what: Pick<PendingRelease, 'write' | 'patch' | 'reply'>,
 ): Promise<HandOutcome> {
   const outcome = await releasePending(store, {agentType, entryId, sessionId, executionId, ...what});
   return outcome === 'released' ? 'done' : outcome;

@@ -1,5 +1,7 @@
 /** `by exec list|show|tree`. */
 import {deadLetterCode} from '../availability/replay.js';
+import {replayExecution} from '../client/replay-execution.js';
+import {systemClock} from '../clock.js';
 import {ByError} from '../errors.js';
 import {executionTree, type TreeRow} from '../observe/execution-tree.js';
 import {whereabouts, type EntryPlace, type Whereabouts} from '../observe/execution-place.js';
@@ -7,8 +9,10 @@ import {deadlineOf} from '../protocol/deadline.js';
 import {canonicalStatus} from '../protocol/states.js';
 import {countedAttempts, pastAttempts, statusKind, type ExecutionRecord} from '../protocol/execution.js';
 import {integerOf} from '../protocol/fields.js';
+import type {RoutePolicy} from '../protocol/routing.js';
 import {executionsInQueue, executionsOfWorker} from '../registry/open-executions.js';
 import {findByMessage, findExecution} from '../store/executions.js';
+import {readJournal} from '../store/journal.js';
 import {serverTimeMs, type Store} from '../store/store.js';
 import {chosenSession, requireSession, type SessionChoice} from './choose-session.js';
 import {formatDuration} from './duration.js';
@@ -24,6 +28,7 @@ import {
   tookMs,
   tookText,
 } from './show-executions.js';
+import {journalView, printJournal} from './show-journal.js';
 import {isoTime, relativeTime} from './time.js';
 
 export interface ListRequest extends SessionChoice {
@@ -86,18 +91,9 @@ export async function showForPeople(
   store: Store,
   printer: Printer,
   id: string,
-  choice: SessionChoice & {readonly group: string},
+  choice: SessionChoice & {readonly group: string; readonly journal: boolean},
 ) {
-  const sessionId = await requireSession(store, choice);
-  checkedId(id, 'execution or message id');
-  const record = (await findExecution(store, sessionId, id)) ?? (await findByMessage(store, sessionId, id));
-  if (record === undefined) {
-    const sessions = await requireExecutions(store, sessionId);
-    throw new ByError('NOT_FOUND', `Session "${sessionId}" has no execution or message "${id}".`, {
-      hint: `It has ${sessions.length}; see them with \`by exec list --session ${sessionId}\`.`,
-      next: [`by exec list --session ${sessionId}`],
-    });
-  }
+  const record = await requireExecution(store, id, choice);
   const [where, now] = await Promise.all([whereabouts(store, record, choice.group), serverTimeMs(store)]);
   showFacts(printer, [...factsOf(record, now), ...whereFacts(where)]);
   if (record.timeline.length > 0) printer.out();
@@ -108,8 +104,11 @@ export async function showForPeople(
       paint.dim('attempt  '),
       `${isoTime(attempt.at)}  ${attempt.workerId || '-'}  ${attempt.ended}  ${attempt.error}`,
     );
+  const journal = choice.journal ? await readJournal(store, record) : undefined;
+  if (journal !== undefined) printJournal(printer, journal, record.startedAt || record.createdAt, now);
   return {
     ...executionView(record),
+    ...(journal === undefined ? {} : {journal: journalView(journal)}),
     attempts: attemptCount(record),
     ...countedAttempts(record),
     tookMs: tookMs(record),
@@ -124,6 +123,54 @@ export async function showForPeople(
             reason: where.deadLetter.letter?.reason ?? '',
             replayed: where.deadLetterReplayed,
           },
+  };
+}
+
+/**
+ * @param id an execution or a message of the session.
+ * @throws {ByError} USAGE without a session, INVALID_INPUT, NOT_FOUND.
+ */
+async function requireExecution(store: Store, id: string, choice: SessionChoice): Promise<ExecutionRecord> {
+  const sessionId = await requireSession(store, choice);
+  checkedId(id, 'execution or message id');
+  const record = (await findExecution(store, sessionId, id)) ?? (await findByMessage(store, sessionId, id));
+  if (record !== undefined) return record;
+  const sessions = await requireExecutions(store, sessionId);
+  throw new ByError('NOT_FOUND', `Session "${sessionId}" has no execution or message "${id}".`, {
+    hint: `It has ${sessions.length}; see them with \`by exec list --session ${sessionId}\`.`,
+    next: [`by exec list --session ${sessionId}`],
+  });
+}
+
+/**
+ * Start a durable execution again, as a new one.
+ * @throws {ByError} as {@link showForPeople} and replayExecution.
+ */
+export async function replayForPeople(
+  store: Store,
+  printer: Printer,
+  id: string,
+  choice: SessionChoice & {
+    readonly from: number;
+    readonly policy: RoutePolicy;
+    readonly confirm: (question: string) => Promise<boolean>;
+  },
+) {
+  const record = await requireExecution(store, id, choice);
+  const {from, policy} = choice;
+  const start = from === 0 ? 'from its start' : `from entry ${from} of its journal`;
+  if (!(await choice.confirm(`Start ${record.executionId} (${record.targetAgentType}) again ${start}?`)))
+    return {replayed: false, replayOf: record.executionId, from};
+  const sent = await replayExecution({store, now: systemClock}, {record, from, policy});
+  printer.out(
+    paint.green('started'),
+    `  ${sent.executionId}, with ${sent.kept} ${sent.kept === 1 ? 'outcome' : 'outcomes'} of ${record.executionId}`,
+  );
+  printer.note(paint.dim(`watch it: by tail ${sent.sessionId}`));
+  return {
+    ...{replayed: true, replayOf: record.executionId, from, keptOutcomes: sent.kept},
+    ...{status: sent.status, sessionId: sent.sessionId, messageId: sent.messageId},
+    ...{executionId: sent.executionId, agentType: record.targetAgentType},
   };
 }
 

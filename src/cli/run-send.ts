@@ -1,7 +1,7 @@
 /** `by send`: send, say what happened on the way, and show the answer if that was asked for. */
 import {GatewayClient} from '../client/client.js';
 import {followExecution} from '../client/follow-execution.js';
-import type {SendProgress, SendRequest, SendResult} from '../client/send.js';
+import type {SendProgress, SendRequest, SendResult} from '../availability/send.js';
 import {ByError} from '../errors.js';
 import {newMessageId, newSessionId} from '../ids.js';
 import {askUserPrompt, eventKind, eventText, type DataEvent} from '../protocol/events.js';

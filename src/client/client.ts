@@ -7,7 +7,7 @@ import {findByMessage} from '../store/executions.js';
 import {maySee, requireOwn} from '../store/ownership.js';
 import {openStore, type Store, type StoreOptions} from '../store/store.js';
 import {cancel, type CancelRequest, type CancelResult} from './cancel.js';
-import {send, type Interceptor, type SendRequest, type SendResult} from './send.js';
+import {send, type Interceptor, type SendRequest, type SendResult} from '../availability/send.js';
 
 export interface ClientOptions {
   readonly interceptors?: readonly Interceptor[];

@@ -194,17 +194,21 @@ function workerGrants(options: AclOptions): Grant[] {
       access: 'RW',
       keys: [
         ...[registry, events, letters, ...ownStreams, ...work, lease, ...memberships, ...reads],
-        ...[keys.deadlines(), ...outboxes, ...openOutboxes, ...once],
+        ...[keys.deadlines(), keys.timers(), keys.journal('*', '*'), ...outboxes, ...openOutboxes, ...once],
+        // Agents call agents: a worker sends as a client does.
+        ...[...routing, keys.pendingQueue('*'), keys.taskGroup('*'), keys.taskGroupResults('*')],
         ...circuits,
       ],
     },
     // Of what they serve, where it may open because executions fail.
     {commands: 'get set del exists hincrby hgetall hdel pexpire', access: 'RW', keys: circuits},
-    {commands: 'zadd zrangebyscore zrem', access: 'RW', keys: [keys.deadlines()]},
+    {commands: 'set', access: 'W', keys: [keys.circuitProbe('*', '*')]},
+    {commands: 'zadd zrangebyscore zrem', access: 'RW', keys: [keys.deadlines(), keys.timers()]},
+    {commands: 'zcard', access: 'R', keys: [keys.pendingQueue('*')]},
     {
       commands: 'hset hsetnx hget hmget hgetall hdel hincrby hexists hlen expire pexpire ttl pttl',
       access: 'RW',
-      keys: [registry, keys.taskGroup('*'), keys.taskGroupResults('*')],
+      keys: [registry, keys.journal('*', '*'), keys.taskGroup('*'), keys.taskGroupResults('*')],
     },
     {commands: 'xadd xlen xread xrange xrevrange exists expire pexpire ttl', access: 'RW', keys: [events]},
     {commands: 'set get del unlink exists expire pexpire ttl pttl', access: 'RW', keys: [lease]},

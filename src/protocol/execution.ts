@@ -92,6 +92,8 @@ export interface ReplyContext {
   readonly user_code: string;
   readonly user_name: string;
   readonly metadata: Readonly<Record<string, unknown>>;
+  /** Handed on as it came. */
+  readonly langfuse_parent_observation_id?: string;
 }
 
 /** An attempt that did not end its execution. */
@@ -356,6 +358,7 @@ export function replyContextOf(record: ExecutionRecord): ReplyContext | undefine
     user_code: textOf(doc['user_code']),
     user_name: textOf(doc['user_name']),
     metadata: objectOf(doc['metadata']),
+    langfuse_parent_observation_id: textOf(doc['langfuse_parent_observation_id']),
   };
 }
 

@@ -198,6 +198,11 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
       `${base}control_plane:by:wakeup_waiters:${sameSlot(wakeupDedupe(type, userCode, region))}`,
     /** Stream of documents on their way from a session to streams in other Cluster slots; in the session's slot. */
     sessionOutbox: (sessionId: string) => `${base}control_plane:by:outbox:${tag(sessionId)}`,
+    /** What a durable execution asked for, and what came of it. In the session's slot. */
+    journal: (sessionId: string, executionId: string) =>
+      `${base}control_plane:by:journal:${tag(sessionId)}:${executionId}`,
+    /** Timers of durable executions, by when they go off. */
+    timers: () => `${base}control_plane:by:timers`,
     /** Stream of sessions whose outbox may hold something nobody carries on with. */
     openOutboxes: () => `${base}control_plane:by:open_outboxes`,
     /** Says that a document was appended to a stream; in the slot of the stream. */

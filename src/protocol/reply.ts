@@ -2,7 +2,7 @@
 import {newMessageId, spanIdHex} from '../ids.js';
 import {encodeCommand} from './commands.js';
 import type {ExecutionRecord, ReplyContext} from './execution.js';
-import {createHeader} from './header.js';
+import {createHeader, type Header} from './header.js';
 import type {TaskResult} from './results.js';
 
 export interface Reply {
@@ -23,6 +23,7 @@ export interface Reply {
 export function encodeReply(reply: Reply): string {
   const {context, result} = reply;
   const span = spanIdHex(`${reply.executionId}:agent.return`);
+  const observation = context.langfuse_parent_observation_id ?? '';
   return encodeCommand({
     action: 'RESUME',
     header: createHeader({
@@ -40,8 +41,10 @@ export function encodeReply(reply: Reply): string {
         ...result.metadata,
         framework_parent_span_id: `${reply.executionId}:agent.return`,
         trace_parent_span_id: span,
+        ...(observation === '' ? {} : {langfuse_parent_observation_id: observation}),
       },
       traceParentSpanId: span,
+      langfuseParentObservationId: observation,
     }),
     status: result.status,
     content: result.content,
@@ -55,6 +58,39 @@ function replyMessageId(callersMessageId: string, caller: ExecutionRecord | unde
   if (callersMessageId === '') return newMessageId();
   if (caller === undefined || (caller.agentConfigsSnapshotKey ?? '') !== '') return callersMessageId;
   return caller.extra['x_attempt'] === undefined ? newMessageId() : callersMessageId;
+}
+
+/** What a reply to the sender of an ASK needs; undefined if nobody waits for one. */
+export function askersContext(header: Header): ReplyContext | undefined {
+  if (header.sourceAgentType === '') return undefined;
+  return {
+    source_agent_type: header.sourceAgentType,
+    parent_message_id: header.parentMessageId,
+    task_group_id: header.taskGroupId,
+    user_code: header.userCode,
+    user_name: header.userName,
+    metadata: withoutOurs(header.metadata),
+    ...(header.langfuseParentObservationId === ''
+      ? {}
+      : {langfuse_parent_observation_id: header.langfuseParentObservationId}),
+  };
+}
+
+/**
+ * Noted with a call when it is sent: who waits for it, so that its caller hears of its end also if nobody ever begins
+ * it, and which execution that is.
+ */
+export function calledExtra(
+  header: Header,
+  callerExecutionId: string,
+): {x_reply?: ReplyContext; x_caller?: string} {
+  const context = askersContext(header);
+  return context === undefined ? {} : {x_reply: context, x_caller: callerExecutionId};
+}
+
+/** Extras of ours concern one command: copied into another they would lie. */
+function withoutOurs(metadata: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(metadata).filter(([name]) => !name.startsWith('by_')));
 }
 
 /** The result of an execution that ended without its agent's word. */

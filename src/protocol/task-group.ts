@@ -5,9 +5,6 @@ import {integerOf, textOf} from './fields.js';
 import {parseUntrustedObject} from './limits.js';
 import {anything, document, text, wire} from './wire.js';
 
-/** Lifetime of both keys of a group, in seconds. */
-export const TASK_GROUP_TTL_S = 86_400;
-
 /** Status of the receipt a dispatch returns, and of the execution that waits. */
 export const GROUP_QUEUED = 'GROUP_QUEUED';
 /** Status of the receipt when there was nothing to dispatch. */
@@ -37,6 +34,38 @@ export function taskGroupFromHash(hash: Readonly<Record<string, string>>): TaskG
     completed: integerOf(hash['completed'], 0),
     sourceAgentType: textOf(hash['source_agent_type']),
   };
+}
+
+/**
+ * When the caller goes on: when all have answered (`allSettled`, as in the SDKs); when all have succeeded or one can not
+ * (`all`); when one has succeeded, or none can (`any`); when so many have, or can not any more (`quorum`).
+ */
+export type GroupPolicy = 'allSettled' | 'all' | 'any' | {readonly quorum: number};
+
+export interface NewTaskGroup {
+  readonly sourceAgentType: string;
+  readonly policy: GroupPolicy;
+  /** Message ids of its calls, in order. */
+  readonly members: readonly string[];
+}
+
+/** Before a member's message id: the field of the group's hash that says where in the order it stands. */
+export const MEMBER_FIELD = 'x_member:';
+
+/** Fields of a group that begins. What other SDKs do not know begins with `x_`: join-group.lua. */
+export function groupFields({sourceAgentType, policy, members}: NewTaskGroup): Record<string, string> {
+  return {
+    ...taskGroupToHash({total: members.length, completed: 0, sourceAgentType}),
+    x_need: neededSuccesses(policy, members.length),
+    ...Object.fromEntries(members.map((messageId, at) => [`${MEMBER_FIELD}${messageId}`, String(at)])),
+  };
+}
+
+/** '' where every answer is waited for, whatever it is. */
+function neededSuccesses(policy: GroupPolicy, total: number): string {
+  if (policy === 'allSettled') return '';
+  if (policy === 'all') return String(total);
+  return policy === 'any' ? '1' : String(policy.quorum);
 }
 
 /** What one callee answered: a value of the results hash. */

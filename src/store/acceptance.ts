@@ -45,9 +45,17 @@ const acceptScript = defineScript({
     'membersPrefix',
     'membersSuffix',
     'limitKey',
+    'caller',
+    'fence',
   ],
   reply: texts,
 });
+
+/** The turn that calls: what it dispatches is accepted only while it owns its execution (G3). */
+export interface CallerFence {
+  readonly executionId: string;
+  readonly fence: string;
+}
 
 export interface Acceptance {
   readonly sessionId: string;
@@ -70,6 +78,11 @@ export interface Acceptance {
   readonly fresh: boolean;
   /** Where the documents go, in order. */
   readonly writes: readonly {readonly stream: string; readonly document: string}[];
+  /**
+   * Absent when a client sends. A call is not counted against its user's unfinished commands, which are what the user
+   * sent, and is made in whoever's session its caller runs.
+   */
+  readonly caller?: CallerFence;
 }
 
 export type AcceptOutcome =
@@ -79,6 +92,10 @@ export type AcceptOutcome =
   | {readonly kind: 'foreign'}
   /** Nothing was written: the message it belongs to was cancelled. */
   | {readonly kind: 'cancelled'}
+  /** Nothing was written: the caller was cancelled. */
+  | {readonly kind: 'stopped'; readonly reason: string}
+  /** Nothing was written: another attempt owns the caller. */
+  | {readonly kind: 'fenced'}
   /** Nothing was written: too much waits already. */
   | {readonly kind: 'full'; readonly scope: 'type' | 'user'}
   /** Nothing was written: the user's limit is used up for so many milliseconds. */
@@ -89,13 +106,14 @@ export type AcceptOutcome =
 /**
  * Routes, writes record and entry, or writes nothing; safe to repeat by its message id (G1). One round trip on a single
  * server; in a Cluster the steps of outbox.ts.
- * @throws {ByError} QUEUE_FULL, NOT_DURABLE; NOT_FOUND for a session of another user, PARENT_CANCELLED.
+ * @throws {ByError} QUEUE_FULL, NOT_DURABLE; NOT_FOUND for a session of another user, PARENT_CANCELLED; FENCED for a
+ *   caller that does not own its execution any more.
  */
 export async function acceptCommand(
   store: Store,
   acceptance: Acceptance,
   signal?: AbortSignal,
-): Promise<Exclude<AcceptOutcome, {kind: 'full' | 'foreign' | 'cancelled'}>> {
+): Promise<Exclude<AcceptOutcome, {kind: 'full' | 'foreign' | 'cancelled' | 'stopped' | 'fenced'}>> {
   if (store.durability !== undefined) await isDurable(store);
   const {agentType, userCode} = acceptance;
   for (;;) {
@@ -105,6 +123,8 @@ export async function acceptCommand(
       : acceptAtOnce(store, acceptance, signal));
     if (outcome.kind === 'foreign') throw notTheirs(acceptance.sessionId, userCode);
     if (outcome.kind === 'cancelled') throw parentCancelled(acceptance);
+    if (outcome.kind === 'stopped') throw callerCancelled(outcome.reason);
+    if (outcome.kind === 'fenced') throw fenced();
     if (outcome.kind !== 'full') return outcome;
     if (outcome.scope === 'type' || !(await forgetEnded(store, userCode)))
       throw queueFull(store, outcome.scope, agentType, userCode);
@@ -116,6 +136,18 @@ const parentCancelled = ({sessionId, parentMessageId}: Acceptance): ByError =>
   new ByError('PARENT_CANCELLED', `Message "${parentMessageId}", which this one belongs to, was cancelled.`, {
     hint: 'Nothing was sent. Send it without a parent if it is wanted all the same.',
     details: {sessionId, parentMessageId},
+  });
+
+/** A caller that is cancelled calls nobody. `details.reason` is the cancel's. */
+export const callerCancelled = (reason: string): ByError =>
+  new ByError('PARENT_CANCELLED', 'This execution was cancelled: it can not call others any more.', {
+    hint: 'Stop: nobody waits for its answer.',
+    details: {reason},
+  });
+
+export const fenced = (): ByError =>
+  new ByError('FENCED', 'This attempt does not own its execution any more.', {
+    hint: 'Stop: what it writes is refused.',
   });
 
 /** Stores whose server gives what they require. */
@@ -155,7 +187,9 @@ async function acceptAtOnce(
           presence:
             check.kind === 'worker' ? keys.workerLease(check.workerId) : keys.members(acceptance.agentType),
           backlog: keys.pendingQueue(acceptance.agentType),
-          userOpen: keys.userOpen(acceptance.userCode || '_'),
+          userOpen: acceptance.caller
+            ? keys.sessionRegistry(acceptance.sessionId)
+            : keys.userOpen(acceptance.userCode || '_'),
         },
         args: {
           executionId: acceptance.executionId,
@@ -168,7 +202,7 @@ async function acceptAtOnce(
           leasePrefix,
           leaseSuffix,
           typeLimit: hasRoom(store, acceptance.agentType) ? 0 : store.limits.perAgentType,
-          userLimit: acceptance.userCode === '' ? 0 : store.limits.perUser,
+          userLimit: acceptance.userCode === '' || acceptance.caller ? 0 : store.limits.perUser,
           userMember: userMember(acceptance),
           member: check.kind === 'type' ? seenOnline(store, acceptance.agentType) : '',
           userCode: acceptance.userCode,
@@ -178,6 +212,8 @@ async function acceptAtOnce(
           membersSuffix: looksForFallback ? membersSuffix : '',
           limitKey:
             acceptance.counts && acceptance.userCode !== '' ? keys.quotaLimit(acceptance.userCode) : '',
+          caller: acceptance.caller?.executionId ?? '',
+          fence: acceptance.caller?.fence ?? '',
         },
         moreKeys: acceptance.writes.map(write => write.stream),
         moreArgs: acceptance.writes.map(write => write.document),
@@ -259,7 +295,8 @@ function readReply([verdict = '', ...rest]: readonly string[], {userCode}: Accep
   if (verdict === 'accepted') return {kind: 'accepted', entryIds: rest.slice(2)};
   if (verdict === 'duplicate')
     return {kind: 'duplicate', executionId: rest[0] ?? '', record: decodeRecord(rest[1] ?? '')};
-  if (verdict === 'foreign' || verdict === 'cancelled') return {kind: verdict};
+  if (verdict === 'foreign' || verdict === 'cancelled' || verdict === 'fenced') return {kind: verdict};
+  if (verdict === 'stopped') return {kind: 'stopped', reason: rest[0] ?? ''};
   if (verdict === 'over') return {kind: 'over', retryAfterMs: Number(rest[0]), reason: rest[1] ?? ''};
   if (verdict === 'full') return {kind: 'full', scope: rest[0] === 'user' ? 'user' : 'type'};
   return {kind: 'undecided', ...readFacts(rest, userCode)};
@@ -289,7 +326,8 @@ async function acceptInSteps(
   const {sessionId, writes} = acceptance;
   const retry = {retryForMs: 5000, ...(signal ? {signal} : {})};
   // Before anything of the session is told or written; the script looks again.
-  if (acceptance.userCode !== '' && (await isForeign(store, acceptance))) return {kind: 'foreign'};
+  const isUsers = acceptance.userCode !== '' && acceptance.caller === undefined;
+  if (isUsers && (await isForeign(store, acceptance))) return {kind: 'foreign'};
   if (!acceptance.fresh) {
     const known = await findAccepted(store, acceptance);
     if (known !== undefined) {
@@ -301,7 +339,8 @@ async function acceptInSteps(
   if (looked.kind === 'undecided') return looked;
 
   const streams = writes.map(({stream}) => stream);
-  const scope = writes.length === 0 ? undefined : await findFull(store, {...acceptance, streams});
+  const userCode = isUsers ? acceptance.userCode : '';
+  const scope = writes.length === 0 ? undefined : await findFull(store, {...acceptance, userCode, streams});
   if (scope !== undefined) return {kind: 'full', scope};
 
   const counted =
@@ -348,6 +387,8 @@ async function acceptCounted(
         userCode: acceptance.userCode,
         parent: acceptance.parentMessageId,
         ...{fallback: '', membersPrefix: '', membersSuffix: '', limitKey: ''},
+        caller: acceptance.caller?.executionId ?? '',
+        fence: acceptance.caller?.fence ?? '',
       },
       moreKeys: writes.map(() => outbox),
       moreArgs: writes.map(encodeOutboxItem),

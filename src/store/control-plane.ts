@@ -13,7 +13,7 @@ import {readFallback} from '../protocol/routing.js';
 import {TERMINAL_STATES} from '../protocol/states.js';
 import type {Connection} from './connection.js';
 import {streamReply, type ControlEntry} from './control-streams.js';
-import {appendOnce} from './outbox.js';
+import {appendOnce, type OutboxItem} from './outbox.js';
 import {onlineMembers} from './presence.js';
 import {defineScript, flag, integer, texts} from './script.js';
 import {getAllBySlot, type Store} from './store.js';
@@ -387,13 +387,15 @@ export interface PendingRelease {
   readonly executionId: string;
   /** Record fields in wire names. */
   readonly patch?: Readonly<Record<string, unknown>>;
+  /** What the caller is told, where the execution ends by this. */
+  readonly reply?: OutboxItem;
 }
 
 const releaseScript = defineScript({
   file: 'release-pending.lua',
   editsRecords: true,
-  keys: ['queue', 'payloads', 'types', 'target', 'registry'],
-  args: ['entry', 'document', 'agentType', 'executionId', 'terminal', 'patch', 'limit'],
+  keys: ['queue', 'payloads', 'types', 'target', 'registry', 'reply'],
+  args: ['entry', 'document', 'agentType', 'executionId', 'terminal', 'patch', 'limit', 'replyDocument'],
   reply: raw => (raw === 'released' || raw === 'ended' || raw === 'full' ? raw : 'gone'),
 });
 
@@ -413,6 +415,7 @@ export async function releasePending(
         types: keys.pendingTypes(),
         target: release.write?.stream ?? keys.ctrlStream(release.agentType),
         registry: keys.sessionRegistry(release.sessionId),
+        reply: release.reply?.stream ?? keys.ctrlStream(release.agentType),
       },
       args: {
         entry: memberOf(release.entryId),
@@ -422,6 +425,7 @@ export async function releasePending(
         terminal: JSON.stringify([...TERMINAL_STATES]),
         patch: release.patch ? JSON.stringify(release.patch) : '',
         limit: release.write?.stream === keys.deadletter() ? store.limits.deadLetters : 0,
+        replyDocument: release.reply?.document ?? '',
       },
     },
     {retryForMs: 10_000},
@@ -439,7 +443,7 @@ const patchScript = defineScript({
 /** In a Cluster: record, target, queue. Managers may do this beside each other: each part counts once. */
 async function releaseInSteps(
   store: Store,
-  {agentType, entryId, write, sessionId, executionId, patch}: PendingRelease,
+  {agentType, entryId, write, sessionId, executionId, patch, reply}: PendingRelease,
 ): Promise<'released' | 'gone' | 'ended' | 'full'> {
   const {keys} = store;
   const retry = {retryForMs: 10_000};
@@ -463,6 +467,7 @@ async function releaseInSteps(
   const appended =
     hasEnded || write === undefined ? undefined : await appendOnce(store, write, `pending:${entryId}`);
   if (appended?.isFull) return 'full';
+  if (!hasEnded && reply) await appendOnce(store, reply, `pending-reply:${entryId}`);
   await store.commands.run(
     redis => Promise.all([redis.zrem(queue, member), redis.hdel(keys.pendingPayloads(agentType), member)]),
     retry,

@@ -40,6 +40,16 @@ export function noteDeadline(
   );
 }
 
+/** Note a deadline that another execution handed down. @param at Unix milliseconds by Redis's clock. */
+export async function noteDeadlineAt(
+  store: Store,
+  {sessionId, executionId}: {readonly sessionId: string; readonly executionId: string},
+  at: number,
+): Promise<void> {
+  const member = `${sessionId}/${executionId}/${at}`;
+  await store.commands.run(redis => redis.zadd(store.keys.deadlines(), at, member), RETRY);
+}
+
 const dueScript = defineScript({
   file: 'due-deadlines.lua',
   keys: ['deadlines'],

@@ -44,11 +44,22 @@ const claimScript = defineScript({
     'cap',
     'replyContext',
     'userCode',
+    'answered',
+    'group',
   ],
   reply: texts,
 });
 
-const CLAIM_VERDICTS = ['started', 'cancelled', 'expired', 'terminal', 'busy', 'held', 'exhausted'] as const;
+const CLAIM_VERDICTS = [
+  'started',
+  'cancelled',
+  'expired',
+  'terminal',
+  'unawaited',
+  'busy',
+  'held',
+  'exhausted',
+] as const;
 /** What claim.lua answers; its header says what each means. */
 export type ClaimVerdict = (typeof CLAIM_VERDICTS)[number];
 
@@ -89,6 +100,8 @@ export interface ClaimRequest {
   readonly reply?: ReplyContext;
   /** On whose behalf the command was sent. */
   readonly userCode?: string;
+  /** The call this RESUME answers, and the group that is done with it, or ''. Absent for an ASK and a user's RESUME. */
+  readonly answers?: {readonly messageId: string; readonly groupId: string};
 }
 
 /**
@@ -145,6 +158,8 @@ function callClaim(store: Store, request: ClaimRequest, newRecord: string): Prom
         cap: ATTEMPTS_CAP,
         replyContext: request.reply === undefined ? '' : JSON.stringify(request.reply),
         userCode: request.userCode ?? '',
+        answered: request.answers?.messageId ?? '',
+        group: request.answers?.groupId ?? '',
       },
     },
     {retryForMs: 30_000},
@@ -158,6 +173,7 @@ function isClaimVerdict(text: string): text is ClaimVerdict {
 const finishScript = defineScript({
   file: 'finish.lua',
   editsRecords: true,
+  endsTurns: true,
   joins: true,
   keys: ['registry', 'events', 'source', 'reply', 'deadletter', 'outbox'],
   args: [

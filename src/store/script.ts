@@ -12,6 +12,8 @@ interface ScriptDefinition<K extends string, A extends string, R> {
   readonly editsRecords?: true;
   /** quota-window.lua comes before it. */
   readonly countsQuota?: true;
+  /** end-turn.lua comes before it, after records.lua. */
+  readonly endsTurns?: true;
   readonly keys: readonly K[];
   readonly args: readonly A[];
   /** The reply holds what others wrote: text in it stays bytes. */
@@ -44,6 +46,7 @@ export function defineScript<const K extends string, const A extends string, R>(
   const files = [
     ...(definition.editsRecords ? ['records.lua'] : []),
     ...(definition.countsQuota ? ['quota-window.lua'] : []),
+    ...(definition.endsTurns ? ['end-turn.lua'] : []),
     definition.file,
   ];
   const load = () => (single ??= loaded(files.map(readScript).join('\n')));

@@ -4,15 +4,15 @@ import {encodeCommand} from '../protocol/commands.js';
 import {deadlineText} from '../protocol/deadline.js';
 import {parseConsumerName, isDeadConsumer} from '../protocol/consumers.js';
 import {encodeEvent, endOfStreamEvent, EVENT_TYPES} from '../protocol/events.js';
-import {decodeRecord, replyContextOf, type ExecutionRecord} from '../protocol/execution.js';
+import {decodeRecord, type ExecutionRecord} from '../protocol/execution.js';
 import {createHeader} from '../protocol/header.js';
 import {SESSION_TTL_S} from '../protocol/keys.js';
-import {encodeReply, noAnswer} from '../protocol/reply.js';
+import {noAnswer} from '../protocol/reply.js';
 import type {TaskResult} from '../protocol/results.js';
 import {TERMINAL_STATES} from '../protocol/states.js';
-import {findByMessage} from './executions.js';
 import {encodeOutboxItem, flushOutbox, forgetOutbox, noteOutbox, type OutboxItem} from './outbox.js';
 import {liveLeases} from './recovery.js';
+import {replyFor} from './replies.js';
 import {defineScript, texts} from './script.js';
 import type {Store} from './store.js';
 
@@ -91,7 +91,10 @@ export async function stopExecution(
 async function attempt(store: Store, record: ExecutionRecord, stop: Stop, nowMs: number): Promise<string[]> {
   const {keys} = store;
   const {sessionId} = record;
-  const [deadOwner, reply] = await Promise.all([goneOwner(store, record), replyOf(store, record, stop)]);
+  const [deadOwner, reply] = await Promise.all([
+    goneOwner(store, record),
+    replyFor(store, record, resultOf(stop)),
+  ]);
   const tell = stop.kind === 'cancel' && stop.tell ? wordToWorker(store, record, stop) : undefined;
   const isCluster = await store.commands.isCluster();
   const outbox = keys.sessionOutbox(sessionId);
@@ -165,18 +168,6 @@ function endOf(record: ExecutionRecord, nowMs: number) {
     now: () => nowMs,
     newEventId,
   });
-}
-
-/** The answer to whoever waits for this execution, as far as the record tells. */
-async function replyOf(store: Store, record: ExecutionRecord, stop: Stop): Promise<OutboxItem | undefined> {
-  const context = replyContextOf(record);
-  if (context === undefined) return undefined;
-  const document = encodeReply({
-    ...{executionId: record.executionId, sessionId: record.sessionId, traceId: record.traceId},
-    ...{agentType: record.targetAgentType, askMessageId: record.messageId, context, result: resultOf(stop)},
-    caller: await findByMessage(store, record.sessionId, context.parent_message_id),
-  });
-  return {stream: store.keys.ctrlStream(context.source_agent_type), document};
 }
 
 function wordToWorker(

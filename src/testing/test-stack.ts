@@ -2,7 +2,7 @@
 import {randomBytes} from 'node:crypto';
 import {GatewayClient} from '../client/client.js';
 import {followExecution} from '../client/follow-execution.js';
-import type {SendRequest} from '../client/send.js';
+import type {SendRequest} from '../availability/send.js';
 import {startEmbeddedStore} from '../dev/embedded/start.js';
 import {silentLogger} from '../log.js';
 import {eventKind, eventText, type DataEvent} from '../protocol/events.js';

@@ -3,6 +3,7 @@ import {ByError} from '../errors.js';
 import {isValidId} from '../ids.js';
 import type {AskCommand, Content, CustomCommand, ResumeCommand} from '../protocol/commands.js';
 import type {AgentContext} from './context.js';
+import type {DurableContext} from './durable/context.js';
 import {retryPolicy, type RetryOptions, type RetryPolicy} from './retry.js';
 
 /** What a durable agent is asked. */
@@ -18,10 +19,12 @@ export interface AgentDefinition {
   /** The agent type it serves. */
   readonly type: string;
   /**
-   * Answer one ask. What it returns is normalised as spec §6.6 says: text, `{content}`, `{status, content, …}` or any
+   * Answer one ask, as if nothing could fail: what `ctx` is asked for is kept, and when an answer is not there yet the turn
+   * ends and this runs again from the top once it is. So it must do the same each time: put what is not the same, and every
+   * effect, into `ctx.step`. What it returns is normalised as spec §6.6 says: text, `{content}`, `{status, content, …}` or any
    * JSON value; a thrown error ends the execution as FAILED. Look at `ctx.signal` to stop when it is cancelled.
    */
-  run(ctx: AgentContext, ask: Ask): unknown;
+  run(ctx: DurableContext, ask: Ask): unknown;
   /**
    * Try what `run` throws again. Without it an error is final, unless it says `retryable: true`; so is an answer
    * `{status: 'FAILED'}`, unless it says so too.
@@ -68,7 +71,10 @@ export type Agent = AgentDefinition | GatewayWorker;
 export interface Handler {
   readonly agentTypes: readonly string[];
   readonly retry: RetryPolicy;
+  /** A message agent's: called for each command. */
   handle(command: AskCommand | ResumeCommand, ctx: AgentContext): unknown;
+  /** A durable agent's, in place of `handle`: called for each turn with what the execution was asked. */
+  readonly run?: (ctx: DurableContext, ask: Ask) => unknown;
   custom(command: CustomCommand): void | Promise<void>;
 }
 
@@ -86,12 +92,13 @@ export function toHandler(agent: Agent): Handler {
   return {
     agentTypes: [agent.type],
     retry: retryPolicy(agent.retry, `agent "${agent.type}"`),
-    handle: (command, ctx) => agent.run(ctx, askOf(command)),
+    handle: () => undefined,
+    run: (ctx, ask) => agent.run(ctx, ask),
     custom: () => undefined,
   };
 }
 
-function askOf(command: AskCommand | ResumeCommand): Ask {
+export function askOf(command: AskCommand | ResumeCommand): Ask {
   return {text: contentText(command.content), content: command.content, payload: command.extraPayload};
 }
 

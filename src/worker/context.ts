@@ -13,6 +13,15 @@ import {
 } from '../protocol/events.js';
 import {newEventId, newMessageId} from '../ids.js';
 import type {Logger} from '../log.js';
+import type {
+  AgentCall,
+  CallReceipt,
+  GroupOptions,
+  GroupReceipt,
+  GroupTask,
+  MemberResult,
+  TurnCalls,
+} from './calls.js';
 import type {EventWriter} from './event-writer.js';
 import {openWorkspace, type Workspace} from './workspace.js';
 
@@ -36,16 +45,21 @@ export interface ContextFacts {
   readonly workspaceRoot: string;
 }
 
-export class AgentContext {
-  /** Set when the turn asked a person or another agent and ends without an answer. */
-  suspension: 'WAITING_USER' | undefined;
-  private readonly emitter: EventContext;
+/** A step's own message id, and the one it belongs to. */
+export interface EventScope {
+  readonly messageId: string;
+  readonly parentMessageId: string;
+}
+
+/** What both ways to write an agent have in common. */
+export class TurnContext {
+  protected readonly emitter: EventContext;
   private opened: Workspace | undefined;
 
   constructor(
-    private readonly facts: ContextFacts,
-    private readonly writer: EventWriter,
-    scope?: {readonly messageId: string; readonly parentMessageId: string},
+    protected readonly facts: ContextFacts,
+    protected readonly writer: EventWriter,
+    scope?: EventScope,
   ) {
     this.emitter = {
       traceId: facts.header.traceId,
@@ -141,29 +155,75 @@ export class AgentContext {
     return this.emit(rawEvent(this.emitter, event));
   }
 
-  /**
-   * Ask the person. Return what this returns from the handler: the turn ends, and the answer comes as a RESUME.
-   */
-  async askUser(prompt: string, metadata: Record<string, unknown> = {}): Promise<{status: 'WAITING_USER'}> {
-    await this.emit(askUserEvent(this.emitter, {prompt, metadata}));
-    this.suspension = 'WAITING_USER';
-    return {status: 'WAITING_USER'};
-  }
-
-  /** A step with a title of its own: events of the returned context belong to it. */
-  async subStep(title: string): Promise<AgentContext> {
-    const scope = {messageId: newMessageId(), parentMessageId: this.messageId};
-    const inner = new AgentContext(this.facts, this.writer, scope);
-    await inner.emitReasoning(title);
-    return inner;
-  }
-
   /** Stop here if the execution was cancelled. @throws the signal's reason. */
   checkCancelled(): void {
     this.signal.throwIfAborted();
   }
 
-  private emit(event: DataEvent): Promise<void> {
+  protected emit(event: DataEvent): Promise<void> {
     return this.writer.emit(event);
+  }
+}
+
+/** What a message agent holds. */
+export class AgentContext extends TurnContext {
+  constructor(
+    facts: ContextFacts,
+    writer: EventWriter,
+    private readonly calls: TurnCalls,
+    scope?: EventScope,
+  ) {
+    super(facts, writer, scope);
+  }
+
+  /**
+   * Ask the person. Return what this returns from the handler: the turn ends, and the answer comes as a RESUME.
+   */
+  async askUser(prompt: string, metadata: Record<string, unknown> = {}): Promise<{status: 'WAITING_USER'}> {
+    await this.emit(askUserEvent(this.emitter, {prompt, metadata}));
+    this.calls.askedUser();
+    return {status: 'WAITING_USER'};
+  }
+
+  /**
+   * Call another agent. Returns at once, with what the SDKs return: QUEUED, or FAILED with `error` and `error_code` if
+   * nobody takes it. Return that, or nothing, from the handler: the turn ends, and the answer comes as a RESUME whose
+   * `parentMessageId` is the call's `message_id`. With `waitForReply: false` the callee answers the person in this
+   * agent's place.
+   * @throws {ByError} INVALID_INPUT, MESSAGE_TOO_LARGE; PARENT_CANCELLED if this execution was cancelled, FENCED if
+   *   another attempt owns it.
+   */
+  callAgent(call: AgentCall): Promise<CallReceipt> {
+    return this.calls.call(call);
+  }
+
+  /**
+   * Call several agents at once, all or none; nobody has to be online. Return what this returns, or nothing, from the
+   * handler: the turn ends, and when the group's policy is met one RESUME comes, whose `taskGroupId` is the group's.
+   * {@link collectGroupResults} has the answers.
+   * @throws {ByError} as {@link callAgent}, and QUEUE_FULL.
+   */
+  dispatchGroup(tasks: readonly GroupTask[], options: GroupOptions = {}): Promise<GroupReceipt> {
+    return this.calls.group(tasks, options);
+  }
+
+  /**
+   * The answers of a group in the order of its calls, those of failed members too.
+   * @param options.timeoutMs how long to wait for answers that are missing. Default 30,000; once the group's policy is
+   *   met nothing is waited for.
+   */
+  collectGroupResults(
+    taskGroupId: string = this.facts.header.taskGroupId,
+    {timeoutMs}: {readonly timeoutMs?: number} = {},
+  ): Promise<MemberResult[]> {
+    return this.calls.collect(taskGroupId, timeoutMs);
+  }
+
+  /** A step with a title of its own: events of the returned context belong to it. */
+  async subStep(title: string): Promise<AgentContext> {
+    const scope = {messageId: newMessageId(), parentMessageId: this.messageId};
+    const inner = new AgentContext(this.facts, this.writer, this.calls, scope);
+    await inner.emitReasoning(title);
+    return inner;
   }
 }

@@ -59,6 +59,16 @@ export class EventWriter {
     }
   }
 
+  /** Resolves when everything emitted so far is written. @throws what broke a write. */
+  async flush(): Promise<void> {
+    while (this.buffer.length > 0 && !this.isClosed()) {
+      await this.write();
+      if (this.error) throw this.error;
+    }
+    await this.writing;
+    if (this.error) throw this.error;
+  }
+
   /** Stop writing and return what was not written yet: it goes with the end of the turn. */
   async close(): Promise<readonly string[]> {
     this.closed = true;
@@ -112,6 +122,11 @@ export class EventWriter {
       // Whether the batch arrived is unknown, and writing it again could repeat it: the turn must not go on.
       this.failure = error instanceof Error ? error : new Error(String(error));
     }
+  }
+
+  /** Whether another attempt owns the execution. */
+  get isFenced(): boolean {
+    return this.failure instanceof ByError && this.failure.code === 'FENCED';
   }
 
   /** What broke a write, if anything did. */

@@ -99,6 +99,8 @@ function environment(
     renewed: new RenewedSessions(systemClock),
     deletesEntries: () => deletesEntries,
     abandon: abandoned.signal,
+    // The slot is the worker's, and so few run like this that it can wait.
+    stepAside: () => () => undefined,
     isGone: owner => recovery.isGone(owner),
   };
 }

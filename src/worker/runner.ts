@@ -15,6 +15,7 @@ import {ProtocolError} from '../protocol/limits.js';
 import {consumerName, handOverName} from '../protocol/consumers.js';
 import {CONSUMER_GROUP, SESSION_TTL_S} from '../protocol/keys.js';
 import {sweepDeadlines} from '../store/deadlines.js';
+import {sweepTimers} from '../store/timers.js';
 import {ensureGroup, groupsOf, readNew, type ControlEntry} from '../store/control-streams.js';
 import {claimLease, dropStaleTypes, heartbeat, LEASE_MS, leave, type Lease} from '../store/presence.js';
 import {claimPending, dropConsumer, handOver} from '../store/recovery.js';
@@ -236,6 +237,12 @@ class Worker implements WorkerHandle {
       cancelGraceMs: options.cancelGraceMs ?? 10_000,
       maxAttempts,
       workspaceRoot: resolve(options.workspaceRoot ?? '.by/workspaces'),
+      wakeIn: ms => this.sweepTimersIn(ms),
+      stepAside: () => {
+        this.slots.give();
+        // Back at once, even if that makes one more than there are: who waited long enough is not to wait again.
+        return () => this.slots.take();
+      },
       isGone: owner => this.recovery.isGone(owner),
     };
   }
@@ -473,6 +480,7 @@ class Worker implements WorkerHandle {
     while (!this.closing.signal.aborted) {
       try {
         const found = await Promise.all(this.recoverableStreams().map(stream => this.look(stream)));
+        await sweepTimers(this.store);
         if (found.includes(true) || this.parked.hasDue || this.mayHaveMissed.size > 0) this.nudge();
       } catch (error) {
         this.log.debug('looking for dead workers failed', {error: messageOf(error)});
@@ -480,6 +488,18 @@ class Worker implements WorkerHandle {
       // Spread out, so that a fleet that started together does not ask together.
       await sleep(LOOK_EVERY_MS * (0.8 + 0.4 * Math.random()), this.closing.signal);
     }
+  }
+
+  /** A timer that goes off before the next look need not wait for it. */
+  private sweepTimersIn(ms: number): void {
+    if (ms > LOOK_EVERY_MS) return;
+    setTimeout(
+      () => {
+        if (!this.closing.signal.aborted)
+          void this.orWarn('looking at timers', () => sweepTimers(this.store));
+      },
+      Math.max(0, ms),
+    ).unref();
   }
 
   private look(stream: string): Promise<boolean> {

@@ -3,7 +3,7 @@ import {ByError, messageOf} from '../errors.js';
 import {newEventId, newExecutionId} from '../ids.js';
 import type {Logger} from '../log.js';
 import {commandToWire, hasContent, type AskCommand, type ResumeCommand} from '../protocol/commands.js';
-import {deadlineText} from '../protocol/deadline.js';
+import {deadlineOf, deadlineText} from '../protocol/deadline.js';
 import {alarmFull, FULL_RETRY_MS} from '../availability/full-letters.js';
 import {encodeDeadLetter, entryTimeMs, newDeadLetter, wholeCommand} from '../protocol/deadletter.js';
 import {encodeEvent, endOfStreamEvent, finalAnswerEvent, type EventContext} from '../protocol/events.js';
@@ -17,7 +17,7 @@ import {
   type ReplyContext,
 } from '../protocol/execution.js';
 import type {Header} from '../protocol/header.js';
-import {encodeReply, noAnswer} from '../protocol/reply.js';
+import {askersContext, encodeReply, noAnswer} from '../protocol/reply.js';
 import {finalAnswerText, normalizeResult, type TaskResult} from '../protocol/results.js';
 import {isTerminal} from '../protocol/states.js';
 import type {ControlEntry} from '../store/control-streams.js';
@@ -33,9 +33,14 @@ import {
 import {holderOf} from '../store/recovery.js';
 import type {Store} from '../store/store.js';
 import type {Handler} from './agent.js';
-import {AgentContext} from './context.js';
+import {TurnCalls} from './calls.js';
+import {AgentContext, type ContextFacts} from './context.js';
+import {durableCalls} from './durable/calls.js';
+import {runDurable, takeAnswer} from './durable/turn.js';
 import {EventWriter} from './event-writer.js';
 import type {RenewedSessions} from '../store/renewed-sessions.js';
+import {joinAnswer, resolveResume, type Resumed} from './resume.js';
+import {forgetResumable, keepResumable} from './snapshots.js';
 import {asksForRetry, isRetryableError, retryDelayMs, type RetryPolicy} from './retry.js';
 import type {ClaimUnderWay, RunningTask, RunningTasks} from './running.js';
 import type {Settler} from './settler.js';
@@ -64,6 +69,10 @@ export interface TurnEnvironment {
   readonly maxAttempts: number;
   /** The folder in which sessions have their workspaces. */
   readonly workspaceRoot: string;
+  /** Told when a timer goes off that an execution of this worker waits for; Infinity if there is none. */
+  readonly wakeIn?: (ms: number) => void;
+  /** Give this turn's slot to others until the returned function is called: it waits for something outside. */
+  stepAside(): () => void;
   /** Whether the process that holds a fence is gone. */
   isGone(owner: string): Promise<boolean>;
 }
@@ -99,6 +108,8 @@ type Ending =
   | {readonly kind: 'cancelled'; readonly reason: string}
   /** Its deadline passed: what it answered afterwards nobody waits for. */
   | {readonly kind: 'late'; readonly error: ByError}
+  /** It waits, and everything is written; or somebody else has ended it. */
+  | {readonly kind: 'parked'; readonly status: string}
   /** The turn is not ours any more, or the worker stops. */
   | {readonly kind: 'abandoned'};
 
@@ -122,8 +133,11 @@ export async function runTurn(
   handler: Handler,
 ): Promise<TurnOutcome> {
   const maxAttempts = handler.retry.maxAttempts ?? env.maxAttempts;
+  const target =
+    handler.run && command.action === 'RESUME' ? await durableTarget(env, delivery, command) : undefined;
+  if (target !== undefined && 'kind' in target) return target;
   const begun = await env.running.whileClaiming(claim =>
-    beginTurn(env, delivery, command, agentType, maxAttempts, claim),
+    beginTurn(env, delivery, command, target, agentType, maxAttempts, claim),
   );
   if ('kind' in begun) return begun;
   const {claim, task} = begun;
@@ -137,18 +151,58 @@ export async function runTurn(
   }
 }
 
+/** What waits for an answer is given it first. @returns what becomes of the entry, if no turn has to begin. */
+async function durableTarget(
+  env: TurnEnvironment,
+  {entry}: Delivery,
+  command: ResumeCommand,
+): Promise<Resumed | TurnOutcome> {
+  const answer = await takeAnswer(env.store, entry, command);
+  switch (answer.kind) {
+    case 'begin':
+    case 'anew':
+      if (answer.record === undefined) return {messageId: command.header.messageId, executionId: ''};
+      return {messageId: answer.record.messageId, executionId: answer.record.executionId};
+    case 'later':
+      return {kind: 'later', delayMs: BUSY_MS};
+    case 'done':
+      if (answer.why !== 'kept')
+        env.log.info('an answer nobody waits for', {
+          entry: entry.id,
+          session_id: command.header.sessionId,
+          why: answer.why,
+        });
+      env.settler.add(entry);
+      return OVER;
+  }
+}
+
 /** Claim the execution. @returns what becomes of the entry, if it is not ours to run now. */
 async function beginTurn(
   env: TurnEnvironment,
   delivery: Delivery,
   command: TurnCommand,
+  target: Resumed | undefined,
   agentType: string,
   maxAttempts: number,
   underWay: ClaimUnderWay,
 ): Promise<Turn | TurnOutcome> {
-  const claim = await claimTurn(env, delivery, command, agentType, maxAttempts);
+  const resumed =
+    target === undefined && command.action === 'RESUME' ? await resumedBy(env, command) : target;
+  if (resumed === 'answered') {
+    env.settler.add(delivery.entry);
+    return OVER;
+  }
+  const claim = await claimTurn(env, delivery, command, resumed, agentType, maxAttempts);
   if (claim === 'stolen') return OVER;
   switch (claim.verdict) {
+    case 'unawaited':
+      env.log.info('an answer nobody waits for', {
+        ...{session_id: command.header.sessionId, execution_id: claim.executionId},
+        ...{answers: command.header.parentMessageId},
+      });
+      env.settler.add(delivery.entry);
+      return OVER;
     case 'terminal':
       if (claim.isHeld) return heldByFullLetters(env);
       env.settler.add(delivery.entry);
@@ -165,6 +219,12 @@ async function beginTurn(
       return {claim, task: env.running.begin(turn, claim.record.messageId, underWay)};
     }
   }
+}
+
+/** @returns what a RESUME continues; 'answered' if it continues nothing now. */
+async function resumedBy(env: TurnEnvironment, command: ResumeCommand): Promise<Resumed | 'answered'> {
+  const resumed = await resolveResume(env.store, command);
+  return (await joinAnswer(env.store, command, resumed, env.now())) ?? 'answered';
 }
 
 /** Run the agent under the claim, and end the attempt. */
@@ -191,25 +251,31 @@ async function carryOut(
     () => env.renewed.due(header.sessionId),
     () => task.abandon('fenced'),
   );
-  const subAgent = command.action === 'ASK_AGENT' && header.sourceAgentType !== '';
-  const ctx = new AgentContext(
-    {
-      header,
-      executionId: claim.executionId,
-      attempt: claim.attempt,
-      workerId: env.workerId,
-      agentType,
-      messageId: claim.record.messageId || header.messageId,
-      parentMessageId: claim.record.parentMessageId || header.parentMessageId,
-      subAgent,
-      signal: task.signal,
-      deadline: claim.leftMs === undefined ? undefined : startedAt + claim.leftMs,
-      log,
-      now: env.now,
-      workspaceRoot: env.workspaceRoot,
-    },
-    writer,
-  );
+  const subAgent = callerOf(command, claim) !== undefined;
+  const messageId = claim.record.messageId || header.messageId;
+  const deadline = claim.leftMs === undefined ? undefined : startedAt + claim.leftMs;
+  const calls = new TurnCalls(env, {
+    ...{turn: task.turn, task, writer, header, agentType, messageId},
+    ...{deadline: deadlineOf(claim.record), localDeadline: deadline},
+    entry: `${entry.stream}/${entry.id}`,
+    isFirstStart: claim.attempt === 1,
+    stepAside: () => env.stepAside(),
+  });
+  const facts: ContextFacts = {
+    header,
+    executionId: claim.executionId,
+    attempt: claim.attempt,
+    workerId: env.workerId,
+    agentType,
+    messageId,
+    parentMessageId: claim.record.parentMessageId || header.parentMessageId,
+    subAgent,
+    signal: task.signal,
+    deadline,
+    log,
+    now: env.now,
+    workspaceRoot: env.workspaceRoot,
+  };
   log.info('started', {agent_type: agentType, attempt: claim.attempt});
   // The worker may have been told to stop while the claim was under way.
   if (env.abandon.aborted) task.abandon('worker stops');
@@ -219,12 +285,18 @@ async function carryOut(
       env,
       task,
       writer,
-      () => handler.handle(command, ctx),
-      ctx,
+      () => runCode(env, entry, command, handler, {claim, task}, writer, facts, calls),
+      calls,
       handler.retry,
       command.action === 'ASK_AGENT' && !hasContent(command.content),
       log,
     ));
+  if (ending.kind === 'parked') {
+    writer.refuse();
+    if (ending.status === 'TERMINAL') env.settler.add(entry);
+    log.info(ending.status.toLowerCase(), {duration_ms: env.now() - startedAt, events: writer.count});
+    return OVER;
+  }
   if (ending.kind === 'abandoned') {
     log.warn('abandoned', {reason: task.abandonReason ?? 'worker stops'});
     if (task.abandonReason !== 'fenced' && task.abandonReason !== 'lease lost')
@@ -254,7 +326,7 @@ async function carryOut(
     ending = late(`the next attempt would begin after it, and the last one failed: ${error}`);
   }
   const exhausted = claim.verdict === 'exhausted' || (mayRetry && isLast && maxAttempts > 1);
-  const ended = {entry, command, header, claim, agentType, writer, subAgent, ending, exhausted};
+  const ended = {entry, command, header, claim, agentType, writer, calls, subAgent, ending, exhausted};
   let outcome = await endTurn(env, ended);
   if (outcome.status === 'CANCELLING') {
     const reason = await cancelReasonOf(env, header.sessionId, claim.executionId);
@@ -307,17 +379,19 @@ async function claimTurn(
   env: TurnEnvironment,
   {entry, takenFrom}: Delivery,
   command: TurnCommand,
+  resumed: Resumed | undefined,
   agentType: string,
   maxAttempts: number,
 ): Promise<Claim | 'stolen'> {
   const {header} = command;
+  const messageId = resumed?.messageId ?? header.messageId;
   const reply = command.action === 'ASK_AGENT' ? askersContext(header) : undefined;
   const newId = newExecutionId();
   const newRecord = () =>
     encodeRecord(
       newExecutionRecord({
         executionId: newId,
-        messageId: header.messageId,
+        messageId,
         sessionId: header.sessionId,
         traceId: header.traceId,
         parentMessageId: header.parentMessageId,
@@ -333,8 +407,8 @@ async function claimTurn(
   for (let deadOwner = takenFrom; ;) {
     const claim = await claimExecution(env.store, {
       sessionId: header.sessionId,
-      messageId: header.messageId,
-      hint: executionHint(command),
+      messageId,
+      hint: resumed?.executionId ?? executionHint(command),
       newExecutionId: newId,
       newRecord,
       owner: env.owner,
@@ -347,6 +421,7 @@ async function claimTurn(
       maxAttempts,
       ...(reply === undefined ? {} : {reply}),
       userCode: header.userCode,
+      ...(resumed?.answers === undefined ? {} : {answers: resumed.answers}),
     });
     if (claim.verdict !== 'held') return claim;
     // A worker that was stopped for long may hold a reply whose entries were taken from it meanwhile.
@@ -366,7 +441,7 @@ async function handBack(env: TurnEnvironment, task: RunningTask, writer: EventWr
   await endAttempt(env.store, attempt, 1000);
 }
 
-type Finished = Exclude<Ending, {kind: 'abandoned'}>;
+type Finished = Exclude<Ending, {kind: 'abandoned' | 'parked'}>;
 
 function wantsRetry(ending: Finished): boolean {
   return 'retryable' in ending && ending.retryable;
@@ -388,12 +463,54 @@ function exhaustedError({record}: Claim, maxAttempts: number): ByError {
   );
 }
 
+/** What came of the agent's code. */
+type Handled =
+  | {readonly value: unknown}
+  /** Its turn has ended, and that is written: the status it waits with, or `TERMINAL`. */
+  | {readonly parked: string}
+  | {readonly cancelled: string};
+
+/** Run the agent's code, whichever way it is written. */
+async function runCode(
+  env: TurnEnvironment,
+  entry: ControlEntry,
+  command: TurnCommand,
+  handler: Handler,
+  {claim, task}: Turn,
+  writer: EventWriter,
+  facts: ContextFacts,
+  calls: TurnCalls,
+): Promise<Handled> {
+  if (handler.run === undefined)
+    return {value: await handler.handle(command, new AgentContext(facts, writer, calls))};
+  const send = durableCalls(env, {claim, task}, facts);
+  const end = await runDurable(
+    env,
+    {entry, command, claim, identity: task.turn, writer, facts, send},
+    handler.run,
+  );
+  switch (end.kind) {
+    case 'value':
+      return {value: end.value};
+    case 'error':
+      throw end.error;
+    case 'suspended':
+      return {parked: end.waiting.status};
+    case 'refused':
+      if (end.verdict === 'terminal') return {parked: 'TERMINAL'};
+      if (end.verdict === 'cancelling')
+        return {cancelled: await cancelReasonOf(env, facts.header.sessionId, claim.executionId)};
+      task.abandon('fenced');
+      return {value: undefined};
+  }
+}
+
 async function runHandler(
   env: TurnEnvironment,
   task: ReturnType<RunningTasks['begin']>,
   writer: EventWriter,
-  handle: () => unknown,
-  ctx: AgentContext,
+  handle: () => Promise<Handled>,
+  calls: TurnCalls,
   retry: RetryPolicy,
   isEmptyAsk: boolean,
   log: Logger,
@@ -404,13 +521,15 @@ async function runHandler(
     try {
       // Other SDKs refuse to send it; one that arrives all the same is answered, not dropped (spec §10, C3).
       if (isEmptyAsk) throw new TypeError('the ASK has no content');
-      const value = await handle();
-      const result = normalizeResult(value);
+      const handled = await handle();
+      if ('parked' in handled) return {kind: 'parked', status: handled.parked};
+      if ('cancelled' in handled) return {kind: 'cancelled', reason: handled.cancelled};
+      const {value} = handled;
+      const result = calls.ending(value, normalizeResult(value));
       if (writer.error) throw writer.error;
-      const suspended = ctx.suspension !== undefined && isTerminal(result.status) && value === undefined;
       return {
         kind: 'result',
-        result: suspended ? {...result, status: ctx.suspension ?? result.status} : result,
+        result,
         retryable: result.status === 'FAILED' && asksForRetry(value),
       };
     } catch (error) {
@@ -423,6 +542,8 @@ async function runHandler(
     await new Promise(resolve => setImmediate(resolve));
     if (!(isOver as boolean)) giveUp(work, log);
   }
+  // What is written is written, whatever we were told meanwhile.
+  if (ending !== 'stopped' && ending.kind === 'parked') return ending;
   if (task.abandonReason !== undefined || env.abandon.aborted) return {kind: 'abandoned'};
   // A handler that was asked to stop and did, by throwing or by returning, was cancelled.
   if (task.cancelReason !== undefined) return {kind: 'cancelled', reason: task.cancelReason};
@@ -446,6 +567,7 @@ interface Ended {
   readonly claim: Claim;
   readonly agentType: string;
   readonly writer: EventWriter;
+  readonly calls: TurnCalls;
   readonly subAgent: boolean;
   readonly ending: Finished;
   /** It was started as often as it may be. */
@@ -465,7 +587,7 @@ async function endTurn(
   const now = env.now();
   const result = resultOf(ending);
   const terminal = isTerminal(result.status);
-  const caller = callerOf(turn);
+  const caller = callerOf(turn.command, claim);
   const events = [...(await writer.close())];
   if (writer.error) env.renewed.forget(header.sessionId);
   const emitter: EventContext = {
@@ -480,7 +602,7 @@ async function endTurn(
   };
   const answer = ending.kind === 'result' && terminal ? finalAnswerText(result) : undefined;
   if (answer !== undefined) events.push(encodeEvent(finalAnswerEvent(emitter, answer)));
-  if (terminal && caller === undefined && !writer.endEmitted)
+  if (terminal && caller === undefined && !writer.endEmitted && !turn.calls.handedOver)
     events.push(encodeEvent(endOfStreamEvent(emitter)));
 
   const patch: Record<string, unknown> = {
@@ -491,6 +613,8 @@ async function endTurn(
     ...(turn.exhausted ? {error_code: 'ATTEMPTS_EXHAUSTED'} : {}),
     // It got somewhere: what comes next starts with a clean count.
     ...(!terminal && hasCounted(claim) ? {x_crashes: 0, x_failures: 0} : {}),
+    ...(terminal ? {} : turn.calls.waitingFields(claim.record, env.workerId)),
+    ...(terminal ? {} : await keepResumable(env.store, claim.executionId)),
   };
   const outcome = await finishTurn(env.store, {
     ...{sessionId: header.sessionId, executionId: claim.executionId, fence: claim.fence},
@@ -516,6 +640,7 @@ async function endTurn(
     ...(ending.kind === 'failed' || turn.exhausted ? {deadLetter: deadLetterOf(turn, env, now)} : {}),
   });
   const isHeld = outcome === 'held';
+  if (terminal && (outcome === 'ok' || isHeld)) await forgetResumable(env, claim.record);
   const isWritten = outcome === 'ok' || isHeld;
   if (!isWritten) env.renewed.forget(header.sessionId);
   if (outcome === 'terminal' || (outcome === 'ok' && terminal)) env.settler.add(entry);
@@ -557,31 +682,14 @@ interface Caller {
 }
 
 /** The ASK's source; in a later turn, whom the first one noted in the record. */
-function callerOf({command, header, claim}: Ended): Caller | undefined {
+function callerOf(command: TurnCommand, claim: Claim): Caller | undefined {
+  const {header} = command;
   if (command.action === 'RESUME') {
     const context = replyContextOf(claim.record);
     return context && {messageId: claim.record.messageId, context};
   }
   const context = askersContext(header);
   return context && {messageId: header.messageId, context};
-}
-
-/** What a reply to the sender of an ASK needs; undefined if nobody waits for one. */
-function askersContext(header: Header): ReplyContext | undefined {
-  if (header.sourceAgentType === '') return undefined;
-  return {
-    source_agent_type: header.sourceAgentType,
-    parent_message_id: header.parentMessageId,
-    task_group_id: header.taskGroupId,
-    user_code: header.userCode,
-    user_name: header.userName,
-    metadata: withoutOurs(header.metadata),
-  };
-}
-
-/** Extras of ours concern one command: copied into another they would lie. */
-function withoutOurs(metadata: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(metadata).filter(([name]) => !name.startsWith('by_')));
 }
 
 /** The reply to the caller; none if the execution was cancelled and its caller too: it waits for nothing. */

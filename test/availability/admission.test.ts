@@ -3,7 +3,7 @@ import {expect, test} from 'vitest';
 import {judgeWakeup, opensForMs} from '../../src/availability/circuits.js';
 import {startManager} from '../../src/availability/manager.js';
 import {GatewayClient} from '../../src/client/client.js';
-import type {SendProgress} from '../../src/client/send.js';
+import type {SendProgress} from '../../src/availability/send.js';
 import {silentLogger} from '../../src/log.js';
 import {
   clearCircuit,

@@ -13,7 +13,7 @@ import {execField, msgMapField} from '../../src/protocol/execution.js';
 import {createHeader, type Header} from '../../src/protocol/header.js';
 import {readCommandEntry} from '../../src/protocol/commands.js';
 import type {Store} from '../../src/store/store.js';
-import type {AgentContext} from '../../src/worker/context.js';
+import type {DurableContext} from '../../src/worker/durable/context.js';
 import {describeEachStore, until, type TestStore} from '../support/stores.js';
 import {
   deadLetters,
@@ -37,7 +37,7 @@ const MODES = [
 const passing = () => new ByError('REDIS_UNREACHABLE', 'the line is down', {hint: 'Wait.'});
 
 /** Ends when it is asked to, as an agent should. */
-const untilAsked = (ctx: AgentContext) =>
+const untilAsked = (ctx: DurableContext) =>
   new Promise((_, reject) => {
     ctx.signal.addEventListener('abort', () => reject(ctx.signal.reason as Error), {once: true});
   });

@@ -2,7 +2,7 @@
 import {expect, test} from 'vitest';
 import {startManager} from '../../src/availability/manager.js';
 import {GatewayClient} from '../../src/client/client.js';
-import type {SendRequest} from '../../src/client/send.js';
+import type {SendRequest} from '../../src/availability/send.js';
 import {ByError} from '../../src/errors.js';
 import {silentLogger} from '../../src/log.js';
 import {encodeCommand, readCommandEntry} from '../../src/protocol/commands.js';

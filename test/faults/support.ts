@@ -9,7 +9,7 @@ import {findExecution} from '../../src/store/executions.js';
 import {followSession} from '../../src/store/data-streams.js';
 import type {Store} from '../../src/store/store.js';
 import {defineAgent} from '../../src/worker/agent.js';
-import type {AgentContext} from '../../src/worker/context.js';
+import type {DurableContext} from '../../src/worker/durable/context.js';
 import {startWorker, type WorkerHandle, type WorkerOptions} from '../../src/worker/runner.js';
 import {skewedClock} from '../support/skewed-clock.js';
 import {until, type TestStore} from '../support/stores.js';
@@ -82,7 +82,7 @@ export async function spawnWorker(
 export async function work(
   at: TestStore,
   store: Store,
-  run: (ctx: AgentContext, text: string) => unknown,
+  run: (ctx: DurableContext, text: string) => unknown,
   options: Partial<WorkerOptions> & {readonly retry?: Parameters<typeof defineAgent>[0]['retry']} = {},
 ): Promise<WorkerHandle> {
   const {retry, ...rest} = options;

@@ -1,7 +1,7 @@
 /** claim.lua and finish.lua edit a record as text where they know it to the letter; it must come out as the long way writes it. */
 import {expect, test} from 'vitest';
 import {GatewayClient} from '../../src/client/client.js';
-import type {SendRequest} from '../../src/client/send.js';
+import type {SendRequest} from '../../src/availability/send.js';
 import {execField} from '../../src/protocol/execution.js';
 import {claimExecution, finishTurn, type ClaimRequest} from '../../src/store/executions.js';
 import type {Store} from '../../src/store/store.js';

@@ -26,13 +26,17 @@
 -- ARGV[17] members_prefix  members of an agent type = prefix .. type .. suffix
 -- ARGV[18] members_suffix
 -- ARGV[19] limit_key   how many commands of the user are accepted in a window; '': not looked at. quota-window.lua counts
--- ARGV[20+] documents    one for each stream
+-- ARGV[20] caller       execution whose turn calls, or '' when a client sends
+-- ARGV[21] fence        of that turn: it must still own its execution, and then it may use any user's session
+-- ARGV[22+] documents    one for each stream
 --
 -- Returns {'accepted', a member that is online or '', most entries of a stream or '' if not looked at, entry id of
 --          each stream...}
 --         {'duplicate', execution id, its record}: this message was accepted before (a refusal does not count)
 --         {'foreign'}: the session belongs to another user, or to the operators; nothing was written
 --         {'cancelled'}: the message it belongs to was cancelled; nothing was written
+--         {'stopped', reason}: the caller was cancelled; nothing was written
+--         {'fenced'}: another attempt owns the caller; nothing was written
 --         {'full', 'type' or 'user'}: too much waits, nothing was written
 --         {'over', ms, reason}: the user's limit is used up for so long; nothing was written
 --         {'undecided', circuit, quota, 'online' or 'offline', fallback, the agent type it names as far as this script
@@ -45,8 +49,15 @@
 local registry, circuit_key, quota_key, presence = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local check, gate = ARGV[5], ARGV[6] == '1'
 
+if ARGV[20] ~= '' then
+  local caller = redis.call('HGET', registry, 'exec:' .. ARGV[20])
+  if not caller or not string.find(caller, '"' .. ARGV[21] .. '"', 1, true) then return {'fenced'} end
+  local ok, doc = pcall(cjson.decode, caller)
+  if ok and doc.cancel_requested == true then return {'stopped', tostring(doc.cancel_reason or '')} end
+end
+
 local user, takes = ARGV[14], false
-if user ~= '' then
+if user ~= '' and ARGV[20] == '' then
   local owner = redis.call('HGET', registry, 'x_user_code')
   -- Only what nobody has used yet can be taken: another SDK does not say whose a session is.
   takes = not owner and redis.call('PTTL', registry) == -2
@@ -169,7 +180,7 @@ if takes then redis.call('HSET', registry, 'x_user_code', user) end
 if ARGV[4] ~= '0' then redis.call('EXPIRE', registry, ARGV[4]) end
 local answer = {'accepted', online, tostring(depth)}
 for i = 7, #KEYS do
-  local entry = redis.pcall('XADD', KEYS[i], '*', 'data', ARGV[i + 13])
+  local entry = redis.pcall('XADD', KEYS[i], '*', 'data', ARGV[i + 15])
   if type(entry) == 'table' and entry.err then
     -- A script does not roll back: a stream of the wrong type must not leave a record behind.
     redis.call('HDEL', registry, 'exec:' .. ARGV[1], 'msg_map:' .. ARGV[2], takes and 'x_user_code' or '')

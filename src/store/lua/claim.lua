@@ -18,6 +18,8 @@
 -- ARGV[15] cap           attempts the record remembers
 -- ARGV[16] reply         JSON of what a reply to the caller needs, noted for whoever ends the execution; '' if nobody waits
 -- ARGV[17] user_code     on whose behalf the command was sent, or ''; a session that is nobody's becomes theirs
+-- ARGV[18] answered      message id of the call that this RESUME answers, or ''
+-- ARGV[19] group         the call's group, of which this answer is the one that was waited for; '' without one
 --
 -- Returns {verdict, execution id, record after the step, milliseconds to its deadline or ''}; verdict is
 --   'unknown'    no record exists, and none was given: nothing was written
@@ -27,7 +29,8 @@
 --   'expired'    its deadline has passed: finish it as FAILED, under the fence in the record
 --   'terminal'   it has ended, or the turn this entry began has, or another entry with the same ASK began it:
 --                acknowledge and go on
---   'busy'       another turn of it runs, for another command: try again later
+--   'busy'       another turn of it runs, or is to be tried again, for another command: try again later
+--   'unawaited'  it does not wait for this answer: not any more, or never did. Acknowledge and go on
 --   'held'       another owner runs this very entry: it is not ours, unless that owner is gone
 --   'exhausted'  it has used up its starts: finish it as FAILED, under the fence in the record
 --
@@ -88,6 +91,33 @@ if ARGV[12] == '1' and not created then
   local other = record.x_entry ~= nil and record.x_entry ~= entry
   if record.x_ended ~= nil or other then return {'terminal', id, text or ''} end
 end
+local is_new = not created and record.x_entry ~= entry
+local in_turn = record.x_entry ~= nil and record.x_entry ~= record.x_ended and not terminal[status]
+if ARGV[12] ~= '1' and is_new and in_turn then
+  return {'busy', id, text or ''}
+end
+local answered = ARGV[18]
+if answered ~= '' and is_new then
+  -- What our workers wait for they note; a worker of another SDK that ran a turn since has called without a note.
+  local waiting = record.x_waiting
+  if type(waiting) ~= 'table' or type(waiting.calls) ~= 'table' or waiting.worker_id ~= record.worker_id then
+    waiting = nil
+  end
+  if type(record.x_answered) ~= 'table' then record.x_answered = {} end
+  if (waiting and waiting.calls[answered] == nil) or record.x_answered[answered] then
+    return {'unawaited', id, text or ''}
+  end
+  if waiting then
+    waiting.worker_id = ARGV[6]
+    waiting.calls[answered] = nil
+    for call, group in pairs(waiting.calls) do
+      if ARGV[19] ~= '' and group == ARGV[19] then waiting.calls[call] = nil end
+    end
+  else
+    record.x_answered[answered] = true
+  end
+  if next(record.x_answered) == nil then record.x_answered = nil end
+end
 if owner ~= '' and not created then
   if record.x_entry ~= entry then return {'busy', id, text or ''} end
   if owner ~= ARGV[5] and owner ~= dead_owner then return {'held', id, text or ''} end
@@ -100,6 +130,7 @@ local max = tonumber(ARGV[14])
 if terminal[status] then
   crashes, failures, record.x_crashes, record.x_failures = 0, 0, nil, nil
   record.x_cancelled_at, record.x_deadline = nil, nil
+  if type(record.x_waiting) == 'table' then record.x_waiting.calls = {} end
   local time = redis.call('TIME')
   record.x_reopened_at = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
   if record.cancel_requested then record.cancel_requested, record.cancel_reason = false, '' end

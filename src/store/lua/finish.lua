@@ -44,30 +44,10 @@ local function after_plain_end(text)
     .. e .. f .. '","x_entry":"' .. entry .. '","x_ended":"' .. entry .. '"}'
 end
 
-local function after_any_end(text)
-  local record = decode(text)
-  local patch, ends = decode(ARGV[3]), false
-  for _, state in ipairs(cjson.decode(ARGV[9])) do
-    if record.status == state then return nil, 'terminal' end
-    if patch.status == state then ends = true end
-  end
-  if record.x_fence ~= ARGV[2] then return nil, 'fenced' end
-  if record.status == 'CANCELLING' and not ends then return nil, 'cancelling' end
-  for field, value in pairs(patch) do record[field] = value end
-  if type(record.timeline) ~= 'table' then record.timeline = {} end
-  record.timeline[#record.timeline + 1] = {status = patch.status, timestamp = patch.updated_at}
-  -- The turn is over: nothing more may be written under its fence.
-  record.x_fence = ''
-  record.x_owner = ''
-  -- Delivered again, this entry is known to be done, also while the execution waits.
-  record.x_ended = record.x_entry
-  return encode(record)
-end
-
 local text = redis.call('HGET', registry, 'exec:' .. ARGV[1])
 if not text then return 'fenced' end
 local after, refusal = after_plain_end(text), nil
-if not after then after, refusal = after_any_end(text) end
+if not after then after, refusal = end_turn(text, ARGV[2], decode(ARGV[3]), ARGV[9]) end
 if not after then return refusal end
 redis.call('HSET', registry, 'exec:' .. ARGV[1], after)
 for i = 14, #ARGV do redis.call('XADD', KEYS[2], '*', 'data', ARGV[i]) end

@@ -5,6 +5,7 @@
 -- KEYS[3]  types     set of agent types that have a queue
 -- KEYS[4]  target    stream that gets the document; unused when it is ''
 -- KEYS[5]  registry  hash of the session; its record learns where the command went
+-- KEYS[6]  reply     control stream of the caller; unused without a reply
 -- ARGV[1]  entry     id of the delivery
 -- ARGV[2]  document  JSON for the target, or '' to drop the delivery
 -- ARGV[3]  agent_type
@@ -12,6 +13,7 @@
 -- ARGV[5]  terminal  JSON array of the states that end an execution
 -- ARGV[6]  patch     JSON object merged into the record, or ''
 -- ARGV[7]  limit     most entries the target may hold, or '0'
+-- ARGV[8]  reply     JSON of the RESUME to the caller, if the execution ends here, or ''
 --
 -- Returns 'released', 'gone' (another manager was faster), 'ended' (the execution has ended: dropped) or 'full' (the
 -- target is: nothing was changed).
@@ -35,6 +37,7 @@ if ok and type(record) == 'table' then
     for field, value in pairs(decode(ARGV[6])) do record[field] = value end
     redis.call('HSET', KEYS[5], 'exec:' .. ARGV[4], encode(record))
   end
+  if ARGV[8] ~= '' then redis.call('XADD', KEYS[6], '*', 'data', ARGV[8]) end
 end
 if ARGV[2] ~= '' then redis.call('XADD', KEYS[4], '*', 'data', ARGV[2]) end
 return 'released'

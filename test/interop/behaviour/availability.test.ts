@@ -4,7 +4,7 @@ import {expect} from 'vitest';
 import {startManager} from '../../../src/availability/manager.js';
 import type {Provider, ProviderDecision} from '../../../src/availability/provider.js';
 import {GatewayClient} from '../../../src/client/client.js';
-import type {SendProgress, SendRequest, SendResult} from '../../../src/client/send.js';
+import type {SendProgress, SendRequest, SendResult} from '../../../src/availability/send.js';
 import {ByError} from '../../../src/errors.js';
 import {silentLogger} from '../../../src/log.js';
 import {encodePendingDelivery} from '../../../src/protocol/delivery.js';

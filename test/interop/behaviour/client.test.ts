@@ -3,7 +3,7 @@ import type {Redis} from 'ioredis';
 import {expect} from 'vitest';
 import type {CancelRequest, CancelResult} from '../../../src/client/cancel.js';
 import {GatewayClient, type ClientOptions} from '../../../src/client/client.js';
-import type {SendRequest} from '../../../src/client/send.js';
+import type {SendRequest} from '../../../src/availability/send.js';
 import {ByError} from '../../../src/errors.js';
 import {encodeCommand} from '../../../src/protocol/commands.js';
 import {createHeader} from '../../../src/protocol/header.js';

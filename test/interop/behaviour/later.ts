@@ -4,7 +4,6 @@ import type {Area} from '../behavioural.js';
 const CHECKPOINTS = 'issue 2: reading with checkpoints';
 const FORCED_EVICTION = 'issue 3: an EVICT with force interrupts what runs';
 const ADMIN = 'issue 3: the calls that suspend, resume, evict and clear a worker';
-const CALLS = 'issue 4: agents calling agents';
 const RESUMING = 'issue 4: RESUME through the client';
 const DISCOVERY = 'issue 5: service discovery';
 const SNAPSHOTS = 'issue 5: agent-config snapshots';
@@ -40,15 +39,6 @@ export const later: Readonly<Record<Area, Readonly<Record<string, string>>>> = {
   },
   worker: {
     'hazards/evict_with_running_task.force': FORCED_EVICTION,
-    'hazards/call_agent_then_return_nothing': CALLS,
-    'lifecycle/call_agent.wait_for_reply': CALLS,
-    'lifecycle/call_agent.handoff (wait_for_reply=false)': CALLS,
-    'lifecycle/call_agent.nested_three_levels': CALLS,
-    'lifecycle/call_agent.target_offline_FAIL_FAST': CALLS,
-    'lifecycle/scatter_gather.two_tasks': CALLS,
-    'lifecycle/call_agent.child_raises': CALLS,
-    'ts_sdk/call_agent.wait': CALLS,
-    'ts_sdk/scatter_gather': CALLS,
   },
   observe: {
     'metrics/snapshot': STATISTICS,

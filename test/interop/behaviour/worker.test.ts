@@ -2,7 +2,7 @@
 import type {Redis} from 'ioredis';
 import {expect} from 'vitest';
 import {GatewayClient} from '../../../src/client/client.js';
-import type {SendRequest} from '../../../src/client/send.js';
+import type {SendRequest} from '../../../src/availability/send.js';
 import {encodeCommand} from '../../../src/protocol/commands.js';
 import {createHeader} from '../../../src/protocol/header.js';
 import {groupsOf} from '../../../src/store/control-streams.js';
@@ -10,6 +10,7 @@ import type {Store} from '../../../src/store/store.js';
 import {contentText} from '../../../src/worker/agent.js';
 import {until, type TestStore} from '../../support/stores.js';
 import {asDoc, at as field, type Doc, type Row} from '../vectors.js';
+import {calls} from './calls.js';
 import {
   common,
   contents,
@@ -646,4 +647,4 @@ const hazards: Record<string, RowTest> = {
   },
 };
 
-runRows('worker', {...turns, ...persons, ...entries, ...hazards});
+runRows('worker', {...turns, ...persons, ...entries, ...hazards, ...calls});

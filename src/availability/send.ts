@@ -1,7 +1,7 @@
 /** Sending: a command is routed by its policy and accepted in one step, or refused with a reason. */
-import {letThrough} from '../availability/circuit-probe.js';
-import {awaitWakeup} from '../availability/await-wakeup.js';
-import {decideRoute, unreadableRecords, type AdmissionRecord} from '../availability/decide-route.js';
+import {awaitWakeup} from './await-wakeup.js';
+import {letThrough} from './circuit-probe.js';
+import {decideRoute, unreadableRecords, type AdmissionRecord} from './decide-route.js';
 import type {Clock} from '../clock.js';
 import {ByError} from '../errors.js';
 import {isValidId, newExecutionId, newHexUuid, newMessageId, newSessionId, spanIdHex} from '../ids.js';
@@ -15,6 +15,7 @@ import {
 } from '../protocol/execution.js';
 import {deadlineOf, MAX_DEADLINE_MS} from '../protocol/deadline.js';
 import {createHeader} from '../protocol/header.js';
+import {calledExtra} from '../protocol/reply.js';
 import {
   DEFAULT_ROUTE_POLICY,
   readFallback,
@@ -25,7 +26,7 @@ import {
 import {encodeWakeupRequest, type WakeupDecision, type WakeupRequest} from '../protocol/wakeup.js';
 import type {AdmissionFacts} from '../store/control-plane.js';
 import {noteDeadline} from '../store/deadlines.js';
-import {acceptCommand, type Acceptance} from '../store/acceptance.js';
+import {acceptCommand, type Acceptance, type CallerFence} from '../store/acceptance.js';
 import {onlineMembers} from '../store/presence.js';
 import type {Store} from '../store/store.js';
 
@@ -108,23 +109,35 @@ export interface Interceptor {
   beforeSend(request: SendRequest): SendRequest | Promise<SendRequest>;
 }
 
-export interface Sender {
+export interface Router {
   readonly store: Store;
   readonly now: Clock;
+}
+
+export interface Sender extends Router {
   readonly interceptors: readonly Interceptor[];
 }
 
-/** A request with everything filled in, and the command made from it. */
-interface Draft {
-  readonly request: SendRequest;
+/** What the route of a command depends on beside the command. */
+export type RouteOptions = Pick<
+  SendRequest,
+  'availabilityTimeoutMs' | 'region' | 'deadlineMs' | 'priority' | 'signal' | 'onProgress'
+>;
+
+/** A command ready to be routed: a client's request with everything filled in, or an agent's call. */
+export interface Draft {
+  readonly request: RouteOptions;
   readonly policy: RoutePolicy;
   readonly command: AskCommand;
   readonly executionId: string;
+  /** The message id was made for this draft, so nobody can know it yet. */
   readonly freshMessage: boolean;
   /** Whether it counts against the limit of its user, as far as is known. */
   readonly counts: boolean;
   /** Unix milliseconds by Redis's clock. */
   readonly deadline?: number;
+  /** The turn that calls, and its agent type; absent when a client sends. */
+  readonly caller?: CallerFence & {readonly agentType: string};
 }
 
 /**
@@ -141,7 +154,7 @@ export async function send(sender: Sender, original: SendRequest): Promise<SendR
       ? composed
       : await withDeadline(sender.store, composed, request.deadlineMs);
   if (request.workerId !== undefined) return sendToWorker(sender, draft, request.workerId);
-  return sendToType(sender, draft);
+  return route(sender, draft);
 }
 
 /** Noted before it is accepted, so that nothing accepted can be forgotten. */
@@ -151,24 +164,27 @@ async function withDeadline(store: Store, draft: Draft, deadlineMs: number): Pro
   return {...draft, deadline};
 }
 
-function compose(request: SendRequest, now: Clock): Draft {
-  const {agentType, content} = request;
-  const sessionId = request.sessionId ?? newSessionId();
-  const messageId = request.messageId ?? newMessageId();
-  const traceId = request.traceId ?? newHexUuid();
-  checkId('agent type', agentType);
-  checkId('session id', sessionId);
-  checkId('message id', messageId);
-  checkId('trace id', traceId);
-  if (request.userCode) checkId('user code', request.userCode);
+/**
+ * Refuse what can not be routed, before anything is asked or written.
+ * @throws {ByError} INVALID_INPUT
+ */
+export function checkRoutable(request: {
+  readonly agentType: string;
+  readonly messageId: string;
+  readonly content: Content;
+  readonly region?: string;
+  readonly deadlineMs?: number;
+  readonly policy: RoutePolicy;
+}): void {
+  const {deadlineMs, policy} = request;
+  checkId('agent type', request.agentType);
+  checkId('message id', request.messageId);
   if (request.region) checkId('region', request.region);
-  if (request.workerId !== undefined) checkId('worker id', request.workerId);
-  if (!hasContent(content)) {
+  if (!hasContent(request.content)) {
     throw new ByError('INVALID_INPUT', 'The content is empty.', {
       hint: 'Send some text, or a non-empty array of objects.',
     });
   }
-  const {deadlineMs} = request;
   if (
     deadlineMs !== undefined &&
     !(Number.isSafeInteger(deadlineMs) && deadlineMs >= 1 && deadlineMs <= MAX_DEADLINE_MS)
@@ -177,13 +193,25 @@ function compose(request: SendRequest, now: Clock): Draft {
       hint: 'Give at least 1 ms and at most 7 days; the library counts in whole milliseconds.',
     });
   }
-  const policy = request.policy ?? DEFAULT_ROUTE_POLICY;
   // Callers in plain JavaScript may write any text; nothing may be asked or written before it is known (A2).
   if (!ROUTE_POLICIES.includes(policy)) {
     throw new ByError('INVALID_INPUT', `"${policy}" is no route policy.`, {
       hint: `Use one of ${ROUTE_POLICIES.join(', ')}.`,
     });
   }
+}
+
+function compose(request: SendRequest, now: Clock): Draft {
+  const {agentType, content} = request;
+  const sessionId = request.sessionId ?? newSessionId();
+  const messageId = request.messageId ?? newMessageId();
+  const traceId = request.traceId ?? newHexUuid();
+  const policy = request.policy ?? DEFAULT_ROUTE_POLICY;
+  checkRoutable({...request, messageId, policy});
+  checkId('session id', sessionId);
+  checkId('trace id', traceId);
+  if (request.userCode) checkId('user code', request.userCode);
+  if (request.workerId !== undefined) checkId('worker id', request.workerId);
   const executionId = newExecutionId();
   const {
     trace_parent_span_id: span = spanIdHex(`${messageId}:client.dispatch`),
@@ -210,7 +238,7 @@ function compose(request: SendRequest, now: Clock): Draft {
     extraPayload,
   };
   return {
-    request: {...request, sessionId, messageId, traceId},
+    request,
     policy,
     command,
     executionId,
@@ -239,7 +267,7 @@ function acceptance(draft: Draft, now: number, over: Partial<Acceptance>, fields
     sessionId: header.sessionId,
     traceId: header.traceId,
     parentMessageId: header.parentMessageId,
-    sourceAgentType: 'client',
+    sourceAgentType: draft.caller === undefined ? 'client' : header.sourceAgentType,
     targetAgentType: header.targetAgentType,
     streamName: fields.streamName,
     now,
@@ -250,7 +278,10 @@ function acceptance(draft: Draft, now: number, over: Partial<Acceptance>, fields
       ...(fields.refusal ? {errorCode: fields.refusal.errorCode, error: fields.refusal.errorMessage} : {}),
     },
     ...(fields.refusal ? {refusal: fields.refusal} : {}),
-    ...(draft.deadline === undefined ? {} : {extra: {x_deadline: draft.deadline}}),
+    extra: {
+      ...(draft.deadline === undefined ? {} : {x_deadline: draft.deadline}),
+      ...(draft.caller === undefined || fields.refusal ? {} : calledExtra(header, draft.caller.executionId)),
+    },
   });
   return {
     sessionId: header.sessionId,
@@ -265,6 +296,7 @@ function acceptance(draft: Draft, now: number, over: Partial<Acceptance>, fields
     counts: draft.counts,
     fresh: draft.freshMessage,
     writes: [],
+    ...(draft.caller === undefined ? {} : {caller: draft.caller}),
     ...over,
   };
 }
@@ -272,13 +304,17 @@ function acceptance(draft: Draft, now: number, over: Partial<Acceptance>, fields
 type Routed = Exclude<Awaited<ReturnType<typeof acceptCommand>>, {kind: 'over'}>;
 
 /** Wherever it would have gone: a user beyond its limit is refused. */
-async function acceptRouted(sender: Sender, draft: Draft, wanted: Acceptance): Promise<Routed> {
+async function acceptRouted(sender: Router, draft: Draft, wanted: Acceptance): Promise<Routed> {
   const outcome = await acceptCommand(sender.store, wanted, draft.request.signal);
   if (outcome.kind !== 'over') return outcome;
   return refuse(sender, draft, 'TENANT_QUOTA_EXCEEDED', outcome.reason, outcome.retryAfterMs);
 }
 
-async function sendToType(sender: Sender, composed: Draft): Promise<SendResult> {
+/**
+ * Route a command to its agent type by its policy, and accept it there.
+ * @throws {ByError} as {@link send}; for a caller that lost its execution FENCED.
+ */
+export async function route(sender: Router, composed: Draft): Promise<SendResult> {
   const {store} = sender;
   let draft = composed;
   const agentType = draft.command.header.targetAgentType;
@@ -301,7 +337,7 @@ async function sendToType(sender: Sender, composed: Draft): Promise<SendResult> 
   if (outcome.kind === 'accepted') return accepted(draft, 'DELIVER_NOW', stream, outcome.entryIds[0]);
   if (outcome.kind === 'duplicate') return duplicate(draft, outcome.executionId, outcome.record);
   tellUnreadable(draft, outcome);
-  draft = {...draft, counts: outcome.isLimited};
+  draft = {...draft, counts: draft.counts && outcome.isLimited};
 
   let facts = await letThrough(
     store,
@@ -357,7 +393,7 @@ function tellUnreadable({request, command}: Draft, facts: AdmissionFacts): void 
 type Deliver = (gate: boolean, status: AvailabilityStatus) => Promise<Routed>;
 
 async function wakeAndDeliver(
-  sender: Sender,
+  sender: Router,
   draft: Draft,
   document: string,
   deliver: Deliver,
@@ -430,7 +466,7 @@ function wakeupRequest(draft: Draft, document: string): WakeupRequest {
     sessionId: header.sessionId,
     traceId: header.traceId,
     messageId: header.messageId,
-    source: 'client',
+    source: draft.caller?.agentType ?? 'client',
     policy: draft.policy,
     timeoutMs: Math.min(draft.request.availabilityTimeoutMs ?? 30_000, draft.request.deadlineMs ?? Infinity),
     userCode: header.userCode,
@@ -441,7 +477,7 @@ function wakeupRequest(draft: Draft, document: string): WakeupRequest {
   };
 }
 
-async function queue(sender: Sender, draft: Draft, document: string, wake: boolean): Promise<SendResult> {
+async function queue(sender: Router, draft: Draft, document: string, wake: boolean): Promise<SendResult> {
   const {store} = sender;
   const {header} = draft.command;
   const stream = store.keys.deliveryPending();
@@ -478,7 +514,7 @@ async function queue(sender: Sender, draft: Draft, document: string, wake: boole
 
 /** @returns undefined, and nothing is written, if nobody of the fallback is online. */
 async function deliverToFallback(
-  sender: Sender,
+  sender: Router,
   draft: Draft,
   selected: string,
 ): Promise<SendResult | undefined> {
@@ -565,7 +601,7 @@ function duplicate(draft: Draft, executionId: string, record: ExecutionRecord | 
 
 /** Record the refusal in the session, then say it. */
 async function refuse(
-  sender: Sender,
+  sender: Router,
   draft: Draft,
   code: 'AGENT_TYPE_UNAVAILABLE' | 'AGENT_CIRCUIT_OPEN' | 'TENANT_QUOTA_EXCEEDED' | 'WORKER_NOT_ONLINE',
   reason: string,

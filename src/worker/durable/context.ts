@@ -1,0 +1,348 @@
+/** What a durable agent holds: everything it asks for through this is kept, and asked for once. */
+import {createHash} from 'node:crypto';
+import {ByError, messageOf} from '../../errors.js';
+import {backoffMs} from '../../backoff.js';
+import {sleep} from '../../clock.js';
+import {hasContent, type Content} from '../../protocol/commands.js';
+import {askUserEvent, type DataEvent} from '../../protocol/events.js';
+import {textOf} from '../../protocol/fields.js';
+import type {Header} from '../../protocol/header.js';
+import type {Answer} from '../../protocol/journal.js';
+import {assertShape, encodeJson, isObject, MAX_DOCUMENT_BYTES} from '../../protocol/limits.js';
+import type {RoutePolicy} from '../../protocol/routing.js';
+import {TurnContext, type ContextFacts, type EventScope} from '../context.js';
+import type {EventWriter} from '../event-writer.js';
+import {retryPolicy, type RetryOptions} from '../retry.js';
+import {CallFailed, StepFailed, textOfFailure} from './failures.js';
+import type {DurablePromise} from './promise.js';
+import {failureAnswer, type DurableRun} from './run.js';
+
+export interface CallOptions {
+  /** What to do when nobody is online. Default SEND_ANYWAY: the call waits for a worker as long as it takes. */
+  readonly policy?: RoutePolicy;
+  /** Milliseconds after which nobody wants the answer: the call fails with DEADLINE_EXCEEDED. Default: the caller's. */
+  readonly deadlineMs?: number;
+  /** Higher goes first among pending deliveries. Default 0. */
+  readonly priority?: number;
+  readonly region?: string;
+  /** Passed to the agent beside the content. */
+  readonly extraPayload?: Readonly<Record<string, unknown>>;
+  readonly metadata?: Readonly<Record<string, unknown>>;
+}
+
+/** One of several calls: the agent type, the content, and how. */
+export type Call = readonly [agentType: string, content: Content, options?: CallOptions];
+
+/** When several calls count as answered. `{quorum: n}`: as soon as so many have completed. */
+export type JoinPolicy = 'all' | 'allSettled' | 'any' | {readonly quorum: number};
+
+export interface CallAllOptions<P extends JoinPolicy = JoinPolicy> {
+  /** Default `all`: one that fails fails them all. */
+  readonly policy?: P;
+  /** Milliseconds for all of them together. With `allSettled`, what is missing then counts as failed. */
+  readonly deadlineMs?: number;
+}
+
+/** Of several calls that may fail: what became of one. */
+export type Settled =
+  | {readonly status: 'completed'; readonly value: unknown}
+  | {readonly status: 'failed'; readonly error: Error};
+
+export interface Question {
+  readonly prompt: string;
+  /** What may be answered; shown, and checked where the answer is given. */
+  readonly choices?: readonly string[];
+  /** Milliseconds to wait; then `default` is the answer, or the question fails. Default: as long as it takes. */
+  readonly deadlineMs?: number;
+  readonly default?: string;
+  readonly metadata?: Readonly<Record<string, unknown>>;
+}
+
+export interface StepOptions {
+  /** Try what the step throws again. Default: once only. */
+  readonly retry?: RetryOptions;
+  /** Milliseconds one try may take; its `signal` is aborted then. Default: no limit. */
+  readonly timeoutMs?: number;
+}
+
+/** What a step is given. */
+export interface StepTry {
+  /** Aborted when the execution is cancelled, and when the step has used up its time. */
+  readonly signal: AbortSignal;
+  /** 1 for the first try. With the execution id and the step's name a key for its effect. */
+  readonly attempt: number;
+}
+
+/** Sends a call. The header is that of the command that began the run. @returns why it was refused, or undefined if it is on its way. */
+export type SendCall = (
+  header: Header,
+  call: {readonly agentType: string; readonly content: Content; readonly messageId: string} & CallOptions,
+) => Promise<ByError | undefined>;
+
+export class DurableContext extends TurnContext {
+  constructor(
+    facts: ContextFacts,
+    writer: EventWriter,
+    private readonly durable: {readonly run: DurableRun; readonly send: SendCall},
+    scope?: EventScope,
+  ) {
+    super(facts, writer, scope);
+  }
+
+  /**
+   * Call another agent and get its answer, however long that takes: its content, or its data if it has none.
+   * @throws {CallFailed} if it does not complete.
+   */
+  call(agentType: string, content: Content, options: CallOptions = {}): DurablePromise<unknown> {
+    return this.durable.run.ask(
+      {kind: 'call', target: agentType, what: [agentType, content, options], note: noteOf(content)},
+      async ({messageId}) => {
+        const refusal = hasContent(content)
+          ? await this.durable.send(this.facts.header, {...options, agentType, content, messageId})
+          : new ByError('INVALID_INPUT', 'The content is empty.', {hint: 'Send some text.'});
+        return refusal && failureAnswer(refusal);
+      },
+      answer => valueOf(agentType, answer),
+    );
+  }
+
+  /** Call several agents at once. @returns their answers in the order of the calls. @throws {CallFailed} */
+  callAll(calls: readonly Call[], options?: CallAllOptions<'all'>): Promise<unknown[]>;
+  callAll(calls: readonly Call[], options: CallAllOptions<'allSettled'>): Promise<Settled[]>;
+  /** @returns the answer that came first. */
+  callAll(calls: readonly Call[], options: CallAllOptions<'any'>): Promise<unknown>;
+  /** @returns the answers of those that came first, in the order in which they came. */
+  callAll(calls: readonly Call[], options: CallAllOptions<{readonly quorum: number}>): Promise<unknown[]>;
+  callAll(calls: readonly Call[], {policy = 'all', deadlineMs}: CallAllOptions = {}): Promise<unknown> {
+    const answers = calls.map(([agentType, content, options]) => this.call(agentType, content, options));
+    const end = deadlineMs === undefined ? undefined : this.sleep(deadlineMs);
+    return join(answers, policy, end);
+  }
+
+  /** Call several agents, and take the first answer that completes. @throws {AggregateError} if none does. */
+  callAny(calls: readonly Call[], options: {readonly deadlineMs?: number} = {}): Promise<unknown> {
+    return this.callAll(calls, {...options, policy: 'any'});
+  }
+
+  /**
+   * Ask the person, and get the answer, however long that takes: its text, or its data if it has none.
+   * @throws {CallFailed} DEADLINE_EXCEEDED after `deadlineMs` without an answer and without a default.
+   */
+  askUser(question: string | Question): DurablePromise<unknown> {
+    const asked: Question = typeof question === 'string' ? {prompt: question} : question;
+    const {prompt, choices, deadlineMs} = asked;
+    return this.durable.run.ask(
+      {
+        ...{kind: 'ask-user', target: '', what: asked, note: prompt},
+        ...(deadlineMs === undefined ? {} : {inMs: deadlineMs}),
+      },
+      () => Promise.resolve(undefined),
+      answer => {
+        // The timer that went off is the answer then.
+        if (answer.status !== 'EXPIRED') return valueOf('', answer);
+        if (asked.default !== undefined) return asked.default;
+        throw new CallFailed('', 'EXPIRED', 'Nobody answered in time.', null, 'DEADLINE_EXCEEDED');
+      },
+      messageId => {
+        const metadata = {
+          ...asked.metadata,
+          by_question: messageId,
+          ...(choices === undefined ? {} : {by_choices: choices}),
+          ...(deadlineMs === undefined ? {} : {by_answer_within_ms: deadlineMs}),
+          ...(asked.default === undefined ? {} : {by_default: asked.default}),
+        };
+        // What breaks a write ends the turn: nobody has to wait for it here.
+        this.emit(askUserEvent(this.emitter, {prompt, metadata})).catch(() => undefined);
+      },
+    );
+  }
+
+  /** Wait, however long; nothing is held meanwhile. @param ms milliseconds from now, or the moment to wait for. */
+  sleep(ms: number | Date): DurablePromise<void> {
+    const inMs = Math.max(0, Math.ceil(ms instanceof Date ? ms.getTime() - this.now() : ms));
+    return this.durable.run.ask(
+      {kind: 'sleep', target: '', what: ms instanceof Date ? ms.getTime() : ms, note: `${inMs} ms`, inMs},
+      () => Promise.resolve(undefined),
+      () => undefined,
+    );
+  }
+
+  /**
+   * Do something once and keep its result: any JSON, `undefined` becomes null. A process that dies before the result is kept
+   * does it again.
+   * @throws {StepFailed} if it throws as often as its retry policy allows.
+   */
+  step<T>(
+    name: string,
+    effect: (attempt: StepTry) => T | Promise<T>,
+    options: StepOptions = {},
+  ): DurablePromise<T> {
+    const policy = retryPolicy(options.retry, `step "${name}"`);
+    const most = policy.retriesErrors ? (policy.maxAttempts ?? 5) : 1;
+    return this.durable.run.ask(
+      {kind: 'step', target: name, what: name, note: ''},
+      async (_entry, index) => {
+        for (let attempt = this.durable.run.failedTries(index) + 1; ; attempt++) {
+          try {
+            const value = await this.tryStep(index, attempt, effect, options.timeoutMs);
+            return {status: 'COMPLETED', content: '', data: asKept(name, value), metadata: {}};
+          } catch (error) {
+            if (this.signal.aborted) throw error;
+            const isFinal = (error as {retryable?: unknown} | null)?.retryable === false;
+            if (attempt >= most || isFinal) return failureAnswer(error);
+            this.log.warn('a step failed, to be tried again', {step: name, attempt, error: messageOf(error)});
+            await this.durable.run.noteTries(index, attempt, messageOf(error).slice(0, 1024));
+            await sleep(backoffMs(attempt, policy), this.signal);
+          }
+        }
+      },
+      answer => {
+        if (answer.status === 'COMPLETED') return answer.data as T;
+        const errorName = isObject(answer.data) ? textOf(answer.data['error_name']) : '';
+        throw new StepFailed(name, textOfFailure(answer), errorName);
+      },
+    );
+  }
+
+  /** The time, the same in every turn: that of the last answer, in Unix milliseconds. */
+  now(): number {
+    return this.durable.run.time;
+  }
+
+  /** A number from 0 to below 1, the same in every turn. */
+  random(): number {
+    return Number.parseInt(this.chance().slice(0, 13), 16) / 2 ** 52;
+  }
+
+  /** A UUID, the same in every turn. */
+  uuid(): string {
+    const hex = this.chance();
+    const variant = ((Number.parseInt(hex.slice(16, 17), 16) & 0x3) | 0x8).toString(16);
+    return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+  }
+
+  /** A part of the work with a title of its own: events of the returned context belong to it. */
+  async subStep(title: string): Promise<DurableContext> {
+    const digest = this.chance().slice(0, 16);
+    const scope = {messageId: `msg-${digest}`, parentMessageId: this.messageId};
+    const inner = new DurableContext(this.facts, this.writer, this.durable, scope);
+    await inner.emitReasoning(title);
+    return inner;
+  }
+
+  protected override async emit(event: DataEvent): Promise<void> {
+    const {isNew, step} = this.durable.run.takesEvent();
+    if (!isNew) return;
+    await super.emit(step === undefined ? event : {...event, metadata: {...event.metadata, by_step: step}});
+  }
+
+  private async tryStep<T>(
+    index: number,
+    attempt: number,
+    effect: (attempt: StepTry) => T | Promise<T>,
+    timeoutMs: number | undefined,
+  ): Promise<T> {
+    if (timeoutMs === undefined)
+      return this.durable.run.inStep(index, () => effect({signal: this.signal, attempt}));
+    const late = AbortSignal.timeout(timeoutMs);
+    const signal = AbortSignal.any([this.signal, late]);
+    const ended = new Promise<never>((_resolve, reject) => {
+      const end = () =>
+        reject(new ByError('TIMEOUT', `It took longer than ${timeoutMs} ms.`, {hint: 'Give it more time.'}));
+      late.addEventListener('abort', end, {once: true});
+    });
+    return Promise.race([this.durable.run.inStep(index, async () => effect({signal, attempt})), ended]);
+  }
+
+  private chance(): string {
+    return createHash('sha256').update(`${this.executionId}/${this.durable.run.nextChance()}`).digest('hex');
+  }
+}
+
+const noteOf = (content: Content): string =>
+  typeof content === 'string' ? content : JSON.stringify(content).slice(0, 200);
+
+function valueOf(agentType: string, answer: Answer): unknown {
+  const {status, content, data} = answer;
+  if (status !== 'COMPLETED' && status !== '') {
+    const code = isObject(data) ? textOf(data['error_code']) : '';
+    throw new CallFailed(
+      agentType,
+      status,
+      textOfFailure(answer),
+      data,
+      code || textOf(answer.metadata['error_code']),
+    );
+  }
+  return isEmpty(content) ? (data ?? content) : content;
+}
+
+const isEmpty = (content: unknown): boolean =>
+  content === '' || content === null || (Array.isArray(content) && content.length === 0);
+
+/** A result as every later turn gets it. @throws {ByError} INVALID_INPUT, MESSAGE_TOO_LARGE. */
+function asKept(step: string, value: unknown): unknown {
+  const text = encodeJson(value ?? null) as string | undefined;
+  if (text === undefined)
+    throw new ByError('INVALID_INPUT', `The step "${step}" returned what JSON can not hold.`, {
+      hint: 'Return plain JSON values.',
+    });
+  if (Buffer.byteLength(text) > MAX_DOCUMENT_BYTES)
+    throw new ByError('MESSAGE_TOO_LARGE', `The result of the step "${step}" is too large to be kept.`, {
+      hint: 'Keep it in a file or an object store, and return its address.',
+    });
+  const kept: unknown = JSON.parse(text);
+  assertShape(kept);
+  return kept;
+}
+
+async function join(
+  answers: readonly Promise<unknown>[],
+  policy: JoinPolicy,
+  end: Promise<void> | undefined,
+): Promise<unknown> {
+  const late = end?.then((): never => {
+    throw new CallFailed('', 'EXPIRED', 'Not all answered in time.', null, 'DEADLINE_EXCEEDED');
+  });
+  // It goes off after the others have answered, too.
+  late?.catch(() => undefined);
+  const within = <T>(work: Promise<T>): Promise<T> =>
+    late === undefined ? work : Promise.race([work, late]);
+  if (policy === 'all') return within(Promise.all(answers));
+  if (policy === 'any') return within(Promise.any(answers));
+  if (policy === 'allSettled') return Promise.all(answers.map(answer => settled(within(answer))));
+  return within(quorum(answers, policy.quorum));
+}
+
+async function settled(answer: Promise<unknown>): Promise<Settled> {
+  try {
+    return {status: 'completed', value: await answer};
+  } catch (error) {
+    return {status: 'failed', error: error instanceof Error ? error : new Error(messageOf(error))};
+  }
+}
+
+function quorum(answers: readonly Promise<unknown>[], needed: number): Promise<unknown[]> {
+  return new Promise((resolve, reject) => {
+    const values: unknown[] = [];
+    const errors: unknown[] = [];
+    const look = () => {
+      if (values.length >= needed) resolve(values);
+      else if (answers.length - errors.length < needed)
+        reject(new AggregateError(errors, `Fewer than ${needed} of ${answers.length} completed.`));
+    };
+    look();
+    for (const answer of answers) {
+      answer.then(
+        value => {
+          if (values.length < needed) values.push(value);
+          look();
+        },
+        (error: unknown) => {
+          errors.push(error);
+          look();
+        },
+      );
+    }
+  });
+}

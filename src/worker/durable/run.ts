@@ -1,0 +1,492 @@
+/**
+ * Runs the code of a durable agent as if nothing could fail: what it asked for before, it is given from the journal; what
+ * it asks for now is noted there first. When all of it waits for answers that are not there, the turn ends and the code is
+ * forgotten; the next answer runs it again from the top. docs/decisions/0012.
+ *
+ * Outcomes are handed to the code in the order in which they came, one at a time: so code that runs several things at once
+ * makes the same choices each time.
+ */
+import {AsyncLocalStorage} from 'node:async_hooks';
+import {ByError, messageOf} from '../../errors.js';
+import {
+  digestOf,
+  entryMessageId,
+  type Answer,
+  type Journal,
+  type JournalEntry,
+  type JournalKind,
+  type Outcome,
+  type SuspendedAt,
+} from '../../protocol/journal.js';
+import type {JournalWrite, Written} from '../../store/journal.js';
+import {describe, inStep, journalFull, mismatch, notAskedAgain, turnOver} from './failures.js';
+import {DurablePromise} from './promise.js';
+
+/** Everything the run does to the world. */
+export interface DurableHost {
+  readonly executionId: string;
+  readonly attempt: number;
+  readonly signal: AbortSignal;
+  write(writes: readonly JournalWrite[]): Promise<Written>;
+  read(): Promise<Journal>;
+  /** @param at Unix milliseconds by Redis's clock. */
+  setTimer(timerId: string, at: number): Promise<void>;
+  /** End the turn, if there is no outcome beyond those the code has seen. */
+  suspend(waiting: Waiting): Promise<'ok' | 'more' | 'terminal' | 'fenced' | 'cancelling'>;
+}
+
+/** What the code waits for when its turn ends. */
+export interface Waiting {
+  readonly status: 'WAITING_USER' | 'WAITING_AGENT' | 'SLEEPING';
+  readonly end: Omit<SuspendedAt, 'at'>;
+  /** Milliseconds until the first timer goes off that this turn knows of; Infinity if there is none. */
+  readonly nextTimerInMs: number;
+}
+
+export type RunEnd =
+  | {readonly kind: 'value'; readonly value: unknown}
+  | {readonly kind: 'error'; readonly error: unknown}
+  | {readonly kind: 'suspended'; readonly waiting: Waiting}
+  /** The turn is not ours to end, or must end otherwise. */
+  | {readonly kind: 'refused'; readonly verdict: 'terminal' | 'fenced' | 'cancelling'};
+
+export interface Asked {
+  readonly kind: JournalKind;
+  readonly target: string;
+  /** All of what is asked, for the digest. */
+  readonly what: unknown;
+  /** The beginning of it, for people. */
+  readonly note: string;
+  /** Milliseconds until its timer goes off. */
+  readonly inMs?: number;
+}
+
+/**
+ * Carries out what was asked, once it is noted. Called again by a later turn if nobody knows whether it was carried out
+ * before; not at all once there is an outcome.
+ * @returns an outcome that is there at once, or undefined if it comes as an answer.
+ */
+export type CarryOut = (entry: JournalEntry, index: number) => Promise<Answer | undefined>;
+
+interface Waiter {
+  readonly asked: Asked;
+  isAwaited: boolean;
+  settle(answer: Answer): void;
+  reject(error: Error): void;
+}
+
+interface Queued {
+  readonly index: number;
+  readonly write: JournalWrite | undefined;
+  readonly then: ((written: Written & {kind: 'ok'}) => Promise<void>) | undefined;
+}
+
+/** The step whose effect runs now. */
+const steps = new AsyncLocalStorage<number>();
+
+/** How long an outcome may wait for the code to ask for it again, in milliseconds, while nothing else happens. */
+const STUCK_MS = 10_000;
+const NOTE_LENGTH = 120;
+
+export class DurableRun {
+  private journal: Journal;
+  /** Outcomes by their order, from 1. */
+  private readonly ordered = new Map<number, {readonly index: number; readonly outcome: Outcome}>();
+  private readonly waiters = new Map<number, Waiter>();
+  /** Timers that are set and have not gone off. */
+  private readonly timers = new Map<number, number>();
+  private nextIndex = 0;
+  private given = 0;
+  private isPumping = false;
+  private queue: Queued[] = [];
+  private isFlushing = false;
+  /** Writes, dispatches and steps under way. */
+  private busy = 0;
+  /** Counts what the code does, so that a moment without can be told. */
+  private activity = 0;
+  private idleLook: NodeJS.Immediate | undefined;
+  private stuck: NodeJS.Timeout | undefined;
+  private isOver = false;
+  private failure: Error | undefined;
+  private whenDone: () => void = () => undefined;
+  private finish: (end: RunEnd) => void = () => undefined;
+  private readonly finished = new Promise<RunEnd>(resolve => (this.finish = resolve));
+  private emitted = 0;
+  private chances = 0;
+  /** The clocks of Redis and of this process at the last write. */
+  private written = {at: 0, here: 0};
+
+  /**
+   * @param emittedBefore events the turns before this one have written: the code emits them again, and they are passed over.
+   * @param startedAt what {@link now} says before anything has come back, in Unix milliseconds.
+   */
+  constructor(
+    private readonly host: DurableHost,
+    journal: Journal,
+    private readonly emittedBefore: number,
+    startedAt: number,
+  ) {
+    this.journal = journal;
+    this.time = startedAt;
+    this.order(journal);
+  }
+
+  /** The time of the last outcome the code was given, in Unix milliseconds: the same each time. */
+  time: number;
+
+  async run(code: () => unknown): Promise<RunEnd> {
+    const {signal} = this.host;
+    const cancel = () => this.abort(signal.reason instanceof Error ? signal.reason : new Error('aborted'));
+    signal.addEventListener('abort', cancel, {once: true});
+    const work = (async (): Promise<RunEnd> => {
+      try {
+        return {kind: 'value', value: await code()};
+      } catch (error) {
+        return {kind: 'error', error};
+      }
+    })();
+    try {
+      const end = await Promise.race([work, this.finished]);
+      // What it asked for without waiting is asked for all the same.
+      if (!this.isOver && this.busy > 0) await Promise.race([this.finished, this.untilCalm()]);
+      return this.failure === undefined ? end : {kind: 'error', error: this.failure};
+    } finally {
+      this.isOver = true;
+      clearTimeout(this.stuck);
+      signal.removeEventListener('abort', cancel);
+    }
+  }
+
+  /** Whether an event the code emits now is new. An event of a step is: a step that is done does not emit again. */
+  takesEvent(): {readonly isNew: boolean; readonly step: number | undefined} {
+    this.activity++;
+    const step = steps.getStore();
+    if (step !== undefined) return {isNew: true, step};
+    this.emitted++;
+    return {isNew: this.emitted > this.emittedBefore, step: undefined};
+  }
+
+  /** A number that no two uses in one execution share, and every turn counts alike. */
+  nextChance(): number {
+    return this.chances++;
+  }
+
+  /**
+   * Ask for something. The promise is kept by this turn or a later one.
+   * @param read what the code gets of an outcome; may throw what it gets in its place.
+   * @param announce called at once, in every turn, with the id an answer has to name.
+   */
+  ask<T>(
+    asked: Asked,
+    carryOut: CarryOut,
+    read: (answer: Answer) => T,
+    announce?: (messageId: string) => void,
+  ): DurablePromise<T> {
+    const index = this.nextIndex;
+    const {promise, resolve, reject} = DurablePromise.create<T>(() => {
+      const waiter = this.waiters.get(index);
+      if (waiter !== undefined) waiter.isAwaited = true;
+      this.moved();
+    });
+    if (steps.getStore() !== undefined) {
+      reject(inStep(describe({...asked, note: asked.note})));
+      return promise;
+    }
+    if (this.isOver) {
+      reject(this.host.signal.aborted ? asError(this.host.signal.reason) : turnOver());
+      return promise;
+    }
+    this.nextIndex++;
+    const entry = this.entryOf(asked, index);
+    const known = this.journal.entries.get(index);
+    if (known !== undefined && !fits(known, entry)) {
+      this.fail(mismatch(index, describe(known), describe(entry)));
+      return promise;
+    }
+    const settle = (answer: Answer) => {
+      try {
+        resolve(read(answer));
+      } catch (error) {
+        reject(asError(error));
+      }
+    };
+    this.waiters.set(index, {asked, isAwaited: false, settle, reject});
+    if (known !== undefined && known.dueAt > 0) this.timers.set(index, known.dueAt);
+    if (!this.journal.outcomes.has(index)) this.begin(index, known, entry, asked, carryOut);
+    announce?.(entry.messageId);
+    this.moved();
+    void this.pump();
+    return promise;
+  }
+
+  /** Run an effect inside the entry of its step. */
+  inStep<T>(index: number, effect: () => T): T {
+    return steps.run(index, effect);
+  }
+
+  /** Failed tries of a step in turns before this one. */
+  failedTries(index: number): number {
+    return this.journal.tries.get(index)?.failed ?? 0;
+  }
+
+  async noteTries(index: number, failed: number, error: string): Promise<void> {
+    await this.enqueue({index, write: {kind: 'tries', index, tries: {failed, error}}});
+  }
+
+  private entryOf({kind, target, what, note}: Asked, index: number): JournalEntry {
+    const {executionId} = this.host;
+    return {
+      ...{kind, target, note: note.slice(0, NOTE_LENGTH), dueAt: 0},
+      digest: digestOf(what),
+      messageId: kind === 'step' ? '' : entryMessageId(kind, `${executionId}/${this.journal.run}`, index),
+    };
+  }
+
+  private begin(
+    index: number,
+    known: JournalEntry | undefined,
+    entry: JournalEntry,
+    {kind, inMs}: Asked,
+    carryOut: CarryOut,
+  ): void {
+    // A turn that suspended had carried out everything before.
+    if (known !== undefined && kind !== 'step' && index < (this.journal.end?.dispatched ?? 0)) return;
+    const write: JournalWrite | undefined =
+      known !== undefined
+        ? undefined
+        : inMs === undefined
+          ? {kind: 'entry', index, entry}
+          : {kind: 'timed', index, entry, inMs};
+    void this.enqueue({
+      ...{index, write},
+      then: async ({at}) => {
+        const noted = known ?? {...entry, dueAt: inMs === undefined ? 0 : at + inMs};
+        if (noted.dueAt > 0) {
+          this.timers.set(index, noted.dueAt);
+          await this.host.setTimer(noted.messageId, noted.dueAt);
+        }
+        const value = await carryOut(noted, index);
+        if (value !== undefined) await this.record(index, value);
+      },
+    });
+  }
+
+  /** Keep an outcome; it reaches the code when its turn comes. */
+  private async record(index: number, value: Answer): Promise<void> {
+    await this.enqueue({
+      ...{index, write: {kind: 'outcome', index, value}},
+      then: ({at, orders}) => {
+        const order = orders[0] ?? 0;
+        // 0: an answer came first, and stays.
+        if (order > 0) this.know(index, {order, at, value});
+        return order > 0 ? Promise.resolve() : this.readAgain();
+      },
+    });
+  }
+
+  private async enqueue(item: Omit<Queued, 'then'> & Partial<Pick<Queued, 'then'>>): Promise<void> {
+    this.busy++;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        const then = async (written: Written & {kind: 'ok'}) => {
+          try {
+            await item.then?.(written);
+            resolve();
+          } catch (error) {
+            reject(asError(error));
+          }
+        };
+        this.queue.push({...item, then});
+        void this.flush();
+      });
+    } catch (error) {
+      this.fail(asError(error));
+    } finally {
+      this.busy--;
+      if (this.busy === 0) this.whenDone();
+      this.moved();
+    }
+  }
+
+  private untilCalm(): Promise<void> {
+    return new Promise(resolve => (this.whenDone = resolve));
+  }
+
+  /** What was asked for in one go is written in one go. */
+  private async flush(): Promise<void> {
+    if (this.isFlushing) return;
+    this.isFlushing = true;
+    try {
+      await immediate();
+      while (this.queue.length > 0 && !this.isOver) {
+        const batch = this.queue;
+        this.queue = [];
+        // Each outcome is answered by its order; those of one write are told apart by their place.
+        const writes = batch.flatMap(({write}) => write ?? []);
+        const written = writes.length === 0 ? NOTHING_WRITTEN : await this.host.write(writes);
+        if (written.kind === 'fenced') {
+          this.end({kind: 'refused', verdict: 'fenced'});
+          return;
+        }
+        if (written.kind === 'full') {
+          this.fail(journalFull(written.of));
+          return;
+        }
+        if (written.at > 0) this.written = {at: written.at, here: performance.now()};
+        let outcome = 0;
+        for (const {write, then} of batch) {
+          const orders = write?.kind === 'outcome' ? [written.orders[outcome++] ?? 0] : [];
+          void then?.({...written, orders});
+        }
+      }
+    } catch (error) {
+      this.fail(asError(error));
+    } finally {
+      this.isFlushing = false;
+    }
+  }
+
+  private order(journal: Journal): void {
+    for (const [index, outcome] of journal.outcomes) this.ordered.set(outcome.order, {index, outcome});
+  }
+
+  private know(index: number, outcome: Outcome): void {
+    this.ordered.set(outcome.order, {index, outcome});
+    void this.pump();
+  }
+
+  private async readAgain(): Promise<void> {
+    const journal = await this.host.read();
+    this.journal = {...journal, end: this.journal.end};
+    this.order(journal);
+    void this.pump();
+  }
+
+  /** Hand outcomes to the code, in their order, as far as it has asked for them. */
+  private async pump(): Promise<void> {
+    if (this.isPumping) return;
+    this.isPumping = true;
+    for (;;) {
+      const next = this.ordered.get(this.given + 1);
+      const waiter = next && this.waiters.get(next.index);
+      if (next === undefined || waiter === undefined || this.isOver) break;
+      this.given++;
+      this.activity++;
+      this.waiters.delete(next.index);
+      this.timers.delete(next.index);
+      this.time = Math.max(this.time, next.outcome.at);
+      waiter.settle(next.outcome.value);
+      // What the code does with it comes before the next.
+      await immediate();
+    }
+    this.isPumping = false;
+    this.moved();
+  }
+
+  /** The code did something, or something was done for it: look whether all of it waits once nothing more happens. */
+  private moved(): void {
+    this.activity++;
+    if (this.idleLook !== undefined || this.isOver) return;
+    const look = (seen: number, calm: number) => {
+      this.idleLook = setImmediate(() => {
+        this.idleLook = undefined;
+        if (this.isOver) return;
+        if (seen !== this.activity) look(this.activity, 0);
+        else if (calm < 2) look(seen, calm + 1);
+        else this.whenCalm();
+      });
+    };
+    look(this.activity, 0);
+  }
+
+  private whenCalm(): void {
+    if (this.busy > 0 || this.isPumping || this.queue.length > 0) return;
+    if (![...this.waiters.values()].some(({isAwaited}) => isAwaited)) return;
+    const unasked = this.ordered.get(this.given + 1);
+    if (unasked === undefined) return void this.suspend();
+    // The code does something we do not see, or will never ask for it.
+    clearTimeout(this.stuck);
+    const seen = this.activity;
+    this.stuck = setTimeout(() => {
+      if (seen !== this.activity || this.isOver) return;
+      const entry = this.journal.entries.get(unasked.index);
+      this.fail(notAskedAgain(unasked.index, entry === undefined ? 'unreadable' : describe(entry)));
+    }, STUCK_MS);
+  }
+
+  private async suspend(): Promise<void> {
+    this.busy++;
+    try {
+      const waiting = this.waiting();
+      const verdict = await this.host.suspend(waiting);
+      if (verdict === 'more') await this.readAgain();
+      else if (verdict === 'ok') this.end({kind: 'suspended', waiting});
+      else this.end({kind: 'refused', verdict});
+    } catch (error) {
+      this.fail(asError(error));
+    } finally {
+      this.busy--;
+      this.moved();
+    }
+  }
+
+  private waiting(): Waiting {
+    const kinds = new Set([...this.waiters.values()].map(({asked}) => asked.kind));
+    return {
+      status: kinds.has('ask-user') ? 'WAITING_USER' : kinds.has('call') ? 'WAITING_AGENT' : 'SLEEPING',
+      end: {
+        attempt: this.host.attempt,
+        emitted: Math.max(this.emitted, this.emittedBefore),
+        dispatched: this.nextIndex,
+        seen: this.given,
+      },
+      nextTimerInMs: Math.min(...this.timers.values()) - this.redisNow(),
+    };
+  }
+
+  /** By Redis's clock, as of the last write; never, if nothing was written. */
+  private redisNow(): number {
+    return this.written.at === 0 ? -Infinity : this.written.at + performance.now() - this.written.here;
+  }
+
+  /** Whatever the code does with it, the execution ends with this. */
+  private fail(error: Error): void {
+    if (this.isOver) return;
+    this.failure = error;
+    this.end({kind: 'error', error});
+  }
+
+  private end(end: RunEnd): void {
+    this.isOver = true;
+    this.finish(end);
+  }
+
+  /** It was cancelled, or is not ours any more: what waits is told, so that the code can clean up. */
+  private abort(reason: Error): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    for (const waiter of this.waiters.values()) waiter.reject(reason);
+    this.waiters.clear();
+  }
+}
+
+const NOTHING_WRITTEN: Written & {kind: 'ok'} = {kind: 'ok', at: 0, orders: []};
+
+const fits = (known: JournalEntry, entry: JournalEntry): boolean =>
+  known.kind === entry.kind && known.target === entry.target && known.digest === entry.digest;
+
+const immediate = () => new Promise<void>(resolve => setImmediate(resolve));
+
+const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(messageOf(error)));
+
+/** The error as a step's outcome keeps it. */
+export function failureAnswer(error: unknown): Answer {
+  const name = error instanceof Error ? error.name : typeof error;
+  const code = error instanceof ByError ? error.code : '';
+  return {
+    status: 'FAILED',
+    content: messageOf(error).slice(0, 4096),
+    data: {error_name: name, ...(code === '' ? {} : {error_code: code})},
+    metadata: {},
+  };
+}
