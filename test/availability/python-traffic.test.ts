@@ -12,6 +12,7 @@ import {claimLease, heartbeat} from '../../src/store/presence.js';
 import type {Store} from '../../src/store/store.js';
 import {asDoc, at as field, rowsOf, type Doc, type Row} from '../interop/vectors.js';
 import {deadLetters, work} from '../faults/support.js';
+import {as} from '../support/roles.js';
 import {describeEachStore, until, type TestStore} from '../support/stores.js';
 
 /** The agent type of all rows. */
@@ -172,7 +173,7 @@ describeEachStore("our client before python's manager", at => {
             for (const answer of await answers(executionId))
               await at.redis().xadd(store.keys.wakeupResult(executionId), '*', 'data', answer);
           };
-          written.push(write());
+          written.push(as('worker', write));
         },
       })
       .catch((error: unknown) => error as Error);

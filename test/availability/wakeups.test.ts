@@ -16,6 +16,7 @@ import {serverTimeMs, type Store} from '../../src/store/store.js';
 import {defineAgent} from '../../src/worker/agent.js';
 import {startWorker} from '../../src/worker/runner.js';
 import {at as field, rowsOf} from '../interop/vectors.js';
+import {as} from '../support/roles.js';
 import {describeEachStore, until, type TestStore} from '../support/stores.js';
 
 const TYPE = 'writer';
@@ -199,7 +200,7 @@ describeEachStore('a wakeup', at => {
       onProgress(progress) {
         // It is gone again before the command can be put on its stream, the first time.
         if (progress.kind !== 'wakeup-decision' || progress.decision.status !== 'READY') return;
-        leaving ??= goAway();
+        leaving ??= as('worker', goAway);
       },
     });
     await until(() => comings.length === 1);
