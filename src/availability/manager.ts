@@ -510,12 +510,7 @@ class Manager implements ManagerHandle {
   private async takeDelivery(entry: ControlEntry): Promise<Handled> {
     let delivery: PendingDelivery;
     try {
-      delivery = readPendingDelivery(requireData(entry.data));
-      if (!isValidId(delivery.targetAgentType)) throw new TypeError('it names no agent type');
-      if (!isValidId(delivery.sessionId)) throw new TypeError('it names no session');
-      if (delivery.executionId !== '' && !isValidId(delivery.executionId))
-        throw new TypeError('its execution id can not be an id');
-      if (!isDeliverable(delivery)) throw new TypeError('it holds no command');
+      delivery = readDelivery(requireData(entry.data));
     } catch (error) {
       await this.quarantine(entry, 'pending', `undeliverable: ${messageOf(error)}`);
       return 'over';
@@ -731,10 +726,21 @@ class Manager implements ManagerHandle {
   }
 }
 
+/** @throws for what can not be delivered, with the reason. */
+function readDelivery(document: string | Uint8Array): PendingDelivery {
+  const delivery = readPendingDelivery(document);
+  if (!isValidId(delivery.targetAgentType)) throw new TypeError('it names no agent type');
+  if (!isValidId(delivery.sessionId)) throw new TypeError('it names no session');
+  if (delivery.executionId !== '' && !isValidId(delivery.executionId))
+    throw new TypeError('its execution id can not be an id');
+  if (!isDeliverable(delivery)) throw new TypeError('it holds no command');
+  return delivery;
+}
+
 /** What was taken into the queue could be read then; what has become of it since must not hold up the others. */
 function readTaken(document: string): PendingDelivery | 'unreadable' {
   try {
-    return readPendingDelivery(document);
+    return readDelivery(document);
   } catch {
     return 'unreadable';
   }

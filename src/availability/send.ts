@@ -142,7 +142,7 @@ export interface Draft {
 
 /**
  * Send one command.
- * @throws {ByError} AGENT_TYPE_UNAVAILABLE, AGENT_CIRCUIT_OPEN, TENANT_QUOTA_EXCEEDED, WORKER_NOT_ONLINE when it was
+ * @throws {ByError} AGENT_TYPE_UNAVAILABLE (with `waitedMs` in its details if the time of WAKE_AND_WAIT passed), AGENT_CIRCUIT_OPEN, TENANT_QUOTA_EXCEEDED, WORKER_NOT_ONLINE when it was
  *   refused (a FAILED record says so in the session), NOT_FOUND for a session of another user, PARENT_CANCELLED, INVALID_INPUT, MESSAGE_TOO_LARGE, and what Redis answers.
  */
 export async function send(sender: Sender, original: SendRequest): Promise<SendResult> {
@@ -452,6 +452,8 @@ async function wakeAndDeliver(
           draft,
           'AGENT_TYPE_UNAVAILABLE',
           `${why}${which} came online within ${wakeup.timeoutMs} ms${heard}`,
+          null,
+          {waitedMs: wakeup.timeoutMs},
         );
       }
     }
@@ -606,6 +608,7 @@ async function refuse(
   code: 'AGENT_TYPE_UNAVAILABLE' | 'AGENT_CIRCUIT_OPEN' | 'TENANT_QUOTA_EXCEEDED' | 'WORKER_NOT_ONLINE',
   reason: string,
   retryAfterMs: number | null = null,
+  more: Readonly<Record<string, unknown>> = {},
 ): Promise<never> {
   const agentType = draft.command.header.targetAgentType;
   const {message, hint} = refusalText(code, agentType, draft.policy, reason, retryAfterMs);
@@ -629,6 +632,7 @@ async function refuse(
       executionId: draft.executionId,
       traceId,
       retryAfterMs,
+      ...more,
     },
   });
 }

@@ -38,6 +38,7 @@ export class Printer {
   readonly #warnings: string[] = [];
   #stream: SafeStream | null = null;
   #streamEndsLine = true;
+  #noteIsOpen = false;
 
   constructor(options: PrinterOptions) {
     this.#options = options;
@@ -110,7 +111,10 @@ export class Printer {
   /** Text as it came, byte for byte, for `-o raw` into a pipe or a file. To a terminal: as {@link stream} writes it. */
   raw(piece: string): void {
     if (this.#options.isOutputTerminal) this.stream(piece);
-    else if (this.#options.mode === 'text') this.#options.stdout.write(piece);
+    else if (this.#options.mode === 'text') {
+      this.#closeNote();
+      this.#options.stdout.write(piece);
+    }
   }
 
   /** Ends what {@link stream} wrote, on a line of its own. Without a stream: nothing happens. */
@@ -127,6 +131,14 @@ export class Printer {
     if (!this.#options.isQuiet) this.err(...line);
   }
 
+  /** As {@link note}, for a line that grows as things happen: the next call goes on with it, whatever else is written ends it. */
+  growingNote(...words: Text[]): void {
+    if (this.#options.isQuiet) return;
+    if (!this.#noteIsOpen) this.#closeStreamLine();
+    this.#options.stderr.write(render(words, this.#options.color.stderr));
+    this.#noteIsOpen = true;
+  }
+
   /** One line on standard error with --verbose. */
   detail(...line: Text[]): void {
     if (this.#options.isVerbose) this.err(paint.dim(line));
@@ -134,6 +146,7 @@ export class Printer {
 
   /** One line on standard error, whatever the flags. */
   err(...line: Text[]): void {
+    this.#closeNote();
     this.#closeStreamLine();
     this.#options.stderr.write(`${render(line, this.#options.color.stderr)}\n`);
   }
@@ -152,14 +165,22 @@ export class Printer {
   }
 
   #writeOut(text: string): void {
+    this.#closeNote();
     this.#closeStreamLine();
     this.#options.stdout.write(text);
   }
 
   #writePiece(safe: string): void {
     if (safe === '') return;
+    this.#closeNote();
     this.#streamEndsLine = safe.endsWith('\n');
     this.#options.stdout.write(safe);
+  }
+
+  #closeNote(): void {
+    if (!this.#noteIsOpen) return;
+    this.#noteIsOpen = false;
+    this.#options.stderr.write('\n');
   }
 
   /** A line that comes while an answer is streaming starts on a line of its own. */

@@ -35,7 +35,12 @@ export interface SendOutcome extends Omit<SendResult, 'streamName'> {
 
 /** @throws {ByError} as send(); TASK_FAILED, TASK_CANCELLED, INPUT_REQUIRED for how it ended. */
 export async function runSend(run: RunSend): Promise<unknown> {
-  const request = {...run.request, sessionId: run.request.sessionId ?? newSessionId(), signal: run.signal};
+  const request = {
+    ...run.request,
+    sessionId: run.request.sessionId ?? newSessionId(),
+    messageId: run.request.messageId ?? newMessageId(),
+    signal: run.signal,
+  };
   if (run.dryRun) return dryRun(run, request);
   await checkServer(run.store);
   const {printer} = run;
@@ -46,7 +51,7 @@ export async function runSend(run: RunSend): Promise<unknown> {
   const policy = (request.policy ?? 'FAIL_FAST').toLowerCase().replaceAll('_', '-');
   note(
     paint.cyan(printer.symbol('arrow')),
-    ` ${request.agentType}   policy ${policy}   session ${request.sessionId}`,
+    ` ${request.agentType}   policy ${policy}   session ${request.sessionId}   message ${request.messageId}`,
     request.deadlineMs === undefined ? '' : `   deadline ${formatDuration(request.deadlineMs)}`,
   );
   run.setResume(`by tail ${request.sessionId}`);
@@ -58,10 +63,12 @@ export async function runSend(run: RunSend): Promise<unknown> {
     ...request,
     onProgress: progress => {
       if (progress.kind === 'unreadable-record') printer.warn(unreadableLine(run.store, progress));
-      else note(paint.dim(progressLine(progress)));
+      else if (human) showProgress(printer, progress);
     },
   });
-  note(paint.dim(deliveryLine(sent)));
+  if (human && sent.wakeup !== undefined && sent.wakeup.decision !== 'READY')
+    printer.growingNote(paint.dim(`  ${printer.symbol('arrow')} online in ${wakeupFacts(sent.wakeup)}`));
+  note(paint.dim(deliveryLine(printer, sent)));
   if (run.showKeys)
     note(
       paint.dim(
@@ -74,6 +81,7 @@ export async function runSend(run: RunSend): Promise<unknown> {
       note(`queued; watch it with  `, paint.cyan(`by tail ${sent.sessionId} -f`));
     return facts;
   }
+  note('');
   return {...facts, ...(await showAnswer(run, sent, after, startedAt))};
 }
 
@@ -87,14 +95,26 @@ async function sendOrSuggest(run: RunSend, request: SendRequest): Promise<SendRe
       .map(type => type.agentType);
     const near = suggest(request.agentType, online);
     const another = request.policy === 'WAKE_AND_WAIT' ? 'queue-only' : 'wake-and-wait';
-    throw new ByError(error.code, error.message, {
-      hint: near === null ? error.hint : `Did you mean "${near}"? ${error.hint}`,
+    const known =
+      online.length === 0 ? 'no agent type is online' : `known agent types online: ${someOf(online)}`;
+    const guess = near === null ? '' : `     did you mean "${near}"?`;
+    // The policy refuses at once; a wait that was given its time, and in which nothing was decided, ran out of it.
+    const timedOut = error.details['waitedMs'] !== undefined;
+    throw new ByError(timedOut ? 'TIMEOUT' : error.code, error.message, {
+      hint: `${known}${guess}\n${error.hint}`,
       cause: error,
-      next: [`by send ${near ?? request.agentType} … --policy ${another}`, 'by worker list'],
+      next: [`by send ${request.agentType} … --policy ${another}`, 'by worker list'],
       details: {...error.details, online},
     });
   }
 }
+
+const MAX_NAMED = 10;
+
+const someOf = (names: readonly string[]): string =>
+  names.length <= MAX_NAMED
+    ? names.join(', ')
+    : `${names.slice(0, MAX_NAMED).join(', ')} and ${names.length - MAX_NAMED} more`;
 
 async function showAnswer(
   run: RunSend,
@@ -218,24 +238,36 @@ function unreadableLine(store: Store, {record, of}: UnreadableProgress): string 
   return `the ${record} of "${of}" is no JSON object; it is ${refuses ? 'taken for a refusal' : 'ignored'}`;
 }
 
-function progressLine(progress: Exclude<SendProgress, UnreadableProgress>): string {
+function showProgress(printer: Printer, progress: Exclude<SendProgress, UnreadableProgress>): void {
   switch (progress.kind) {
     case 'offline':
-      return `  offline: no worker for ${progress.agentType}`;
+      printer.note(paint.dim(`  offline: 0 workers for ${progress.agentType}`));
+      return;
     case 'wakeup-requested':
-      return `  wakeup  requested  ${progress.executionId}`;
+      printer.growingNote(paint.dim(`  wakeup  requested  ${progress.executionId}`));
+      return;
     case 'wakeup-decision': {
-      const {status, reason} = progress.decision;
-      return `  wakeup  ${status} in ${formatDuration(progress.elapsedMs)}${reason === '' ? '' : `  ${reason}`}`;
+      const {elapsedMs, decision} = progress;
+      // Who is there says enough.
+      const reason = decision.reason === '' || decision.status === 'READY' ? '' : ` ${decision.reason}`;
+      const facts = wakeupFacts({elapsedMs, workerIds: decision.workerIds});
+      printer.growingNote(paint.dim(`  ${printer.symbol('arrow')} ${decision.status} in ${facts}${reason}`));
     }
   }
 }
 
-function deliveryLine(sent: SendResult): string {
+const wakeupFacts = ({
+  elapsedMs,
+  workerIds,
+}: Pick<NonNullable<SendResult['wakeup']>, 'elapsedMs' | 'workerIds'>) =>
+  `${formatDuration(elapsedMs)}${workerIds.length === 0 ? '' : ` (${workerIds.join(', ')})`}`;
+
+function deliveryLine(printer: Printer, sent: SendResult): string {
+  if (sent.duplicate) return `  known   ${sent.messageId} was accepted before as ${sent.executionId}`;
   const instead =
     sent.selectedAgentType === sent.targetAgentType ? '' : `  fallback ${sent.selectedAgentType}`;
-  if (sent.duplicate) return `  known   ${sent.messageId} was accepted before as ${sent.executionId}`;
-  return `  deliver ${sent.status}  ${sent.messageId}  ${sent.streamId}${instead}`;
+  const stream = sent.streamName.replace(/^.*?byai_gateway:(?:v2:)?/, '');
+  return `  deliver ${sent.status} ${printer.symbol('arrow')} ${stream}  ${sent.streamId}${instead}`;
 }
 
 function countLine(counts: ReadonlyMap<string, number>): string {

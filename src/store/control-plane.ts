@@ -205,8 +205,12 @@ async function decideInSteps(
   const {keys} = store;
   const {dedupe, waiters} = wakeupKeys(store, request);
   const told = new Set<string>();
+  const leader = await store.commands.run(redis => redis.get(dedupe), {retryForMs: 10_000});
+  const leads = leader === null || leader === request.executionId;
   for (;;) {
-    const waiting = await store.commands.run(redis => redis.hkeys(waiters), {retryForMs: 10_000});
+    const waiting = leads
+      ? await store.commands.run(redis => redis.hkeys(waiters), {retryForMs: 10_000})
+      : [];
     const untold = [...new Set([...waiting, request.executionId])].filter(id => !told.has(id));
     await store.commands.run(
       redis =>
@@ -221,6 +225,11 @@ async function decideInSteps(
     );
     for (const id of untold) told.add(id);
     if (!final) return told.size;
+    // Its successor tells those who still wait: see decide-wakeup.lua.
+    if (!leads) {
+      await store.commands.run(redis => redis.hdel(waiters, request.executionId), {retryForMs: 10_000});
+      return told.size;
+    }
     const isClosed = await closeScript(
       store.commands,
       {keys: {dedupe, waiters}, args: {executionId: request.executionId}, moreArgs: [...told]},
@@ -299,8 +308,10 @@ async function takeInSteps(
     retry,
   );
   const pending = keys.deliveryPending();
-  const acked = await store.commands.run(redis => redis.xack(pending, MANAGER_GROUP, entryId), retry);
-  await store.commands.run(redis => redis.xdel(pending, entryId), retry);
+  const [, acked] = await store.commands.run(
+    redis => Promise.all([redis.xdel(pending, entryId), redis.xack(pending, MANAGER_GROUP, entryId)]),
+    retry,
+  );
   return acked === 1;
 }
 
@@ -468,8 +479,9 @@ async function releaseInSteps(
     hasEnded || write === undefined ? undefined : await appendOnce(store, write, `pending:${entryId}`);
   if (appended?.isFull) return 'full';
   if (!hasEnded && reply) await appendOnce(store, reply, `pending-reply:${entryId}`);
+  // A member without a document is dropped by whoever comes next; a document without a member would stay for ever.
   await store.commands.run(
-    redis => Promise.all([redis.zrem(queue, member), redis.hdel(keys.pendingPayloads(agentType), member)]),
+    redis => Promise.all([redis.hdel(keys.pendingPayloads(agentType), member), redis.zrem(queue, member)]),
     retry,
   );
   if (hasEnded) return 'ended';

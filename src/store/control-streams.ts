@@ -62,7 +62,7 @@ export async function readNew(
     const reply = await connection.run(
       redis =>
         redis.callBuffer(
-          'XREADGROUP', 'GROUP', group, consumer, 'COUNT', String(count), 'BLOCK', String(Math.max(1, blockMs)), 'STREAMS',
+          'XREADGROUP', 'GROUP', group, consumer, 'COUNT', String(count), 'BLOCK', String(Math.max(1, Math.ceil(blockMs))), 'STREAMS',
           ...streams, ...streams.map(() => '>'),
         ), // prettier-ignore
       {timeoutMs: blockMs + BLOCK_GRACE_MS},
@@ -124,7 +124,10 @@ const bytes = (value: unknown): Buffer => (Buffer.isBuffer(value) ? value : Buff
 const text = (value: unknown): string =>
   Buffer.isBuffer(value) ? value.toString('utf8') : typeof value === 'string' ? value : '';
 
-/** Acknowledge entries that need nothing else. Safe to repeat. */
+/**
+ * Acknowledge entries that need nothing else. Safe to repeat. Deleted first: one that is pending and gone leaves its group
+ * with the next claim, one that is acknowledged and still there would stay for ever.
+ */
 export async function settleMany(
   store: Store,
   group: string,
@@ -135,8 +138,8 @@ export async function settleMany(
   await store.commands.run(
     redis =>
       Promise.all([
-        redis.xack(stream, group, ...ids),
         deleteEntries ? redis.xdel(stream, ...ids) : undefined,
+        redis.xack(stream, group, ...ids),
       ]),
     {retryForMs: 30_000},
   );

@@ -1,6 +1,6 @@
 /** Dead letters: commands that will not be tried again by themselves, kept whole until somebody replays them. */
 import {readDeadLetter, type ReadDeadLetter} from '../protocol/deadletter.js';
-import {settleMany, type ControlEntry} from './control-streams.js';
+import {settleMany, streamReply, type ControlEntry} from './control-streams.js';
 import {deadLettersFull} from './depth.js';
 import {appendOnce} from './outbox.js';
 import {defineScript} from './script.js';
@@ -74,13 +74,7 @@ export async function listDeadLetters(
   before = '+',
 ): Promise<StoredDeadLetter[]> {
   const end = before === '+' ? '+' : `(${before}`;
-  const rows = await store.commands.run(
-    redis => redis.xrevrange(store.keys.deadletter(), end, '-', 'COUNT', count),
-    {
-      retryForMs: 5000,
-    },
-  );
-  return rows.map(([id, fields]) => ({id, letter: readLetter(fields)}));
+  return letters(store, 'XREVRANGE', end, '-', 'COUNT', String(count));
 }
 
 /** Oldest first. @param after the id to go on behind; '' from the beginning. */
@@ -90,26 +84,31 @@ export async function oldestDeadLetters(
   after = '',
 ): Promise<StoredDeadLetter[]> {
   const start = after === '' ? '-' : `(${after}`;
-  const rows = await store.commands.run(
-    redis => redis.xrange(store.keys.deadletter(), start, '+', 'COUNT', count),
-    {retryForMs: 5000},
-  );
-  return rows.map(([id, fields]) => ({id, letter: readLetter(fields)}));
+  return letters(store, 'XRANGE', start, '+', 'COUNT', String(count));
 }
 
 /** @returns the entry, or undefined if it is not there. */
 export async function findDeadLetter(store: Store, id: string): Promise<StoredDeadLetter | undefined> {
-  const rows = await store.commands.run(redis => redis.xrange(store.keys.deadletter(), id, id), {
-    retryForMs: 5000,
-  });
-  const row = rows[0];
-  return row && {id: row[0], letter: readLetter(row[1])};
+  return (await letters(store, 'XRANGE', id, id))[0];
 }
 
-function readLetter(fields: readonly string[]): ReadDeadLetter | undefined {
-  const at = fields.indexOf('data');
+/** As bytes: text of another encoding would be read as something else, and replayed as that. */
+async function letters(
+  store: Store,
+  command: 'XRANGE' | 'XREVRANGE',
+  ...range: readonly string[]
+): Promise<StoredDeadLetter[]> {
+  const stream = store.keys.deadletter();
+  const rows = await store.commands.run(redis => redis.callBuffer(command, stream, ...range), {
+    retryForMs: 5000,
+  });
+  return streamReply([[Buffer.from(stream), rows]]).map(({id, data}) => ({id, letter: readLetter(data)}));
+}
+
+function readLetter(data: Buffer | undefined): ReadDeadLetter | undefined {
+  if (data === undefined) return undefined;
   try {
-    return readDeadLetter(fields[at + 1] ?? '');
+    return readDeadLetter(data);
   } catch {
     // Foreign or damaged: it is listed as unreadable, and never in the way of the others.
     return undefined;

@@ -2,6 +2,7 @@
 import {expect, test} from 'vitest';
 import {startManager, type ManagerOptions} from '../../src/availability/manager.js';
 import type {Provider, ProviderContext, ProviderDecision} from '../../src/availability/provider.js';
+import {GatewayClient} from '../../src/client/client.js';
 import {silentLogger} from '../../src/log.js';
 import {encodePendingDelivery} from '../../src/protocol/delivery.js';
 import {
@@ -12,7 +13,10 @@ import {
 } from '../../src/protocol/wakeup.js';
 import {claimLease, heartbeat, leave} from '../../src/store/presence.js';
 import {serverTimeMs, type Store} from '../../src/store/store.js';
+import {defineAgent} from '../../src/worker/agent.js';
+import {startWorker} from '../../src/worker/runner.js';
 import {at as field, rowsOf} from '../interop/vectors.js';
+import {as} from '../support/roles.js';
 import {describeEachStore, until, type TestStore} from '../support/stores.js';
 
 const TYPE = 'writer';
@@ -136,6 +140,105 @@ describeEachStore('a wakeup', at => {
     await ask(at, store, 'exec-2');
     expect(await ended(at, store, 'exec-2')).toMatchObject({status: 'READY'});
     expect(calls).toBe(2);
+  });
+
+  test('whose provider flaps, lies, hangs and fails in turn: each waiter hears one end, and READY where it is true', async () => {
+    const store = at.open();
+    const {length: count} = Array.from({length: 24});
+    let calls = 0;
+    const wants = new Map<string, string>();
+    await manage(at, store, async ({targetAgentType}) => {
+      const turn = calls++ % 6;
+      wants.set(targetAgentType, turn === 2 || turn === 5 ? 'READY' : turn === 4 ? 'REJECTED' : 'FAILED');
+      switch (turn) {
+        case 0:
+          return {status: 'FAILED', reason: 'not now'};
+        case 1:
+          return {status: 'READY', workerIds: ['nobody']};
+        case 2:
+          await bringOnline(store, `w-${targetAgentType}`, targetAgentType);
+          return {status: 'READY', workerIds: ['another']};
+        case 3:
+          return hangs();
+        case 4:
+          return {status: 'REJECTED', reason: 'never'};
+        default:
+          // It starts one, and then fails to say so.
+          await bringOnline(store, `w-${targetAgentType}`, targetAgentType);
+          throw new Error('lost my connection');
+      }
+    });
+    const ids = Array.from({length: count}, (_, i) => `exec-${i}`);
+    for (const [i, id] of ids.entries())
+      await ask(at, store, id, {targetAgentType: `type-${i}`, timeoutMs: 3000});
+    for (const [i, id] of ids.entries()) {
+      const end = await ended(at, store, id);
+      const type = `type-${i}`;
+      expect(end.status, type).toBe(wants.get(type));
+      expect(end.workerIds, type).toEqual(end.status === 'READY' ? [`w-${type}`] : []);
+      expect((await statuses(at, store, id)).filter(one => one !== 'STARTING')).toEqual([end.status]);
+    }
+    expect(calls).toBe(count);
+    await idle(at, store);
+    // Of what failed the command is kept, once each.
+    expect(await at.redis().xlen(store.keys.deadletter())).toBe(
+      [...wants.values()].filter(one => one === 'FAILED').length,
+    );
+  });
+
+  test('whose worker comes and goes: the command is put where somebody is, and only then', async () => {
+    const store = at.open();
+    const redis = at.redis();
+    const comings: string[] = [];
+    await manage(at, store, async () => {
+      comings.push('asked');
+      return {status: 'READY'};
+    });
+    let leaving: Promise<void> | undefined;
+    const sending = new GatewayClient(store).send({
+      ...{agentType: TYPE, content: 'x', policy: 'WAKE_AND_WAIT', availabilityTimeoutMs: 20_000},
+      onProgress(progress) {
+        // It is gone again before the command can be put on its stream, the first time.
+        if (progress.kind !== 'wakeup-decision' || progress.decision.status !== 'READY') return;
+        leaving ??= as('worker', goAway);
+      },
+    });
+    await until(() => comings.length === 1);
+    const goAway = await bringOnline(store);
+    await until(() => leaving !== undefined || redis.xlen(store.keys.ctrlStream(TYPE)).then(n => n > 0));
+    await leaving;
+    const before = await redis.xlen(store.keys.ctrlStream(TYPE));
+    if (before === 0) await bringOnline(store, 'w2');
+    expect(await sending).toMatchObject({status: 'WAIT_AND_DELIVER'});
+    expect(await redis.xlen(store.keys.ctrlStream(TYPE))).toBe(1);
+    await idle(at, store);
+  });
+
+  test('goes on while a worker is started by hand: each waiter is delivered once, the provider is let go', async () => {
+    const store = at.open();
+    const client = new GatewayClient(store);
+    const signals: AbortSignal[] = [];
+    await manage(at, store, (_, {signal}) => {
+      signals.push(signal);
+      return hangs();
+    });
+    const request = {agentType: TYPE, content: 'x', policy: 'WAKE_AND_WAIT'} as const;
+    const sending = Array.from({length: 5}, () => client.send(request));
+    const queued = await client.send({...request, policy: 'WAKE_AND_QUEUE'});
+    await until(() => signals.length === 1);
+    await until(async () => (await at.redis().hlen(store.keys.wakeupWaiters(TYPE, '', ''))) === 6);
+    const seen: string[] = [];
+    const worker = await startWorker(store, {
+      agents: [defineAgent({type: TYPE, run: ctx => void seen.push(ctx.executionId)})],
+      log: silentLogger,
+    });
+    at.cleanup(() => worker.stop({drainMs: 0}));
+    const sent = [...(await Promise.all(sending)), queued];
+    await until(() => seen.length === sent.length);
+    expect(seen.sort()).toEqual(sent.map(({executionId}) => executionId).sort());
+    await until(() => signals.every(({aborted}) => aborted));
+    await idle(at, store);
+    expect(signals).toHaveLength(1);
   });
 
   test('goes on for those who wait longer than the one who asked first', async () => {

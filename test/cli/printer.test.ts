@@ -25,6 +25,25 @@ function open(options: Partial<PrinterOptions> = {}) {
 }
 
 describe('the printer', () => {
+  test('lets a line grow until anything else is written', () => {
+    const {printer, written} = open();
+    printer.growingNote('asked');
+    printer.growingNote(' -> \u001b[2Jstarting');
+    printer.note('next');
+    printer.growingNote('again');
+    printer.stream('Bon');
+    printer.growingNote('meanwhile');
+    printer.endStream();
+    printer.err('end');
+    expect(written).toEqual({
+      stdout: 'Bon\n',
+      stderr: 'asked -> \\u{1b}[2Jstarting\nnext\nagain\nmeanwhile\nend\n',
+    });
+    const quiet = open({isQuiet: true});
+    quiet.printer.growingNote('asked');
+    expect(quiet.written.stderr).toBe('');
+  });
+
   test('writes an answer as it arrives, and puts other lines on lines of their own', () => {
     const {printer, written} = open();
     printer.stream('Bon');

@@ -250,7 +250,7 @@ describeEachStore('waking', at => {
     expect(await sending).toMatchObject({status: 'WAIT_AND_DELIVER', wakeup: {decision: 'NONE'}});
   });
 
-  test('fifty waiters cause one wakeup, and every one of them is answered', async () => {
+  test('a hundred waiters cause one wakeup, and every one of them is answered', async () => {
     const store = at.open();
     let wakeups = 0;
     const inner = starter(at, store);
@@ -263,11 +263,11 @@ describeEachStore('waking', at => {
     });
     const client = new GatewayClient(store);
     const sent = await Promise.all(
-      Array.from({length: 50}, () =>
+      Array.from({length: 100}, () =>
         client.send({agentType: 'echo', content: 'hi', policy: 'WAKE_AND_WAIT'}),
       ),
     );
-    expect(sent.map(one => one.status)).toEqual(Array.from({length: 50}, () => 'WAIT_AND_DELIVER'));
+    expect(sent.map(one => one.status)).toEqual(Array.from({length: 100}, () => 'WAIT_AND_DELIVER'));
     expect(wakeups).toBe(1);
   });
 

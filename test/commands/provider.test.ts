@@ -185,7 +185,7 @@ test('a mock follows its script, says what became of each wakeup, and records it
   );
   await send('scripted', []);
   await until(() => /FAILED +"mock: fail" \S+ dead letter \d+-\d+/.test(said.text));
-  await send('scripted', ['--availability-timeout', '1s']);
+  await send('scripted', ['--availability-timeout', '4s']);
   await until(() => /FAILED +"the provider said QUEUED, but no worker came/.test(said.text));
   const lines = () =>
     readFileSync(record, 'utf8')

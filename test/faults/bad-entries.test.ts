@@ -4,12 +4,23 @@
  */
 import {createHash} from 'node:crypto';
 import {expect, test} from 'vitest';
+import {awaitWakeup} from '../../src/availability/await-wakeup.js';
 import {startManager} from '../../src/availability/manager.js';
+import {replayMany} from '../../src/availability/replay-many.js';
+import {planReplay, type ReplayPlan} from '../../src/availability/replay.js';
+import {systemClock} from '../../src/clock.js';
 import {silentLogger} from '../../src/log.js';
-import {MAX_RAW_BYTES} from '../../src/protocol/deadletter.js';
-import {preserveBytes} from '../../src/protocol/deadletter.js';
+import {
+  encodeDeadLetter,
+  MAX_RAW_BYTES,
+  newDeadLetter,
+  preserveBytes,
+} from '../../src/protocol/deadletter.js';
 import {encodePendingDelivery, decodePendingDelivery} from '../../src/protocol/delivery.js';
 import {decodeWakeupRequest, encodeWakeupRequest} from '../../src/protocol/wakeup.js';
+import {decisionsFor} from '../../src/registry/wakeups.js';
+import {listDeadLetters, oldestDeadLetters} from '../../src/store/dead-letters.js';
+import {dropDeadLetter} from '../../src/store/replays.js';
 import type {Store} from '../../src/store/store.js';
 import {describeEachStore, until, type TestStore} from '../support/stores.js';
 import {deadLetters, eventKinds, recordOf, send, TYPE, withStatus, work} from './support.js';
@@ -323,6 +334,141 @@ describeEachStore('bad entries', at => {
     expect(letter).toMatchObject({source: 'pending', x_entry_id: '1-1', x_data: '{"spoilt'});
     expect(await redis.exists(keys.pendingQueue(TYPE))).toBe(0);
   });
+
+  test('on a result stream: who waits hears what comes behind each', {timeout: 60_000}, async () => {
+    const store = at.open();
+    const stream = store.keys.wakeupResult('exec-1');
+    const decision = (given: Doc) => JSON.stringify({execution_id: 'exec-1', status: 'STARTING', ...given});
+    const corpus: Bad[] = [
+      // With half a pair it is a document, and one without a status is a refusal: spec §7.5.
+      ...notDocuments.filter(([name]) => name !== 'half a surrogate pair'),
+      ['a decision for somebody else', decision({execution_id: 'exec-2', status: 'READY'}), /./],
+      ['a number', '7', /./],
+      ['a text', '"READY"', /./],
+    ];
+    await write(at, stream, corpus, i => decision({reason: `canary-${i}`}));
+    await at.redis().xadd(stream, '*', 'data', decision({status: 'REJECTED', reason: 'the end'}));
+    await at.redis().expire(stream, 60);
+    const heard: string[] = [];
+    const request = decodeWakeupRequest({execution_id: 'exec-1', target_agent_type: TYPE});
+    const end = await awaitWakeup(store, request, {onDecision: ({reason}) => void heard.push(reason)});
+    expect(end).toMatchObject({kind: 'rejected', reason: 'the end'});
+    expect(heard).toEqual([...numbered(corpus).map((_, i) => `canary-${i}`), 'the end']);
+    expect((await decisionsFor(store, 'exec-1')).length).toBeGreaterThan(corpus.length);
+  });
+
+  test('with wrong types in a decision: it is read as far as it goes, and never as READY', async () => {
+    const store = at.open();
+    const odd: readonly [given: Doc, kind: string][] = [
+      [{}, 'rejected'],
+      [{status: ['READY']}, 'rejected'],
+      [{status: 'ready'}, 'rejected'],
+      [{status: 'TIMEOUT', timestamp: 1}, 'rejected'],
+      [{status: 'FALLBACK'}, 'rejected'],
+      [{status: 'FALLBACK', selected_agent_type: {}}, 'rejected'],
+      [{status: 'FALLBACK', selected_agent_type: 'alt', worker_ids: 'w', retry_after_ms: 'x'}, 'fallback'],
+      [{status: 'READY', worker_ids: [{}]}, 'timeout'],
+    ];
+    for (const [i, [given, kind]] of odd.entries()) {
+      const executionId = `exec-${i}`;
+      const stream = store.keys.wakeupResult(executionId);
+      await at.redis().xadd(stream, '*', 'data', JSON.stringify({execution_id: executionId, ...given}));
+      await at.redis().expire(stream, 60);
+      const request = decodeWakeupRequest({
+        execution_id: executionId,
+        target_agent_type: TYPE,
+        timeout_ms: 200,
+      });
+      expect((await awaitWakeup(store, request)).kind, JSON.stringify(given)).toBe(kind);
+    }
+  });
+
+  test(
+    'among the dead letters: the others are listed and replayed, once each',
+    {timeout: 60_000},
+    async () => {
+      const store = at.open();
+      const stream = store.keys.deadletter();
+      const corpus: Bad[] = [...notDocuments, ['a number', '7', /./], ['no letter', '{}', /./]];
+      const letter = (i: number) =>
+        encodeDeadLetter(
+          newDeadLetter({
+            ...{source: 'execution', reason: 'a bug', executionId: `exec-${i}`, targetAgentType: TYPE},
+            ...{firstFailedAt: 1, deliveryStream: '', attempts: []},
+            commandPayload: JSON.parse(ask({message_id: `msg-${i}`}, {content: `good-${i}`})) as Record<
+              string,
+              unknown
+            >,
+          }),
+        );
+      const bad = await write(at, stream, corpus, letter);
+      const entries = await oldestDeadLetters(store, 1000);
+      expect((await listDeadLetters(store, 1000)).map(({id}) => id).reverse()).toEqual(
+        entries.map(({id}) => id),
+      );
+      const isReadable = new Set(['no letter', 'half a surrogate pair']);
+      for (const [i, [name]] of corpus.entries())
+        expect(entries.find(({id}) => id === bad[i])?.letter === undefined, name).toBe(!isReadable.has(name));
+
+      const seen: string[] = [];
+      await work(at, store, (_ctx, text) => void seen.push(text));
+      const options = {policy: 'FAIL_FAST', newIds: false, keep: false, reason: '', actor: 'ann'} as const;
+      const plans = await planReplay(store, entries, options);
+      for (const one of plans) if (one.kind === 'skipped') expect(one).toMatchObject({code: 'PAYLOAD_LOST'});
+      const isWork = (one: ReplayPlan) => one.kind !== 'skipped';
+      await replayMany(store, systemClock, 'rpl-1', plans.filter(isWork), options, {});
+      await until(() => seen.length > corpus.length);
+      expect(seen.sort()).toEqual(numbered(corpus).sort());
+      expect((await oldestDeadLetters(store, 1000)).map(({id}) => id)).toEqual(bad);
+      for (const id of bad) expect(await dropDeadLetter(store, id, '{"action":"drop"}')).toBeTruthy();
+      expect(await oldestDeadLetters(store, 1000)).toEqual([]);
+    },
+  );
+
+  test(
+    'in the queue of an agent type: each neighbour is delivered, each of them kept',
+    {timeout: 60_000},
+    async () => {
+      const store = at.open();
+      const redis = at.redis();
+      const {keys} = store;
+      const taken = (given: Doc) => JSON.stringify({session_id: 'sess-1', target_agent_type: TYPE, ...given});
+      const spoilt = [
+        ...['', 'hello', 'null', '[]', '{}', '7', ask().slice(0, -5), nested(65), ask()],
+        ask().replace('{', '{"__proto__":{"polluted":1},'),
+        taken({}),
+        taken({command_payload: {}}),
+        taken({command_payload: [1]}),
+        taken({command_payload: JSON.parse(ask()) as Doc, session_id: '../x'}),
+        taken({command_payload: JSON.parse(ask()) as Doc, execution_id: 'a b'}),
+        taken({command_payload: JSON.parse(ask()) as Doc, target_agent_type: ''}),
+      ];
+      const now = Date.now();
+      for (const i of spoilt.keys()) {
+        const [bad, good] = [`${now + 2 * i}-1`, `${now + 2 * i + 1}-1`];
+        const document = taken({
+          command_payload: JSON.parse(ask({message_id: `msg-${i}`}, {content: `good-${i}`})) as Doc,
+        });
+        await redis.hset(keys.pendingPayloads(TYPE), bad, spoilt[i] ?? '', good, document);
+        await redis.zadd(keys.pendingQueue(TYPE), now + 2 * i, bad, now + 2 * i + 1, good);
+      }
+      // One whose document is gone.
+      await redis.zadd(keys.pendingQueue(TYPE), now, `${now}-2`);
+      await redis.sadd(keys.pendingTypes(), TYPE);
+      const provider = {name: 'none', wakeup: () => Promise.reject(new Error('nobody asked'))};
+      const manager = await startManager(store, {provider, log: silentLogger});
+      at.cleanup(() => manager.stop());
+      const seen: string[] = [];
+      await work(at, store, (_ctx, text) => void seen.push(text));
+      await until(() => seen.length >= spoilt.length);
+      await until(async () => (await redis.exists(keys.pendingQueue(TYPE))) === 0);
+      expect(seen.sort()).toEqual(spoilt.map((_, i) => `good-${i}`).sort());
+      const letters = await deadLetters(at, store);
+      expect(letters.map(one => one['x_data'])).toEqual(spoilt);
+      for (const one of letters) expect(one).toMatchObject({source: 'pending', status: 'FAILED'});
+      expect(await redis.exists(keys.pendingPayloads(TYPE))).toBe(0);
+    },
+  );
 });
 
 describeEachStore('odd entries', at => {

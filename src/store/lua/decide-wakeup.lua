@@ -9,8 +9,12 @@
 -- ARGV[5]  ttl_s     lifetime of the result streams
 -- ARGV[6]  final     '1': the wakeup is over; '0': progress only
 --
+-- Who was taken for dead and replaced tells nobody but the one it asked for: the others wait for what its successor says.
+--
 -- Returns how many were told. Result streams are named by the waiters, so they can not be declared as keys.
-local waiters = redis.call('HKEYS', KEYS[2])
+local leader = redis.call('GET', KEYS[1])
+local leads = not leader or leader == ARGV[1]
+local waiters = leads and redis.call('HKEYS', KEYS[2]) or {}
 local own = false
 for _, id in ipairs(waiters) do own = own or id == ARGV[1] end
 if not own then waiters[#waiters + 1] = ARGV[1] end
@@ -21,7 +25,7 @@ for _, id in ipairs(waiters) do
   redis.call('EXPIRE', stream, ARGV[5])
 end
 if ARGV[6] == '1' then
-  redis.call('DEL', KEYS[2])
-  if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+  redis.call('HDEL', KEYS[2], ARGV[1])
+  if leads then redis.call('DEL', KEYS[1], KEYS[2]) end
 end
 return #waiters
