@@ -112,8 +112,8 @@ export interface CallsFacts extends CallingTurn {
 export class TurnCalls {
   /** Set when the turn asked a person or an agent: without an answer of its own, it ends with this status. */
   suspension: 'WAITING_USER' | 'WAITING_AGENT' | typeof GROUP_QUEUED | undefined;
-  /** Others close the stream. */
-  handedOver = false;
+  /** Message ids of calls that answer in this execution's place: they close the stream. */
+  readonly handedOver: string[] = [];
   /** Message id of each call that is waited for, and its group or ''. */
   readonly waiting = new Map<string, string>();
   private readonly receipts = new Set<string>();
@@ -236,7 +236,7 @@ export class TurnCalls {
   private note(messageIds: readonly string[], waitForReply: boolean, groupId: string): void {
     for (const messageId of messageIds) this.receipts.add(messageId);
     if (!waitForReply) {
-      this.handedOver = true;
+      this.handedOver.push(...messageIds);
       return;
     }
     for (const messageId of messageIds) this.waiting.set(messageId, groupId);

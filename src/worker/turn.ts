@@ -509,9 +509,10 @@ async function endTurn(
     now: env.now,
     newEventId,
   };
+  const {handedOver} = turn.calls;
   const answer = ending.kind === 'result' && terminal ? finalAnswerText(result) : undefined;
   if (answer !== undefined) events.push(encodeEvent(finalAnswerEvent(emitter, answer)));
-  if (terminal && caller === undefined && !writer.endEmitted && !turn.calls.handedOver)
+  if (terminal && caller === undefined && !writer.endEmitted && handedOver.length === 0)
     events.push(encodeEvent(endOfStreamEvent(emitter)));
 
   const patch: Record<string, unknown> = {
@@ -522,6 +523,7 @@ async function endTurn(
     ...(turn.exhausted ? {error_code: 'ATTEMPTS_EXHAUSTED'} : {}),
     // It got somewhere: what comes next starts with a clean count.
     ...(!terminal && hasCounted(claim) ? {x_crashes: 0, x_failures: 0} : {}),
+    ...(handedOver.length === 0 ? {} : {x_handed_over: handedOver}),
     ...(terminal ? {} : turn.calls.waitingFields(claim.record, env.workerId)),
     ...(terminal ? {} : await keepResumable(env.store, claim.executionId)),
   };
