@@ -84,6 +84,9 @@ export interface MemberResult {
   readonly extra_payload: Readonly<Record<string, unknown>>;
 }
 
+/** Why a call was not made. */
+export type Refusal = Pick<Extract<CallReceipt, {status: 'FAILED'}>, 'error' | 'error_code'>;
+
 /** Refusals a handler is told in its receipt; everything else is thrown. */
 const REFUSALS: ReadonlySet<string> = new Set([
   'AGENT_TYPE_UNAVAILABLE',
@@ -117,6 +120,7 @@ export class TurnCalls {
   /** Message id of each call that is waited for, and its group or ''. */
   readonly waiting = new Map<string, string>();
   private readonly receipts = new Set<string>();
+  private readonly refusals = new WeakMap<object, Refusal>();
   /** How often the same call was made in this turn. */
   private readonly made = new Map<string, number>();
 
@@ -154,10 +158,12 @@ export class TurnCalls {
     } catch (error) {
       this.stopIfNotOurs(error);
       if (!(error instanceof ByError) || !REFUSALS.has(error.code)) throw error;
-      return {
-        ...{status: 'FAILED', message_id: '', parent_message_id: parent},
+      const receipt = {
+        ...({status: 'FAILED', message_id: '', parent_message_id: parent} as const),
         ...{target_agent_type: request.agentType, error: error.message, error_code: error.code},
       };
+      this.refusals.set(receipt, {error: receipt.error, error_code: receipt.error_code});
+      return receipt;
     } finally {
       back?.();
     }
@@ -223,6 +229,11 @@ export class TurnCalls {
     const saysNothing = result.content === '' && (isReceipt || result.replyData === null);
     if (!isReceipt && (result.status !== 'COMPLETED' || !saysNothing)) return result;
     return {...result, status: this.suspension, replyData: null};
+  }
+
+  /** @returns the refusal a handler handed on as its own end, by returning the receipt it got. */
+  refusedBy(value: unknown): Refusal | undefined {
+    return isObject(value) ? this.refusals.get(value) : undefined;
   }
 
   /** Fields of the record of an execution that waits: whose answers it goes on for, by this worker's note. */

@@ -33,7 +33,7 @@ import {
 import {holderOf} from '../store/recovery.js';
 import type {Store} from '../store/store.js';
 import type {Handler} from './agent.js';
-import {TurnCalls} from './calls.js';
+import {TurnCalls, type Refusal} from './calls.js';
 import {AgentContext} from './context.js';
 import {EventWriter} from './event-writer.js';
 import type {RenewedSessions} from '../store/renewed-sessions.js';
@@ -96,7 +96,13 @@ export type TurnCommand = AskCommand | ResumeCommand;
 
 /** How a handler ended. */
 type Ending =
-  | {readonly kind: 'result'; readonly result: TaskResult; readonly retryable: boolean}
+  | {
+      readonly kind: 'result';
+      readonly result: TaskResult;
+      readonly retryable: boolean;
+      /** The handler's result is that nobody took its call. */
+      readonly refused?: Refusal | undefined;
+    }
   | {readonly kind: 'failed'; readonly error: unknown; readonly retryable: boolean}
   | {readonly kind: 'cancelled'; readonly reason: string}
   /** Its deadline passed: what it answered afterwards nobody waits for. */
@@ -436,11 +442,13 @@ async function runHandler(
       // Other SDKs refuse to send it; one that arrives all the same is answered, not dropped (spec §10, C3).
       if (isEmptyAsk) throw new TypeError('the ASK has no content');
       const value = await handle();
-      const result = calls.ending(value, normalizeResult(value));
+      const refused = calls.refusedBy(value);
+      const result = refused ? noAnswer('FAILED', {...refused}) : calls.ending(value, normalizeResult(value));
       if (writer.error) throw writer.error;
       return {
         kind: 'result',
         result,
+        refused,
         retryable: result.status === 'FAILED' && asksForRetry(value),
       };
     } catch (error) {
@@ -510,7 +518,8 @@ async function endTurn(
     newEventId,
   };
   const {handedOver} = turn.calls;
-  const answer = ending.kind === 'result' && terminal ? finalAnswerText(result) : undefined;
+  const isAnswer = ending.kind === 'result' && ending.refused === undefined;
+  const answer = isAnswer && terminal ? finalAnswerText(result) : undefined;
   if (answer !== undefined) events.push(encodeEvent(finalAnswerEvent(emitter, answer)));
   if (terminal && caller === undefined && !writer.endEmitted && handedOver.length === 0)
     events.push(encodeEvent(endOfStreamEvent(emitter)));
@@ -577,6 +586,8 @@ function resultOf(ending: Ended['ending']): TaskResult {
 
 function errorFields(ending: Ended['ending']): Record<string, unknown> {
   if (ending.kind === 'late') return {error_code: ending.error.code, error_message: messageOf(ending.error)};
+  if (ending.kind === 'result' && ending.refused)
+    return {error_code: ending.refused.error_code, error_message: ending.refused.error};
   if (ending.kind !== 'failed') return {};
   return {
     error_type: ending.error instanceof Error ? ending.error.name : typeof ending.error,

@@ -158,6 +158,19 @@ describeEachStore('an agent that calls another', at => {
     at.breaksRules('circuit');
   });
 
+  test('that ends with a refusal has failed for that reason, and says nothing else', async () => {
+    const store = at.open();
+    await workAs(at, store, {a: asking('nobody'), root: asking('a')});
+    await send(store, 'root');
+    await untilStatus(store, 'root', 'COMPLETED');
+    expect(await ofType(store, 'a')).toMatchObject({
+      ...{status: 'FAILED', errorCode: 'AGENT_TYPE_UNAVAILABLE'},
+      errorMessage: expect.stringContaining('nobody') as unknown,
+    });
+    expect((await eventsOf(store)).map(([kind]) => kind)).toEqual(['final', 'end']);
+    expect(await at.redis().xlen(store.keys.deadletter())).toBe(0);
+  });
+
   test('hands over: the callee answers the person, and closes the stream', async () => {
     const store = at.open();
     await workAs(at, store, {
