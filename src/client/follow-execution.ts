@@ -1,6 +1,6 @@
 /** Watching one message from its first event to its end. */
 import {isEndOfStream} from '../protocol/events.js';
-import type {ExecutionRecord} from '../protocol/execution.js';
+import {handedOverTo, type ExecutionRecord} from '../protocol/execution.js';
 import {isTerminal} from '../protocol/states.js';
 import {followSession, type SessionItem} from '../store/data-streams.js';
 import {findByMessage} from '../store/executions.js';
@@ -18,8 +18,9 @@ export interface FollowExecution {
 const RECORD_POLL_MS = 1000;
 
 /**
- * Events of a session until the message's execution has ended or waits for a person.
- * @returns the record as it stands then; undefined if there is none or the signal aborted first.
+ * Events of a session until the message's execution has ended or waits for a person; what was handed over to others
+ * ends with them.
+ * @returns the record as it stands then, of what answered; undefined if there is none or the signal aborted first.
  */
 export async function* followExecution(
   store: Store,
@@ -30,8 +31,7 @@ export async function* followExecution(
   const stop = () => over.abort();
   signal?.addEventListener('abort', stop, {once: true});
   if (signal?.aborted) stop();
-  const settled = () =>
-    findByMessage(store, sessionId, messageId).then(record => (isSettled(record) ? record : undefined));
+  const settled = () => settledRecord(store, sessionId, messageId);
   const poll = setInterval(() => {
     settled().then(
       record => {
@@ -48,9 +48,11 @@ export async function* followExecution(
     for await (const item of followSession(store, sessionId, {after: last, signal: over.signal})) {
       last = item.id;
       yield item;
-      if (item.kind === 'event' && isEndOfStream(item.event) && item.event.messageId === messageId) {
-        return await findByMessage(store, sessionId, messageId);
-      }
+      if (item.kind !== 'event' || !isEndOfStream(item.event)) continue;
+      if (item.event.messageId === messageId) return await findByMessage(store, sessionId, messageId);
+      // Perhaps of somebody who answers in its place.
+      const record = await settled();
+      if (record !== undefined && record.messageId !== messageId) return record;
     }
     if (signal?.aborted) return undefined;
     for await (const item of followSession(store, sessionId, {after: last, untilCaughtUp: true})) yield item;
@@ -59,6 +61,22 @@ export async function* followExecution(
     clearInterval(poll);
     signal?.removeEventListener('abort', stop);
   }
+}
+
+/** @returns undefined while somebody is at work: it, or whoever it was handed over to. */
+async function settledRecord(
+  store: Store,
+  sessionId: string,
+  messageId: string,
+  known: ReadonlySet<string> = new Set(),
+): Promise<ExecutionRecord | undefined> {
+  const record = await findByMessage(store, sessionId, messageId);
+  if (!isSettled(record)) return undefined;
+  const others = record === undefined ? [] : handedOverTo(record).filter(id => !known.has(id));
+  if (others.length === 0) return record;
+  const seen = new Set([...known, messageId]);
+  const ends = await Promise.all(others.map(id => settledRecord(store, sessionId, id, seen)));
+  return ends.includes(undefined) ? undefined : ends.at(-1);
 }
 
 function isSettled(record: ExecutionRecord | undefined): boolean {

@@ -77,6 +77,14 @@ export interface OwnFields {
   readonly x_retry_at: number;
   /** Noted when the execution is first claimed, where somebody waits for a reply. */
   readonly x_reply: ReplyContext;
+  /** The execution that called this one and waits for it. */
+  readonly x_caller: string;
+  /** Which calls it goes on for: message id to task group or '', and the worker that noted them. */
+  readonly x_waiting: {readonly worker_id: string; readonly calls: Readonly<Record<string, string>>};
+  /** Answers it has gone on with where nothing noted what it waits for. */
+  readonly x_answered: Readonly<Record<string, true>>;
+  /** Message ids of the calls that answer in its place. */
+  readonly x_handed_over: readonly string[];
   /** Unix milliseconds by Redis's clock: when its cancel was asked for, when a user continued it after its end, and after which nobody wants an answer. */
   readonly x_cancelled_at: number;
   readonly x_reopened_at: number;
@@ -360,6 +368,12 @@ export function replyContextOf(record: ExecutionRecord): ReplyContext | undefine
     metadata: objectOf(doc['metadata']),
     langfuse_parent_observation_id: textOf(doc['langfuse_parent_observation_id']),
   };
+}
+
+/** @returns the messages that answer in its place; none if it answers itself. */
+export function handedOverTo(record: ExecutionRecord): string[] {
+  const ids = record.extra['x_handed_over'];
+  return Array.isArray(ids) ? ids.filter(id => typeof id === 'string') : [];
 }
 
 /** What a status means for what may come next. Unknown texts of other SDKs count as suspended. */

@@ -84,6 +84,9 @@ export interface MemberResult {
   readonly extra_payload: Readonly<Record<string, unknown>>;
 }
 
+/** Why a call was not made. */
+export type Refusal = Pick<Extract<CallReceipt, {status: 'FAILED'}>, 'error' | 'error_code'>;
+
 /** Refusals a handler is told in its receipt; everything else is thrown. */
 const REFUSALS: ReadonlySet<string> = new Set([
   'AGENT_TYPE_UNAVAILABLE',
@@ -112,11 +115,12 @@ export interface CallsFacts extends CallingTurn {
 export class TurnCalls {
   /** Set when the turn asked a person or an agent: without an answer of its own, it ends with this status. */
   suspension: 'WAITING_USER' | 'WAITING_AGENT' | typeof GROUP_QUEUED | undefined;
-  /** Others close the stream. */
-  handedOver = false;
+  /** Message ids of calls that answer in this execution's place: they close the stream. */
+  readonly handedOver: string[] = [];
   /** Message id of each call that is waited for, and its group or ''. */
   readonly waiting = new Map<string, string>();
   private readonly receipts = new Set<string>();
+  private readonly refusals = new WeakMap<object, Refusal>();
   /** How often the same call was made in this turn. */
   private readonly made = new Map<string, number>();
 
@@ -154,10 +158,12 @@ export class TurnCalls {
     } catch (error) {
       this.stopIfNotOurs(error);
       if (!(error instanceof ByError) || !REFUSALS.has(error.code)) throw error;
-      return {
-        ...{status: 'FAILED', message_id: '', parent_message_id: parent},
+      const receipt = {
+        ...({status: 'FAILED', message_id: '', parent_message_id: parent} as const),
         ...{target_agent_type: request.agentType, error: error.message, error_code: error.code},
       };
+      this.refusals.set(receipt, {error: receipt.error, error_code: receipt.error_code});
+      return receipt;
     } finally {
       back?.();
     }
@@ -225,6 +231,11 @@ export class TurnCalls {
     return {...result, status: this.suspension, replyData: null};
   }
 
+  /** @returns the refusal a handler handed on as its own end, by returning the receipt it got. */
+  refusedBy(value: unknown): Refusal | undefined {
+    return isObject(value) ? this.refusals.get(value) : undefined;
+  }
+
   /** Fields of the record of an execution that waits: whose answers it goes on for, by this worker's note. */
   waitingFields(record: ExecutionRecord, workerId: string): {x_waiting?: WaitingCalls} {
     const before = record.extra['x_waiting'];
@@ -236,7 +247,7 @@ export class TurnCalls {
   private note(messageIds: readonly string[], waitForReply: boolean, groupId: string): void {
     for (const messageId of messageIds) this.receipts.add(messageId);
     if (!waitForReply) {
-      this.handedOver = true;
+      this.handedOver.push(...messageIds);
       return;
     }
     for (const messageId of messageIds) this.waiting.set(messageId, groupId);

@@ -33,7 +33,7 @@ import {
 import {holderOf} from '../store/recovery.js';
 import type {Store} from '../store/store.js';
 import type {Handler} from './agent.js';
-import {TurnCalls} from './calls.js';
+import {TurnCalls, type Refusal} from './calls.js';
 import {AgentContext, type ContextFacts} from './context.js';
 import {durableCalls} from './durable/calls.js';
 import {runDurable, takeAnswer} from './durable/turn.js';
@@ -103,7 +103,13 @@ export type TurnCommand = AskCommand | ResumeCommand;
 
 /** How a handler ended. */
 type Ending =
-  | {readonly kind: 'result'; readonly result: TaskResult; readonly retryable: boolean}
+  | {
+      readonly kind: 'result';
+      readonly result: TaskResult;
+      readonly retryable: boolean;
+      /** The handler's result is that nobody took its call. */
+      readonly refused?: Refusal | undefined;
+    }
   | {readonly kind: 'failed'; readonly error: unknown; readonly retryable: boolean}
   | {readonly kind: 'cancelled'; readonly reason: string}
   /** Its deadline passed: what it answered afterwards nobody waits for. */
@@ -525,11 +531,13 @@ async function runHandler(
       if ('parked' in handled) return {kind: 'parked', status: handled.parked};
       if ('cancelled' in handled) return {kind: 'cancelled', reason: handled.cancelled};
       const {value} = handled;
-      const result = calls.ending(value, normalizeResult(value));
+      const refused = calls.refusedBy(value);
+      const result = refused ? noAnswer('FAILED', {...refused}) : calls.ending(value, normalizeResult(value));
       if (writer.error) throw writer.error;
       return {
         kind: 'result',
         result,
+        refused,
         retryable: result.status === 'FAILED' && asksForRetry(value),
       };
     } catch (error) {
@@ -600,9 +608,11 @@ async function endTurn(
     now: env.now,
     newEventId,
   };
-  const answer = ending.kind === 'result' && terminal ? finalAnswerText(result) : undefined;
+  const {handedOver} = turn.calls;
+  const isAnswer = ending.kind === 'result' && ending.refused === undefined;
+  const answer = isAnswer && terminal ? finalAnswerText(result) : undefined;
   if (answer !== undefined) events.push(encodeEvent(finalAnswerEvent(emitter, answer)));
-  if (terminal && caller === undefined && !writer.endEmitted && !turn.calls.handedOver)
+  if (terminal && caller === undefined && !writer.endEmitted && handedOver.length === 0)
     events.push(encodeEvent(endOfStreamEvent(emitter)));
 
   const patch: Record<string, unknown> = {
@@ -613,6 +623,7 @@ async function endTurn(
     ...(turn.exhausted ? {error_code: 'ATTEMPTS_EXHAUSTED'} : {}),
     // It got somewhere: what comes next starts with a clean count.
     ...(!terminal && hasCounted(claim) ? {x_crashes: 0, x_failures: 0} : {}),
+    ...(handedOver.length === 0 ? {} : {x_handed_over: handedOver}),
     ...(terminal ? {} : turn.calls.waitingFields(claim.record, env.workerId)),
     ...(terminal ? {} : await keepResumable(env.store, claim.executionId)),
   };
@@ -666,6 +677,8 @@ function resultOf(ending: Ended['ending']): TaskResult {
 
 function errorFields(ending: Ended['ending']): Record<string, unknown> {
   if (ending.kind === 'late') return {error_code: ending.error.code, error_message: messageOf(ending.error)};
+  if (ending.kind === 'result' && ending.refused)
+    return {error_code: ending.refused.error_code, error_message: ending.refused.error};
   if (ending.kind !== 'failed') return {};
   return {
     error_type: ending.error instanceof Error ? ending.error.name : typeof ending.error,

@@ -1,6 +1,6 @@
 // The agent of the fault tests' worker processes: it does what the message says, and says what it does.
 import {defineAgent} from '../../dist/src/index.js';
-import {existsSync} from 'node:fs';
+import {existsSync, writeFileSync} from 'node:fs';
 
 const say = (...words) => process.stdout.write(`${words.join(' ')}\n`);
 const die = () => process.kill(process.pid, 'SIGKILL');
@@ -30,6 +30,26 @@ export const agent = defineAgent({
           await ctx.emitChunk('half ');
           say('half', ctx.messageId);
           await forEver();
+        }
+        break;
+      // The answer comes as a RESUME, whose text begins with another of these words.
+      case 'call':
+        return ctx.callAgent({agentType: 'reader', content: ask.text, policy: 'SEND_ANYWAY'});
+      case 'call-then-die-once':
+        await ctx.callAgent({agentType: 'reader', content: ask.text, policy: 'SEND_ANYWAY'});
+        if (ctx.attempt === 1) die();
+        return undefined;
+      case 'scatter': {
+        const tasks = ['one', 'two', 'three'].map(word => ({
+          agentType: 'reader',
+          content: `${word} ${file}`,
+        }));
+        return ctx.dispatchGroup(tasks);
+      }
+      case 'die-unless':
+        if (!existsSync(file)) {
+          writeFileSync(file, '');
+          die();
         }
         break;
       case 'wait-for':

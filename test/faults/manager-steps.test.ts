@@ -6,7 +6,7 @@ import {expect, test} from 'vitest';
 import {startManager, type ManagerOptions} from '../../src/availability/manager.js';
 import type {ProviderDecision} from '../../src/availability/provider.js';
 import {GatewayClient} from '../../src/client/client.js';
-import type {SendResult} from '../../src/client/send.js';
+import type {SendResult} from '../../src/availability/send.js';
 import {silentLogger} from '../../src/log.js';
 import {encodeWakeupRequest, readWakeupDecision, type WakeupDecision} from '../../src/protocol/wakeup.js';
 import {MANAGER_GROUP} from '../../src/store/control-plane.js';

@@ -1,6 +1,7 @@
 /** Agents that call agents: message agents, their receipts, their RESUMEs. */
 import {expect, test} from 'vitest';
 import {GatewayClient} from '../../src/client/client.js';
+import {followExecution} from '../../src/client/follow-execution.js';
 import {startManager} from '../../src/availability/manager.js';
 import {mockProvider} from '../../src/availability/mock-provider.js';
 import {dropByHand} from '../../src/availability/release-by-hand.js';
@@ -157,6 +158,19 @@ describeEachStore('an agent that calls another', at => {
     at.breaksRules('circuit');
   });
 
+  test('that ends with a refusal has failed for that reason, and says nothing else', async () => {
+    const store = at.open();
+    await workAs(at, store, {a: asking('nobody'), root: asking('a')});
+    await send(store, 'root');
+    await untilStatus(store, 'root', 'COMPLETED');
+    expect(await ofType(store, 'a')).toMatchObject({
+      ...{status: 'FAILED', errorCode: 'AGENT_TYPE_UNAVAILABLE'},
+      errorMessage: expect.stringContaining('nobody') as unknown,
+    });
+    expect((await eventsOf(store)).map(([kind]) => kind)).toEqual(['final', 'end']);
+    expect(await at.redis().xlen(store.keys.deadletter())).toBe(0);
+  });
+
   test('hands over: the callee answers the person, and closes the stream', async () => {
     const store = at.open();
     await workAs(at, store, {
@@ -168,10 +182,11 @@ describeEachStore('an agent that calls another', at => {
         return {content: `b: ${contentText(command.content)} ${command.header.sourceAgentType}`};
       },
     });
-    await send(store, 'a');
-    await untilStatus(store, 'b', 'COMPLETED');
+    const following = followExecution(store, await send(store, 'a'));
+    let item = await following.next();
+    while (!item.done) item = await following.next();
+    expect(item.value).toMatchObject({targetAgentType: 'b', status: 'COMPLETED', sourceAgentType: ''});
     await untilStatus(store, 'a', 'COMPLETED');
-    expect(await ofType(store, 'b')).toMatchObject({sourceAgentType: ''});
     expect(await eventsOf(store)).toEqual([
       ['answer', 'chunk', 'b'],
       ['final', 'b: yours ', 'b'],

@@ -1,0 +1,210 @@
+/** A worker that dies between any two of its commands while agents call each other: whoever comes next ends it once. */
+import {tmpdir} from 'node:os';
+import {afterEach, expect, test} from 'vitest';
+import {silentLogger} from '../../src/log.js';
+import {consumerName} from '../../src/protocol/consumers.js';
+import {ensureGroup, readNew, type ControlEntry} from '../../src/store/control-streams.js';
+import {sessionExecutions} from '../../src/store/executions.js';
+import {sweepOutboxes} from '../../src/store/outbox.js';
+import {RenewedSessions} from '../../src/store/renewed-sessions.js';
+import type {Store} from '../../src/store/store.js';
+import {contentText, GatewayWorker, toHandler} from '../../src/worker/agent.js';
+import {readEntry} from '../../src/worker/read-entry.js';
+import {RunningTasks} from '../../src/worker/running.js';
+import {Settler} from '../../src/worker/settler.js';
+import {runTurn, type TurnCommand, type TurnEnvironment} from '../../src/worker/turn.js';
+import {atEveryCrash} from '../support/crash.js';
+import {describeEachStore, type TestStore} from '../support/stores.js';
+import {drained, eventsOf, put, replyOf, send, timeline, untilStatus, workAs, type Handle} from './calls.js';
+
+const GROUP = 'agent_engines';
+const DEAD = consumerName('w-dead', '0123456789abcdef0123456789abcdef');
+/** Who is given the entry of the dead. */
+const NEXT = consumerName('w-next', 'fedcba9876543210fedcba9876543210');
+let running: AbortController[] = [];
+afterEach(() => {
+  for (const one of running) one.abort();
+  running = [];
+});
+
+/** The next command of an agent type, given to a worker that is about to die. */
+async function take(store: Store, agentType: string): Promise<ControlEntry> {
+  const stream = store.keys.ctrlStream(agentType);
+  await ensureGroup(store, stream, GROUP);
+  const reader = store.blocking('test', stream);
+  const [entry] = await readNew(store, reader, {
+    ...{streams: [stream], group: GROUP, consumer: DEAD, count: 1, blockMs: 5000},
+  });
+  reader.close();
+  if (entry === undefined) throw new Error('there was nothing to take');
+  return entry;
+}
+
+/** Run one turn as a worker does, through a store that may fail. */
+async function turn(
+  store: Store,
+  entry: ControlEntry,
+  agentType: string,
+  handle: Handle,
+  owner = DEAD,
+): Promise<void> {
+  const abandon = new AbortController();
+  running.push(abandon);
+  const settler = new Settler(store, GROUP, () => true, silentLogger);
+  const env: TurnEnvironment = {
+    ...{store, workerId: 'w', owner, group: GROUP, now: () => Date.now(), log: silentLogger},
+    ...{running: new RunningTasks(), renewed: new RenewedSessions(() => performance.now()), settler},
+    ...{deletesEntries: () => true, abandon: abandon.signal, cancelGraceMs: 1000, maxAttempts: 5},
+    ...{workspaceRoot: tmpdir(), stepAside: () => () => undefined, isGone: () => Promise.resolve(false)},
+  };
+  const agent = new (class extends GatewayWorker {
+    override getAgentTypes = () => [agentType];
+    override processCommand = handle;
+  })();
+  const delivery = {entry, agentType, takenFrom: owner === DEAD ? '' : DEAD, alone: false};
+  await runTurn(env, delivery, readEntry(entry) as TurnCommand, agentType, toHandler(agent));
+  await settler.flush();
+}
+
+const calling: Handle = (command, ctx) =>
+  command.action === 'ASK_AGENT'
+    ? ctx.callAgent({agentType: 'b', content: 'x', policy: 'SEND_ANYWAY'})
+    : {content: `got ${contentText(command.content)}`};
+
+const scattering: Handle = async (command, ctx) => {
+  if (command.action === 'ASK_AGENT')
+    return ctx.dispatchGroup(
+      ['x', 'y'].map((content, at) => ({agentType: 'b', content, messageId: `m-${at}`})),
+      {
+        taskGroupId: 'tg-1',
+      },
+    );
+  return {content: (await ctx.collectGroupResults()).map(result => String(result.content)).join(' ')};
+};
+
+/** The next worker goes on, and the whole is over as if nobody had died. */
+async function endsOnce(
+  at: TestStore,
+  store: Store,
+  entry: ControlEntry,
+  handle: Handle,
+  answer: string,
+  callees: number,
+) {
+  await turn(store, entry, 'a', handle, NEXT);
+  const asked: string[] = [];
+  for (let n = 0; n < callees; n++) {
+    const answering: Handle = command => {
+      asked.push(command.header.messageId);
+      return {content: contentText(command.content)};
+    };
+    await turn(store, await take(store, 'b'), 'b', answering, NEXT);
+  }
+  for (let n = 0; n < callees; n++) await turn(store, await take(store, 'a'), 'a', handle, NEXT);
+  await drained(at, store, 'a', 'b');
+  await sweepOutboxes(store, 0);
+  expect(new Set(asked).size).toBe(callees);
+  expect(asked).toHaveLength(callees);
+  expect(
+    (await sessionExecutions(store, 's')).map(({targetAgentType, status}) => [targetAgentType, status]),
+  ).toEqual([['a', 'COMPLETED'], ...Array.from({length: callees}, () => ['b', 'COMPLETED'])]);
+  expect((await eventsOf(store)).filter(([, , agentType]) => agentType === 'a')).toEqual([
+    ['final', answer, 'a'],
+    ['end', '', 'a'],
+  ]);
+}
+
+describeEachStore('a worker that dies between any two of its commands', at => {
+  test('while it calls: the call is made once, and answered once', async () => {
+    at.breaksRules('dead-workers');
+    const points = await atEveryCrash(
+      () => at.open(),
+      async store => {
+        await send(store, 'a');
+        return take(store, 'a');
+      },
+      (store, entry) => turn(store, entry, 'a', calling),
+      (store, entry) => endsOnce(at, store, entry, calling, 'got x', 1),
+    );
+    expect(points).toBeGreaterThan(2);
+  }, 120_000);
+
+  test('while it calls a group: each call is made once', async () => {
+    at.breaksRules('dead-workers');
+    await atEveryCrash(
+      () => at.open(),
+      async store => {
+        await send(store, 'a');
+        return take(store, 'a');
+      },
+      (store, entry) => turn(store, entry, 'a', scattering),
+      (store, entry) => endsOnce(at, store, entry, scattering, 'x y', 2),
+    );
+  }, 120_000);
+
+  test('while it goes on with an answer: it is gone on with once', async () => {
+    at.breaksRules('dead-workers');
+    await atEveryCrash(
+      () => at.open(),
+      async store => {
+        await send(store, 'a', {messageId: 'msg-a'});
+        const first = await take(store, 'a');
+        await turn(store, first, 'a', (_, ctx) =>
+          ctx.callAgent({agentType: 'b', content: 'x', policy: 'SEND_ANYWAY'}),
+        );
+        const b = await workAs(at, store, {b: () => ({content: 'x'})});
+        await untilStatus(store, 'b', 'COMPLETED');
+        await drained(at, store, 'b');
+        await b.stop();
+        return take(store, 'a');
+      },
+      (store, entry) => turn(store, entry, 'a', calling),
+      async store => {
+        const worker = await workAs(at, store, {a: calling});
+        const record = await untilStatus(store, 'a', 'COMPLETED');
+        await drained(at, store, 'a');
+        await worker.stop();
+        expect(timeline(record).filter(step => step === 'WAITING_AGENT')).toHaveLength(1);
+        expect((await eventsOf(store)).slice(-2)).toEqual([
+          ['final', 'got x', 'a'],
+          ['end', '', 'a'],
+        ]);
+      },
+    );
+  }, 120_000);
+
+  test('while it counts the last answer of a group: it is counted once, and gone on with once', async () => {
+    at.breaksRules('dead-workers');
+    const answer = (member: string, content: string) =>
+      replyOf(
+        {
+          ...{messageId: 'msg-a', parentMessageId: member, taskGroupId: 'tg-1'},
+          ...{sourceAgentType: 'b', targetAgentType: 'a'},
+        },
+        content,
+      );
+    await atEveryCrash(
+      () => at.open(),
+      async store => {
+        await send(store, 'a', {messageId: 'msg-a'});
+        await turn(store, await take(store, 'a'), 'a', scattering);
+        await put(at, store, 'a', answer('m-0', 'x'));
+        await turn(store, await take(store, 'a'), 'a', scattering);
+        await put(at, store, 'a', answer('m-1', 'y'));
+        return take(store, 'a');
+      },
+      (store, entry) => turn(store, entry, 'a', scattering),
+      async store => {
+        const worker = await workAs(at, store, {a: scattering});
+        await untilStatus(store, 'a', 'COMPLETED');
+        await drained(at, store, 'a');
+        await worker.stop();
+        expect(await eventsOf(store)).toEqual([
+          ['final', 'x y', 'a'],
+          ['end', '', 'a'],
+        ]);
+        expect(await at.redis().hget(store.keys.taskGroup('tg-1'), 'completed')).toBe('2');
+      },
+    );
+  }, 120_000);
+});
