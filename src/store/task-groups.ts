@@ -165,11 +165,17 @@ export async function noteGroupWait(
   );
 }
 
+export interface GroupAnswer {
+  /** Of the call. */
+  readonly messageId: string;
+  readonly result: GroupResult;
+}
+
 export interface GroupAnswers {
   /** Whether nothing more is waited for. */
   readonly isDone: boolean;
   /** In the order the calls were made, where that is known. */
-  readonly answers: readonly {readonly messageId: string; readonly result: GroupResult}[];
+  readonly answers: readonly GroupAnswer[];
 }
 
 /** What has been answered so far. @returns undefined if there is no such group. */

@@ -10,7 +10,8 @@ import type {TaskResult} from '../protocol/results.js';
 import type {RoutePolicy} from '../protocol/routing.js';
 import {isTerminal} from '../protocol/states.js';
 import {GROUP_QUEUED, groupReceipt, type GroupPolicy} from '../protocol/task-group.js';
-import {readGroup} from '../store/task-groups.js';
+import {findExecution} from '../store/executions.js';
+import {readGroup, type GroupAnswer} from '../store/task-groups.js';
 import {dispatch, dispatchGroup, type Call, type CallingTurn} from './dispatch.js';
 import type {EventWriter} from './event-writer.js';
 import type {RunningTask} from './running.js';
@@ -148,6 +149,7 @@ export class TurnCalls {
         ...this.wakeupTimeout(request),
         onWakeup: () => (back ??= facts.stepAside()),
       });
+      if (sent.duplicate && waitForReply) await this.checkOurs(messageId, sent.executionId);
       this.note([messageId], waitForReply, '');
       return {
         status: 'QUEUED',
@@ -201,20 +203,19 @@ export class TurnCalls {
   async collect(groupId: string, timeoutMs = COLLECT_TIMEOUT_MS): Promise<MemberResult[]> {
     const {signal} = this.facts.task;
     const until = performance.now() + timeoutMs;
-    for (;;) {
-      signal.throwIfAborted();
-      const group = await readGroup(this.router.store, groupId);
-      if (group?.isDone === true || performance.now() >= until) {
-        return (group?.answers ?? []).map(({messageId, result}) => ({
-          message_id: messageId,
-          status: result.status,
-          reply_data: result.replyData,
-          content: result.content,
-          metadata: result.metadata,
-          extra_payload: result.extraPayload,
-        }));
+    let back: (() => void) | undefined;
+    try {
+      for (;;) {
+        signal.throwIfAborted();
+        const group = await readGroup(this.router.store, groupId);
+        if (group?.isDone === true || performance.now() >= until)
+          return (group?.answers ?? []).map(memberResult);
+        // Those it waits for may need the slot.
+        back ??= this.facts.stepAside();
+        await sleep(COLLECT_POLL_MS, signal);
       }
-      await sleep(COLLECT_POLL_MS, signal);
+    } finally {
+      back?.();
     }
   }
 
@@ -261,6 +262,20 @@ export class TurnCalls {
     return names.some(name => typeof name === 'string' && this.receipts.has(name));
   }
 
+  /** Somebody else's message answers somebody else: we would wait for ever. */
+  private async checkOurs(messageId: string, executionId: string): Promise<void> {
+    const {sessionId, executionId: own} = this.facts.turn;
+    const record = await findExecution(this.router.store, sessionId, executionId);
+    if (record?.extra['x_caller'] === own) return;
+    throw new ByError(
+      'CONFLICT',
+      `Message "${messageId}" is in this session already, and was not called from here.`,
+      {
+        hint: 'Give the call a message id of its own, or none.',
+      },
+    );
+  }
+
   /** The same for the same call of the same turn, when the turn is tried again. */
   private idFor(kind: 'msg' | 'tg', call: object): string {
     const {turn, entry} = this.facts;
@@ -290,6 +305,15 @@ export class TurnCalls {
     if (error.code === 'PARENT_CANCELLED' && typeof reason === 'string') task.cancel(reason, false);
   }
 }
+
+const memberResult = ({messageId, result}: GroupAnswer): MemberResult => ({
+  message_id: messageId,
+  status: result.status,
+  reply_data: result.replyData,
+  content: result.content,
+  metadata: result.metadata,
+  extra_payload: result.extraPayload,
+});
 
 /** In the record of an execution that waits (`x_waiting`). */
 export interface WaitingCalls {

@@ -208,7 +208,8 @@ export class AgentContext extends TurnContext {
   }
 
   /**
-   * The answers of a group in the order of its calls, those of failed members too.
+   * The answers of a group in the order of its calls, those of failed members too. In the turn that made the group it
+   * waits for them, without a slot.
    * @param options.timeoutMs how long to wait for answers that are missing. Default 30,000; once the group's policy is
    *   met nothing is waited for.
    */

@@ -181,11 +181,12 @@ describeEachStore('a replay', at => {
     });
     const sent = await send(store, 'x');
     const {createdAt} = await withStatus(store, sent, 'FAILED');
-    // In a Cluster it follows its execution's end.
-    await until(async () => (await deadLetters(at, store)).length === 1);
+    // In a Cluster the letter follows the record.
+    const hasLetter = async () => (await deadLetters(at, store)).length === 1;
+    await until(hasLetter);
     const [item] = await replay(store);
     await withStatus(store, item!, 'FAILED');
-    await until(async () => (await deadLetters(at, store)).length === 1);
+    await until(hasLetter);
     const accepted = (await deadLetters(at, store)).map(({first_accepted_at: at}) => Number(at));
     expect(accepted).toHaveLength(1);
     // By Redis's clock or the sender's, whichever was earlier.

@@ -129,11 +129,11 @@ describeEachStore('an agent that calls another', at => {
 
   test('is told that nobody takes the call, waits for nothing, and closes its stream', async () => {
     const store = at.open();
+    await setCircuit(store, 'closed', {reason: 'maintenance'});
     const receipts: CallReceipt[] = [];
     await workAs(at, store, {
       a: async (_, ctx) => {
         receipts.push(await ctx.callAgent({agentType: 'nobody', content: 'x'}));
-        await setCircuit(store, 'closed', {reason: 'maintenance'});
         receipts.push(
           await ctx.callAgent({agentType: 'closed', content: 'x', policy: 'QUEUE_ONLY', messageId: 'msg-c'}),
         );
@@ -440,5 +440,13 @@ describeEachStore('an agent that calls another', at => {
     expect(receipts).toHaveLength(9);
     expect(new Set(receipts).size).toBe(3);
     expect(await at.redis().xlen(store.keys.ctrlStream('b'))).toBe(3);
+  });
+
+  test('does not wait for a message that is somebody else’s', async () => {
+    const store = at.open();
+    await workAs(at, store, {a: asking('b', {messageId: 'msg-a'})});
+    await send(store, 'a', {messageId: 'msg-a'});
+    expect(await untilStatus(store, 'a', 'FAILED')).toMatchObject({errorCode: 'CONFLICT'});
+    at.breaksRules('deadletter');
   });
 });

@@ -3,9 +3,10 @@ import {expect, test} from 'vitest';
 import {GatewayClient} from '../../src/client/client.js';
 import type {GroupPolicy} from '../../src/protocol/task-group.js';
 import {sessionExecutions} from '../../src/store/executions.js';
+import type {Store} from '../../src/store/store.js';
 import {contentText} from '../../src/worker/agent.js';
 import type {GroupReceipt, MemberResult} from '../../src/worker/calls.js';
-import {describeEachStore, until} from '../support/stores.js';
+import {describeEachStore, until, type TestStore} from '../support/stores.js';
 import {
   drained,
   eventsOf,
@@ -46,6 +47,10 @@ const answer = (member: string, content: string, status = 'COMPLETED', messageId
     content,
     status,
   );
+
+/** Whoever looks at deadlines has done what it began. */
+const outboxesEmpty = (at: TestStore, store: Store) =>
+  until(async () => (await at.redis().xlen(store.keys.openOutboxes())) === 0);
 
 describeEachStore('a group of calls', at => {
   test('is answered when all of it is, and its answers are kept apart and in order', async () => {
@@ -253,6 +258,7 @@ describeEachStore('a group of calls', at => {
         ['FAILED', {error: expect.stringContaining('deadline') as unknown}],
       ],
     ]);
+    await outboxesEmpty(at, store);
   });
 
   test('of which nobody begins a call ends by its deadline', async () => {
@@ -274,6 +280,7 @@ describeEachStore('a group of calls', at => {
     await send(store, 'a');
     await untilStatus(store, 'a', 'COMPLETED');
     expect(collected).toEqual([['FAILED']]);
+    await outboxesEmpty(at, store);
   });
 
   test('that is handed over is waited for by nobody; an empty one is nothing', async () => {
@@ -322,5 +329,30 @@ describeEachStore('a group of calls', at => {
     await untilStatus(store, 'a', 'COMPLETED');
     expect(errors).toEqual(wrong.map(() => 'INVALID_INPUT'));
     expect(await sessionExecutions(store, 's')).toHaveLength(1);
+  });
+
+  test('may be gathered in the turn that made it, also by a worker with one slot', async () => {
+    const store = at.open();
+    const worker = await workAs(
+      at,
+      store,
+      {
+        a: async (command, ctx) => {
+          if (command.action === 'RESUME') return {content: 'a second time'};
+          const receipt = await ctx.dispatchGroup([task('b', 'm-1'), task('b', 'm-2')]);
+          return {content: short(await ctx.collectGroupResults(receipt.task_group_id)).join(' ')};
+        },
+        b: command => ({content: contentText(command.content)}),
+      },
+      {concurrency: 1},
+    );
+    await send(store, 'a');
+    await untilStatus(store, 'a', 'COMPLETED');
+    await drained(at, store, 'a', 'b');
+    expect((await eventsOf(store)).filter(([, , agentType]) => agentType === 'a')).toEqual([
+      ['final', 'm-1,COMPLETED,m-1 m-2,COMPLETED,m-2', 'a'],
+      ['end', '', 'a'],
+    ]);
+    await until(() => worker.running === 0);
   });
 });
