@@ -7,16 +7,19 @@ import {ByError} from '../../src/errors.js';
 import {silentLogger} from '../../src/log.js';
 import {encodeSendable} from '../../src/protocol/commands.js';
 import {eventKind, eventText} from '../../src/protocol/events.js';
+import {encodeRecord, newExecutionRecord} from '../../src/protocol/execution.js';
 import {createHeader} from '../../src/protocol/header.js';
 import {followSession} from '../../src/store/data-streams.js';
 import {findExecution} from '../../src/store/executions.js';
 import {readJournal} from '../../src/store/journal.js';
+import {sweepOutboxes} from '../../src/store/outbox.js';
 import type {Store} from '../../src/store/store.js';
 import type {AskCommand, ResumeCommand} from '../../src/protocol/commands.js';
 import {contentText, defineAgent, GatewayWorker, type Agent, type Ask} from '../../src/worker/agent.js';
 import type {AgentContext} from '../../src/worker/context.js';
 import type {DurableContext} from '../../src/worker/durable/context.js';
 import {startWorker, type WorkerHandle} from '../../src/worker/runner.js';
+import {atEveryCrash} from '../support/crash.js';
 import {describeEachStore, until, type TestStore} from '../support/stores.js';
 
 const TYPE = 'asker';
@@ -178,10 +181,6 @@ describeEachStore('a reply', at => {
     await until(async () => (await told(store, sent, 'ask')).length === 2);
     expect(await answer(store, sent, {replyId: 'reply-1'})).toMatchObject({duplicate: true});
     expect((await readJournal(store, sent)).outcomes.size).toBe(1);
-    const other = await ask(store);
-    expect(
-      (await refusalOf(answer(store, {...other, sessionId: sent.sessionId}, {replyId: 'reply-1'}))).code,
-    ).toBe('NOT_FOUND');
   });
 
   test('that comes after the time of the question is refused, and the default stays', async () => {
@@ -409,5 +408,43 @@ describeEachStore('a reply', at => {
     expect(
       (await askingOf(store, (await findExecution(store, sent.sessionId, sent.executionId))!)).open,
     ).toEqual([]);
+  });
+
+  test('whose sender dies between any two of its commands is accepted or not, and once', async () => {
+    const streams = ({keys: {ctrlStream, sessionOutbox, openOutboxes}}: Store) => [
+      ...[ctrlStream(TYPE), sessionOutbox('s'), openOutboxes()],
+    ];
+    const request: ReplyRequest = {sessionId: 's', executionId: 'x', content: 'yes', replyId: 'r'};
+    const points = await atEveryCrash(
+      () => at.open(),
+      async store => {
+        const record = newExecutionRecord({
+          ...{executionId: 'x', messageId: 'm', sessionId: 's', traceId: 't', parentMessageId: ''},
+          ...{
+            sourceAgentType: 'client',
+            targetAgentType: TYPE,
+            streamName: '',
+            now: 1,
+            status: 'WAITING_USER',
+          },
+        });
+        const fields = {'exec:x': encodeRecord(record), 'msg_map:m': 'x'};
+        await store.commands.run(redis => redis.hset(store.keys.sessionRegistry('s'), fields));
+        await store.commands.run(redis => redis.expire(store.keys.sessionRegistry('s'), 600));
+      },
+      store => new GatewayClient(store).reply(request),
+      async store => {
+        await sweepOutboxes(store, 0);
+        const lengths = () =>
+          Promise.all(streams(store).map(key => store.commands.run(redis => redis.xlen(key))));
+        const [before = 0] = await lengths();
+        const again = await new GatewayClient(store).reply(request);
+        expect(again.duplicate).toBe(before === 1);
+        expect(await lengths()).toEqual([1, 0, 0]);
+        const other = new GatewayClient(store).reply({...request, replyId: 'other'});
+        expect((await refusalOf(other)).code).toBe('ALREADY_ANSWERED');
+      },
+    );
+    expect(points).toBeGreaterThan(3);
   });
 });
