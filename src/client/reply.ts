@@ -2,7 +2,7 @@
 import {sleep, type Clock} from '../clock.js';
 import {ByError} from '../errors.js';
 import {isValidId, newReplyId, spanIdHex} from '../ids.js';
-import {encodeSendable, type Content, type ResumeCommand} from '../protocol/commands.js';
+import {encodeSendable, hasContent, type Content, type ResumeCommand} from '../protocol/commands.js';
 import type {ExecutionRecord} from '../protocol/execution.js';
 import {createHeader} from '../protocol/header.js';
 import {isTerminal} from '../protocol/states.js';
@@ -63,6 +63,8 @@ const LOOK_EVERY_MS = 25;
  */
 export async function reply(store: Store, now: Clock, request: ReplyRequest): Promise<ReplyResult> {
   checkIds(request);
+  if (!hasContent(request.content ?? '') && (request.status ?? '') === '' && (request.data ?? null) === null)
+    throw new ByError('INVALID_INPUT', 'The answer is empty.', {hint: 'Give some text, data, or a status.'});
   const {sessionId, userCode = '', signal} = request;
   await requireOwn(store, sessionId, userCode);
   const replyId = request.replyId ?? newReplyId();
@@ -185,7 +187,7 @@ function resumeOf(
   record: ExecutionRecord,
   made: {readonly replyId: string; readonly questionId: string; readonly user: string; readonly now: number},
 ): ResumeCommand {
-  const {content = '', status = '', data = null, extraPayload = {}, userCode = '', userName = ''} = request;
+  const {content = '', data = null, extraPayload = {}, userCode = '', userName = ''} = request;
   const {sessionId, messageId, traceId, parentMessageId, targetAgentType} = record;
   const span = spanIdHex(`${messageId}:client.dispatch`);
   return {
@@ -202,7 +204,9 @@ function resumeOf(
       },
       ...{traceParentSpanId: span, langfuseParentObservationId: span},
     }),
-    ...{content, status, replyData: data, extraPayload},
+    // Data alone is an answer, and a RESUME without text needs a status.
+    status: request.status ?? (hasContent(content) ? '' : 'COMPLETED'),
+    ...{content, replyData: data, extraPayload},
   };
 }
 

@@ -3,7 +3,7 @@ import {expect, test} from 'vitest';
 import {GatewayClient} from '../../src/client/client.js';
 import {askingOf, openQuestions} from '../../src/client/questions.js';
 import type {ReplyRequest} from '../../src/client/reply.js';
-import {ByError} from '../../src/errors.js';
+import {ByError, messageOf} from '../../src/errors.js';
 import {silentLogger} from '../../src/log.js';
 import {encodeSendable} from '../../src/protocol/commands.js';
 import {eventKind, eventText} from '../../src/protocol/events.js';
@@ -337,7 +337,9 @@ describeEachStore('a reply', at => {
       at,
       store,
       durable(ctx =>
-        ctx.askUser({prompt: 'Go?', choices: ['yes']}).catch((error: Error) => ({content: error.message})),
+        ctx
+          .askUser({prompt: 'Go?', choices: ['yes']})
+          .catch((error: unknown) => ({content: messageOf(error)})),
       ),
     );
     const sent = await ask(store);
