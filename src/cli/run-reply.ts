@@ -12,7 +12,7 @@ import {checkServer, serverTimeMs, type Store} from '../store/store.js';
 import {chosenSession, LOOK_AT_KEYS, type SessionChoice} from './choose-session.js';
 import {checkedId} from './ids.js';
 import {paint, type Printer} from './printer.js';
-import {promptOf, showQuestion} from './question-text.js';
+import {leftMs, promptOf, showQuestion} from './question-text.js';
 
 /** Asks the person at the terminal. @returns undefined if they left, or `signal` said that nobody waits any more. */
 export type AskPerson = (
@@ -53,13 +53,18 @@ export async function runReply(
   const one = meant === undefined ? only(open) : open.find(question => question.questionId === meant);
   if (!isAnswer) {
     if (one === undefined || run.ask === undefined) return list(store, printer, sessionId, open);
-    const answer = await askUntilDue(store, run.ask, one, run.signal);
-    if (answer === undefined)
+    const told = await askUntilDue(store, run.ask, one, run.signal);
+    if (told.kind === 'answer')
+      return done(printer, one, told.text, await send(store, run, sessionId, one.executionId, told.text));
+    if (told.kind === 'left')
       throw new ByError('INPUT_NEEDED', 'Nothing was answered.', {
         hint: 'Give the answer after the id, or answer the question.',
         next: [replyCommand(one)],
       });
-    return done(printer, one, answer, await send(store, run, sessionId, one.executionId, answer));
+    throw new ByError('NOT_WAITING', 'Somebody else has answered, or its time has passed.', {
+      hint: 'See what came of it.',
+      next: [`by tail ${sessionId}`],
+    });
   }
   if (record === undefined && open.length > 1 && meant === undefined)
     throw severalQuestions(open, `Session "${sessionId}"`);
@@ -79,13 +84,16 @@ const send = (
   content: string,
 ): Promise<ReplyResult> => reply(store, systemClock, {...given, sessionId, executionId, content, signal});
 
-/** Ask the person until somebody answered, or the question's time has passed. */
+/** What came of asking: who leaves answers nothing; what is closed, somebody else answered, or its time has passed. */
+export type Told = {readonly kind: 'answer'; readonly text: string} | {readonly kind: 'left' | 'closed'};
+
+/** Ask the person, until nobody waits for the answer any more. */
 export async function askUntilDue(
   store: Store,
   ask: AskPerson,
   question: OpenQuestion,
   signal: AbortSignal,
-): Promise<string | undefined> {
+): Promise<Told> {
   const closed = new AbortController();
   const watch = setInterval(() => {
     isOpen(store, question).then(
@@ -99,8 +107,10 @@ export async function askUntilDue(
   }, LOOK_EVERY_MS);
   const now = await serverTimeMs(store);
   try {
-    const leftMs = question.dueAt === 0 ? 0 : Math.max(1, question.dueAt - now);
-    return await ask(question, {leftMs, signal: AbortSignal.any([signal, closed.signal])});
+    const options = {leftMs: leftMs(question, now), signal: AbortSignal.any([signal, closed.signal])};
+    const text = await ask(question, options);
+    if (text !== undefined) return {kind: 'answer', text};
+    return {kind: closed.signal.aborted ? 'closed' : 'left'};
   } finally {
     clearInterval(watch);
   }

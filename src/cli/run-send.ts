@@ -16,7 +16,7 @@ import {formatDuration} from './duration.js';
 import {opaque} from './json.js';
 import {paint, type Printer} from './printer.js';
 import {leftMs, promptOf, termsText} from './question-text.js';
-import {askUntilDue, type AskPerson} from './run-reply.js';
+import {askUntilDue, type AskPerson, type Told} from './run-reply.js';
 import {suggest} from './suggest.js';
 import {toTailEvent} from '../observe/tail-event.js';
 
@@ -162,12 +162,12 @@ async function followWithAnswers(
   const prepared = [...run.answers];
   for (;;) {
     const {record, questions} = await showUntilQuestion(run, sent, shown);
-    for (const question of questions) {
+    for (const [at, question] of questions.entries()) {
       run.printer.endStream();
-      const answer = prepared.shift() ?? (await askHere(run, question));
-      if (answer === undefined)
-        throw await inputRequired(run, {...sent, ...outputOf(shown)}, questions, record);
-      await answerQuestion(run, question, answer);
+      const told = await answerTo(run, question, prepared);
+      if (told.kind === 'answer') await answerQuestion(run, question, told.text);
+      if (told.kind === 'left')
+        throw await inputRequired(run, {...sent, ...outputOf(shown)}, questions.slice(at), record);
     }
     if (questions.length === 0) {
       if (prepared.length > 0 && record !== undefined)
@@ -200,9 +200,14 @@ async function showUntilQuestion(run: RunSend, sent: SendResult, shown: Shown) {
   }
 }
 
-/** @returns undefined where nobody can be asked, or nobody wants to answer. */
-async function askHere(run: RunSend, question: OpenQuestion): Promise<string | undefined> {
-  return run.ask === undefined ? undefined : askUntilDue(run.store, run.ask, question, run.signal);
+/** The next answer given beforehand, or the person's here; where nobody can be asked it is as if they had left. */
+async function answerTo(run: RunSend, question: OpenQuestion, prepared: string[]): Promise<Told> {
+  const text = prepared.shift();
+  if (text !== undefined) return {kind: 'answer', text};
+  if (run.ask === undefined) return {kind: 'left'};
+  const told = await askUntilDue(run.store, run.ask, question, run.signal);
+  if (told.kind === 'closed') run.printer.note('  somebody else has answered, or its time has passed');
+  return told;
 }
 
 async function answerQuestion(run: RunSend, question: OpenQuestion, content: string): Promise<void> {

@@ -8,7 +8,7 @@ import {isTerminal} from '../protocol/states.js';
 import {eventsBefore} from '../store/data-streams.js';
 import {sessionExecutions} from '../store/executions.js';
 import {readJournal} from '../store/journal.js';
-import type {Store} from '../store/store.js';
+import {serverTimeMs, type Store} from '../store/store.js';
 import {isTurnAnswered} from '../store/user-answers.js';
 
 export interface OpenQuestion extends QuestionTerms {
@@ -38,15 +38,19 @@ export async function askingOf(store: Store, record: ExecutionRecord): Promise<A
   if (isTerminal(record.status)) return {open: [], closed: []};
   if (entries.size === 0) return {open: await askedByTurn(store, record), closed: []};
   const asked = [...entries].filter(([, {kind}]) => kind === 'ask-user').sort(([a], [b]) => a - b);
+  // Its timer may go off a moment late; the answer would come too late all the same.
+  const now = asked.some(([, {dueAt}]) => dueAt > 0) ? await serverTimeMs(store) : 0;
+  const isOver = ([index, {dueAt}]: (typeof asked)[number]) =>
+    outcomes.has(index) || (dueAt > 0 && dueAt <= now);
   const open = asked
-    .filter(([index]) => !outcomes.has(index))
+    .filter(each => !isOver(each))
     .map(([, entry]) => ({
       ...placeOf(record),
       questionId: entry.messageId,
       ...(entry.question ?? {prompt: entry.note}),
       dueAt: entry.dueAt,
     }));
-  const closed = asked.filter(([index]) => outcomes.has(index)).map(([, {messageId}]) => messageId);
+  const closed = asked.filter(isOver).map(([, {messageId}]) => messageId);
   return {open, closed};
 }
 

@@ -1,7 +1,7 @@
 /** The glue of a question that is asked by itself: keys and time become actions. */
-import {useApp, useInput} from 'ink';
+import {useApp, useInput, useStdout} from 'ink';
 import {useEffect, useReducer, useState} from 'react';
-import {toKey} from './keys.js';
+import {toKeys} from './keys.js';
 import {answerOf, initialState, reduce, type Asked} from './state.js';
 import {QuestionView} from './view.js';
 
@@ -19,10 +19,11 @@ export interface QuestionAppProps {
 
 export function QuestionApp({asked, leftMs, ascii, clock, closing, onEnd}: QuestionAppProps) {
   const {exit} = useApp();
+  const {stdout} = useStdout();
   const [state, dispatch] = useReducer(reduce, initialState(asked));
   const [startedAt] = useState(clock);
   const [now, setNow] = useState(startedAt);
-  useInput((input, key) => dispatch(toKey(input, key)));
+  useInput((input, key) => toKeys(input, key).forEach(dispatch));
 
   useEffect(() => {
     const timer = setInterval(() => setNow(clock()), 1000);
@@ -42,5 +43,5 @@ export function QuestionApp({asked, leftMs, ascii, clock, closing, onEnd}: Quest
 
   if (state.outcome !== 'open') return null;
   const left = leftMs === 0 ? 0 : Math.max(1, leftMs - (now - startedAt));
-  return <QuestionView state={state} leftMs={left} ascii={ascii} />;
+  return <QuestionView state={state} leftMs={left} ascii={ascii} rows={stdout.rows || 24} />;
 }

@@ -31,7 +31,7 @@ export function personAt(terminal: Terminal, printer: Printer, streams: ScreenSt
       app.unmount();
     }
     // The screen is gone; what was asked and answered stays to be read.
-    showQuestion(printer, question, 0);
+    showQuestion(printer, {...question, dueAt: 0}, 0);
     return answer;
   };
 }

@@ -18,7 +18,7 @@ export interface State {
 }
 
 export interface Key {
-  readonly name: 'return' | 'newline' | 'escape' | 'backspace' | 'up' | 'down' | 'ctrl-c' | 'text';
+  readonly name: 'return' | 'newline' | 'escape' | 'backspace' | 'up' | 'down' | 'tab' | 'ctrl-c' | 'text';
   readonly input: string;
 }
 
