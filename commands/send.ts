@@ -1,6 +1,7 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import {BaseCommand} from '../src/cli/base-command.js';
+import {ByError} from '../src/errors.js';
 import {durationFlag, outputFlag} from '../src/cli/flags.js';
 
 export default class Send extends BaseCommand {
@@ -70,6 +71,12 @@ export default class Send extends BaseCommand {
       exclusive: ['follow'],
     }),
     follow: Flags.boolean({description: 'stream the answer, then as --wait'}),
+    answer: Flags.string({
+      description: 'answer to a question on the way; repeatable: the first question gets the first',
+      multiple: true,
+      multipleNonGreedy: true,
+      helpValue: 'TEXT',
+    }),
     'show-keys': Flags.boolean({description: 'show the Redis keys that are written'}),
     'dry-run': Flags.boolean({description: 'show what would be sent, and send nothing'}),
     output: outputFlag('table', 'json', 'jsonl', 'raw'),
@@ -81,6 +88,11 @@ export default class Send extends BaseCommand {
       import('../src/cli/send-input.js'),
       import('../src/cli/run-send.js'),
     ]);
+    if (flags.answer !== undefined && !flags.follow && !flags.wait) {
+      throw new ByError('USAGE', 'With --answer the command has to wait for the question.', {
+        hint: 'Add --follow or --wait.',
+      });
+    }
     const policy = requirePolicy(flags.policy);
     const content = await readContent({
       argument: args.content,
@@ -114,10 +126,19 @@ export default class Send extends BaseCommand {
         extraPayload: await readPayload(flags.payload),
         ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined)),
       },
+      answers: flags.answer ?? [],
+      ask: await this.askPerson(),
       mode: flags.follow ? 'follow' : flags.wait ? 'wait' : 'send',
       dryRun: flags['dry-run'],
       showKeys: flags['show-keys'],
       setResume: command => (this.resumeWith = [command]),
     });
+  }
+
+  /** How the person here is asked; undefined where nobody can be. */
+  private async askPerson() {
+    if (!this.canPrompt || !['table', 'raw'].includes(this.output)) return undefined;
+    const {personAt} = await import('../src/ui/question/ask.js');
+    return personAt(this.terminal, this.printer);
   }
 }

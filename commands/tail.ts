@@ -6,7 +6,7 @@ import {tailFlags} from '../src/cli/tail-flags.js';
 
 export default class Tail extends BaseCommand {
   static override summary = 'Show the events of a session, and follow them.';
-  static override description = `In a terminal it follows, with keys: space pauses, / filters, e events, a agents, t time, q quits.
+  static override description = `In a terminal it follows, with keys: space pauses, / filters, e events, a agents, t time, r answers a question, q quits.
 In a pipe it prints what is there and ends, unless --follow.`;
   static override aliases = ['tail:session'];
   static override examples = [
@@ -27,6 +27,12 @@ In a pipe it prints what is there and ends, unless --follow.`;
       helpValue: 'KINDS',
     }),
     'user-code': userFlag(),
+    answer: Flags.string({
+      description: 'answer to a question that is asked; repeatable: the first question gets the first',
+      multiple: true,
+      multipleNonGreedy: true,
+      helpValue: 'TEXT',
+    }),
     message: Flags.string({description: 'only this message', helpValue: 'ID'}),
     merge: Flags.boolean({description: 'join pieces of an answer into lines', default: true, allowNo: true}),
     ui: Flags.boolean({description: 'with keys and a status line (default in a terminal)', allowNo: true}),
@@ -35,7 +41,7 @@ In a pipe it prints what is there and ends, unless --follow.`;
 
   async run() {
     const {args, flags} = await this.parse(Tail);
-    const {output: _form, 'user-code': userCode, ...chosen} = flags;
+    const {output: _form, 'user-code': userCode, answer: answers = [], ...chosen} = flags;
     const {runTail} = await import('../src/ui/tail/run-tail.js');
     return runTail({
       store: await this.openStore(),
@@ -44,7 +50,7 @@ In a pipe it prints what is there and ends, unless --follow.`;
       signal: this.signal,
       sessionId: args.session,
       ...chosen,
-      userCode,
+      ...{userCode, answers},
       output: this.output,
       setResume: command => (this.resumeWith = [command]),
     });

@@ -31,6 +31,7 @@ export const newExecutionId = () => `exec-${random()}`;
 export const newSessionId = () => `sess-${random()}`;
 export const newTaskGroupId = () => `tg-${random()}`;
 export const newReloadId = () => `reload-${random()}`;
+export const newReplyId = () => `reply-${random()}`;
 export const newReplayId = () => `rpl-${random()}`;
 
 /** UUIDv4 as 32 lower-case hex digits: trace ids, lease tokens, admin message ids. */

@@ -1,17 +1,22 @@
 /** `by send`: send, say what happened on the way, and show the answer if that was asked for. */
 import {GatewayClient} from '../client/client.js';
-import {followExecution} from '../client/follow-execution.js';
+import {followToQuestion} from '../client/follow-execution.js';
+import type {OpenQuestion} from '../client/questions.js';
+import {reply, replyCommand} from '../client/reply.js';
+import {systemClock} from '../clock.js';
 import type {SendProgress, SendRequest, SendResult} from '../availability/send.js';
 import {ByError} from '../errors.js';
 import {newMessageId, newSessionId} from '../ids.js';
-import {askUserPrompt, eventKind, eventText, type DataEvent} from '../protocol/events.js';
+import {eventKind, eventText, type DataEvent} from '../protocol/events.js';
 import type {ExecutionRecord} from '../protocol/execution.js';
 import {listAgentTypes} from '../registry/listing.js';
 import {lastEventId} from '../store/data-streams.js';
-import {checkServer, type Store} from '../store/store.js';
+import {checkServer, serverTimeMs, type Store} from '../store/store.js';
 import {formatDuration} from './duration.js';
 import {opaque} from './json.js';
 import {paint, type Printer} from './printer.js';
+import {leftMs, promptOf, termsText} from './question-text.js';
+import {askUntilDue, type AskPerson, type Told} from './run-reply.js';
 import {suggest} from './suggest.js';
 import {toTailEvent} from '../observe/tail-event.js';
 
@@ -22,6 +27,10 @@ export interface RunSend {
   readonly signal: AbortSignal;
   readonly request: SendRequest;
   readonly mode: 'send' | 'wait' | 'follow';
+  /** Answers to the questions on the way, in order. */
+  readonly answers: readonly string[];
+  /** undefined where nobody can be asked. */
+  readonly ask: AskPerson | undefined;
   readonly dryRun: boolean;
   readonly showKeys: boolean;
   /** The command that goes on where a Ctrl-C stops this one. */
@@ -123,31 +132,10 @@ async function showAnswer(
   startedAt: number,
 ): Promise<Partial<SendOutcome>> {
   const {printer} = run;
-  const counts = new Map<string, number>();
-  let answer = '';
-  let final: string | undefined;
-  let question: {prompt: string} | undefined;
-  const events = followExecution(run.store, {...sent, after, signal: run.signal});
-  let record: ExecutionRecord | undefined;
-  for (;;) {
-    const next = await events.next();
-    if (next.done) {
-      record = next.value;
-      break;
-    }
-    const item = next.value;
-    if (item.kind !== 'event') continue;
-    const {event} = item;
-    const kind = eventKind(event);
-    counts.set(kind, (counts.get(kind) ?? 0) + 1);
-    run.setResume(`by tail ${sent.sessionId} --from ${item.id}`);
-    if (run.mode === 'follow') showEvent(run, event, item.id);
-    const own = event.messageId === sent.messageId;
-    if (kind === 'answer' && own) answer += eventText(event);
-    if (kind === 'final' && own) final = eventText(event);
-    if (kind === 'ask') question = askUserPrompt(event) ?? {prompt: eventText(event)};
-  }
+  const shown: Shown = {counts: new Map(), answer: '', final: undefined, lastId: after, askers: new Set()};
+  const record = await followWithAnswers(run, sent, shown);
   printer.endStream();
+  const {counts, answer, final} = shown;
   const output = final ?? answer;
   // What was not streamed is shown whole.
   if (
@@ -166,7 +154,7 @@ async function showAnswer(
   if (run.output === 'jsonl') printer.event({type: 'end', reason: record.status.toLowerCase()});
   const execution = {status: record.status, elapsedMs};
   const details = {...sent, execution, output};
-  judge(record, question, details);
+  judge(record, details);
   if (run.output === 'table')
     printer.note(
       paint.green(printer.symbol('ok')),
@@ -175,12 +163,125 @@ async function showAnswer(
   return {execution, output};
 }
 
+/** What was shown of the answer so far. */
+interface Shown {
+  readonly counts: Map<string, number>;
+  answer: string;
+  final: string | undefined;
+  lastId: string;
+  /** Messages that asked a person. */
+  readonly askers: Set<string>;
+}
+
+/** Follow to the end; questions on the way are answered by `--answer`, or by the person at the terminal. */
+async function followWithAnswers(
+  run: RunSend,
+  sent: SendResult,
+  shown: Shown,
+): Promise<ExecutionRecord | undefined> {
+  const prepared = [...run.answers];
+  for (;;) {
+    const {record, questions} = await showUntilQuestion(run, sent, shown);
+    for (const [at, question] of questions.entries()) {
+      run.printer.endStream();
+      const told = await answerTo(run, question, prepared);
+      if (told.kind === 'answer') await answerQuestion(run, question, told.text);
+      if (told.kind === 'left')
+        throw await inputRequired(run, {...sent, ...outputOf(shown)}, questions.slice(at), record);
+    }
+    if (questions.length === 0) {
+      if (prepared.length > 0 && record !== undefined)
+        run.printer.warn(`${prepared.length} of ${run.answers.length} answers were not asked for`);
+      return record;
+    }
+  }
+}
+
+const outputOf = ({answer, final}: Shown) => ({output: final ?? answer});
+
+async function showUntilQuestion(run: RunSend, sent: SendResult, shown: Shown) {
+  const {askers, counts} = shown;
+  const events = followToQuestion(run.store, {...sent, after: shown.lastId, askers, signal: run.signal});
+  for (;;) {
+    const next = await events.next();
+    if (next.done) return next.value;
+    const item = next.value;
+    shown.lastId = item.id;
+    if (item.kind !== 'event') continue;
+    const {event} = item;
+    const kind = eventKind(event);
+    counts.set(kind, (counts.get(kind) ?? 0) + 1);
+    run.setResume(`by tail ${sent.sessionId} --from ${item.id}`);
+    if (run.mode === 'follow') showEvent(run, event, item.id);
+    const own = event.messageId === sent.messageId;
+    if (kind === 'answer' && own) shown.answer += eventText(event);
+    if (kind === 'final' && own) shown.final = eventText(event);
+    if (kind === 'ask') askers.add(event.messageId);
+  }
+}
+
+/** The next answer given beforehand, or the person's here; where nobody can be asked it is as if they had left. */
+async function answerTo(run: RunSend, question: OpenQuestion, prepared: string[]): Promise<Told> {
+  const text = prepared.shift();
+  if (text !== undefined) return {kind: 'answer', text};
+  if (run.ask === undefined) return {kind: 'left'};
+  const told = await askUntilDue(run.store, run.ask, question, run.signal);
+  if (told.kind === 'closed') run.printer.note('  somebody else has answered, or its time has passed');
+  return told;
+}
+
+async function answerQuestion(run: RunSend, question: OpenQuestion, content: string): Promise<void> {
+  const {sessionId, executionId, questionId} = question;
+  const {userCode, userName} = run.request;
+  try {
+    await reply(run.store, systemClock, {
+      ...{sessionId, executionId, content, signal: run.signal},
+      ...(questionId === '' ? {} : {questionId}),
+      ...(userCode === undefined ? {} : {userCode}),
+      ...(userName === undefined ? {} : {userName}),
+    });
+    if (run.output === 'table') run.printer.note(paint.dim(`  answered  ${content}`));
+  } catch (error) {
+    // Somebody else was first, or its time has passed: what follows says what came of it.
+    const isOver = error instanceof ByError && ['ALREADY_ANSWERED', 'ANSWER_TOO_LATE'].includes(error.code);
+    if (isOver) {
+      run.printer.warn(error.message);
+      return;
+    }
+    if (!(error instanceof ByError) || error.code !== 'INVALID_INPUT') throw error;
+    throw new ByError(error.code, error.message, {
+      ...{hint: error.hint, cause: error, details: error.details},
+      next: [replyCommand(question), `by tail ${sessionId}`],
+    });
+  }
+}
+
+/** Nobody here answers: what is asked, and how it can be answered. */
+async function inputRequired(
+  run: RunSend,
+  details: Readonly<Record<string, unknown>>,
+  questions: readonly OpenQuestion[],
+  record: ExecutionRecord | undefined,
+): Promise<ByError> {
+  const now = await serverTimeMs(run.store);
+  const [first] = questions;
+  const lines = questions.map(question =>
+    [promptOf(question), termsText(question, leftMs(question, now))].filter(part => part !== '').join('  '),
+  );
+  return new ByError('INPUT_REQUIRED', `The agent asks: ${lines.join('\n')}`, {
+    hint: 'Answer it, then follow on. Answers can be given beforehand with --answer.',
+    next: [...questions.map(replyCommand), `by tail ${first?.sessionId ?? ''}`],
+    details: {
+      ...details,
+      execution: {status: record?.status ?? 'WAITING_USER'},
+      question: first?.prompt,
+      questions,
+    },
+  });
+}
+
 /** An end that is not success is an error with an exit code of its own. */
-function judge(
-  record: ExecutionRecord,
-  question: {prompt: string} | undefined,
-  details: Record<string, unknown>,
-): void {
+function judge(record: ExecutionRecord, details: Record<string, unknown>): void {
   const {sessionId} = record;
   switch (record.status) {
     case 'FAILED':
@@ -205,12 +306,6 @@ function judge(
           details,
         },
       );
-    case 'WAITING_USER':
-      throw new ByError('INPUT_REQUIRED', `The agent asks: ${question?.prompt ?? 'something'}`, {
-        hint: 'This version can not send the answer; a client of one of the SDKs can (RESUME).',
-        next: [`by tail ${sessionId}`],
-        details: {...details, question: question?.prompt},
-      });
   }
 }
 

@@ -82,11 +82,16 @@ export function readMetadata(pairs: readonly string[]): Record<string, string> {
 /** @throws {ByError} INVALID_INPUT for what is no JSON object. */
 export async function readPayload(text: string | undefined): Promise<Record<string, unknown>> {
   if (text === undefined) return {};
-  const value = parseJson('The payload', text.startsWith('@') ? await readText(text.slice(1)) : text);
+  const value = await readJson('The payload', text);
   if (isObject(value)) return {...value};
   throw new ByError('INVALID_INPUT', 'The payload is no JSON object.', {
     hint: 'Write for example --payload \'{"depth":2}\'.',
   });
+}
+
+/** JSON, or the file that `@FILE` names. @param what it is, for people. @throws {ByError} INVALID_INPUT, USAGE. */
+export async function readJson(what: string, text: string): Promise<unknown> {
+  return parseJson(what, text.startsWith('@') ? await readText(text.slice(1)) : text);
 }
 
 async function readText(file: string): Promise<string> {

@@ -7,6 +7,8 @@ import {findByMessage} from '../store/executions.js';
 import {maySee, requireOwn} from '../store/ownership.js';
 import {openStore, type Store, type StoreOptions} from '../store/store.js';
 import {cancel, type CancelRequest, type CancelResult} from './cancel.js';
+import {openQuestions, type OpenQuestion} from './questions.js';
+import {reply, type ReplyRequest, type ReplyResult} from './reply.js';
 import {send, type Interceptor, type SendRequest, type SendResult} from '../availability/send.js';
 
 export interface ClientOptions {
@@ -43,14 +45,16 @@ export class GatewayClient {
   /** @throws {ByError} when the command was not accepted, see {@link send}; DENIED on behalf of another user. */
   async send(request: SendRequest): Promise<SendResult> {
     const sender = {store: this.store, now: this.now, interceptors: this.interceptors};
-    if (this.userCode === '') return send(sender, request);
-    const {userCode = this.userCode} = request;
-    if (userCode !== this.userCode) {
-      throw new ByError('DENIED', `This client acts for "${this.userCode}", not for "${userCode}".`, {
-        hint: 'Leave the user code out of the request, or use a client of that user.',
-      });
-    }
-    return send(sender, {...request, userCode});
+    return send(sender, {...request, ...this.onBehalf(request.userCode)});
+  }
+
+  /** The user of a request: this client's. @throws {ByError} DENIED if it names another. */
+  private onBehalf(userCode = this.userCode): {readonly userCode?: string} {
+    if (this.userCode === '') return userCode === '' ? {} : {userCode};
+    if (userCode === this.userCode) return {userCode};
+    throw new ByError('DENIED', `This client acts for "${this.userCode}", not for "${userCode}".`, {
+      hint: 'Leave the user code out of the request, or use a client of that user.',
+    });
   }
 
   /**
@@ -65,6 +69,20 @@ export class GatewayClient {
       outcomes.push(...(await Promise.allSettled(some.map(request => this.send(request)))));
     }
     return outcomes;
+  }
+
+  /** Answer an agent's question. @throws {ByError} as {@link reply}; DENIED on behalf of another user. */
+  async reply(request: ReplyRequest): Promise<ReplyResult> {
+    return reply(this.store, this.now, {...request, ...this.onBehalf(request.userCode)});
+  }
+
+  /**
+   * Questions of a session that wait for a person.
+   * @throws {ByError} NOT_FOUND for a session that is not this client's user's.
+   */
+  async questions(sessionId: string): Promise<OpenQuestion[]> {
+    await requireOwn(this.store, sessionId, this.userCode);
+    return openQuestions(this.store, sessionId);
   }
 
   async cancel(request: CancelRequest): Promise<CancelResult> {

@@ -8,6 +8,7 @@ import {
   type DataEvent,
   type EventKind,
 } from '../protocol/events.js';
+import {announcedQuestion, type AnnouncedQuestion} from '../protocol/question.js';
 import type {SessionItem} from '../store/data-streams.js';
 
 export interface TailEvent {
@@ -25,6 +26,8 @@ export interface TailEvent {
   readonly text: string;
   readonly contentType: string;
   readonly eventType: string;
+  /** Of a question: its id, what may be answered, and in which time. */
+  readonly question?: AnnouncedQuestion;
 }
 
 const TASK_EVENTS: ReadonlySet<string> = new Set([
@@ -50,6 +53,7 @@ export function toTailEvent(id: string, event: DataEvent): TailEvent {
         : artifactText(type, eventText(event)),
     contentType: contentTypeOf(event),
     eventType: event.eventType,
+    ...(type === 'ask' ? {question: announcedQuestion(event.metadata)} : {}),
   };
 }
 

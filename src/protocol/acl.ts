@@ -127,6 +127,7 @@ function clientGrants(options: AclOptions): Grant[] {
   const backlog = keys.pendingQueue('*');
   const userOpen = keys.userOpen('*');
   const deadlines = keys.deadlines();
+  const journal = keys.journal('*', '*');
   return granted([
     {commands: 'xadd', access: 'W', keys: work},
     {commands: 'xlen', access: 'R', keys: work},
@@ -134,7 +135,7 @@ function clientGrants(options: AclOptions): Grant[] {
       commands: 'eval evalsha',
       access: 'RW',
       keys: [
-        ...[registry, ...work, ...routing, backlog, userOpen, deadlines],
+        ...[registry, journal, ...work, ...routing, backlog, userOpen, deadlines],
         ...[...outbox, ...openOutboxes, ...once],
       ],
     },
@@ -149,6 +150,8 @@ function clientGrants(options: AclOptions): Grant[] {
       access: 'RW',
       keys: [registry],
     },
+    // A person's answer is an outcome of the journal.
+    {commands: 'hget hgetall hset hincrby exists expire', access: 'RW', keys: [journal]},
     {
       commands: 'xread xrange xrevrange xlen exists xinfo|stream pttl ttl',
       access: 'R',

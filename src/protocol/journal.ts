@@ -9,6 +9,7 @@
 import {createHash} from 'node:crypto';
 import {integerOf, objectOf, textOf} from './fields.js';
 import {isObject, parseUntrusted, ProtocolError} from './limits.js';
+import {questionTextOf, type QuestionText} from './question.js';
 
 /** Most entries of one execution. */
 export const MAX_JOURNAL_ENTRIES = 10_000;
@@ -33,6 +34,8 @@ export interface JournalEntry {
   readonly note: string;
   /** Unix milliseconds by Redis's clock; 0 without a timer. */
   readonly dueAt: number;
+  /** Of a question to a person: all of it, for whoever answers. */
+  readonly question?: QuestionText;
 }
 
 /** What came of an entry. */
@@ -119,6 +122,7 @@ export function encodeEntry(entry: JournalEntry): string {
     message_id: entry.messageId,
     note: entry.note,
     due_at: entry.dueAt,
+    question: entry.question,
   });
 }
 
@@ -165,6 +169,7 @@ function entryOf(doc: Readonly<Record<string, unknown>>): JournalEntry {
     messageId: textOf(doc['message_id']),
     note: textOf(doc['note']),
     dueAt: integerOf(doc['due_at'], 0),
+    ...(isObject(doc['question']) ? {question: questionTextOf(doc['question'])} : {}),
   };
 }
 

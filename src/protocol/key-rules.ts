@@ -68,7 +68,7 @@ const TABLE: Table = {
   pendingTypes: ['set', 'managers', members],
   userOpen: ['set', 'senders', ttl(SESSION_TTL_S)],
   deadlines: ['zset', 'senders, workers, managers', settled],
-  journal: ['hash', 'workers, managers', ttl(SESSION_TTL_S)],
+  journal: ['hash', 'senders, workers, managers', ttl(SESSION_TTL_S)],
   timers: ['zset', 'workers, managers', settled],
   sessionOutbox: ['stream', 'senders, workers', ttl(SESSION_TTL_S)],
   openOutboxes: ['stream', 'senders', settled],

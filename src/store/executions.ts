@@ -46,6 +46,7 @@ const claimScript = defineScript({
     'userCode',
     'answered',
     'group',
+    'question',
   ],
   reply: texts,
 });
@@ -102,6 +103,8 @@ export interface ClaimRequest {
   readonly userCode?: string;
   /** The call this RESUME answers, and the group that is done with it, or ''. Absent for an ASK and a user's RESUME. */
   readonly answers?: {readonly messageId: string; readonly groupId: string};
+  /** What a person's RESUME says it answers: `turnQuestionId`. */
+  readonly question?: string;
 }
 
 /**
@@ -160,6 +163,7 @@ function callClaim(store: Store, request: ClaimRequest, newRecord: string): Prom
         userCode: request.userCode ?? '',
         answered: request.answers?.messageId ?? '',
         group: request.answers?.groupId ?? '',
+        question: request.question ?? '',
       },
     },
     {retryForMs: 30_000},

@@ -12,6 +12,7 @@ import {
   type RawEvent,
 } from '../protocol/events.js';
 import {newEventId, newMessageId} from '../ids.js';
+import {turnQuestionId} from '../protocol/question.js';
 import type {Logger} from '../log.js';
 import type {
   AgentCall,
@@ -180,7 +181,8 @@ export class AgentContext extends TurnContext {
    * Ask the person. Return what this returns from the handler: the turn ends, and the answer comes as a RESUME.
    */
   async askUser(prompt: string, metadata: Record<string, unknown> = {}): Promise<{status: 'WAITING_USER'}> {
-    await this.emit(askUserEvent(this.emitter, {prompt, metadata}));
+    const named = {...metadata, by_question: turnQuestionId(this.executionId, this.attempt)};
+    await this.emit(askUserEvent(this.emitter, {prompt, metadata: named}));
     this.calls.askedUser();
     return {status: 'WAITING_USER'};
   }

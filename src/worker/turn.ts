@@ -17,6 +17,7 @@ import {
   type ReplyContext,
 } from '../protocol/execution.js';
 import type {Header} from '../protocol/header.js';
+import {announcedQuestion} from '../protocol/question.js';
 import {askersContext, encodeReply, noAnswer} from '../protocol/reply.js';
 import {finalAnswerText, normalizeResult, type TaskResult} from '../protocol/results.js';
 import {isTerminal} from '../protocol/states.js';
@@ -428,6 +429,7 @@ async function claimTurn(
       ...(reply === undefined ? {} : {reply}),
       userCode: header.userCode,
       ...(resumed?.answers === undefined ? {} : {answers: resumed.answers}),
+      ...(command.action === 'RESUME' ? {question: announcedQuestion(header.metadata).questionId} : {}),
     });
     if (claim.verdict !== 'held') return claim;
     // A worker that was stopped for long may hold a reply whose entries were taken from it meanwhile.

@@ -37,6 +37,22 @@ const agents = [
   }),
   defineAgent({type: 'evil', run: () => ({content: 'a\u001b]52;c;ZXZpbA==\u0007b\u009bc\u202ed'})}),
   defineAgent({
+    type: 'asker',
+    async run(ctx) {
+      const where = await ctx.askUser({
+        prompt: 'Where?',
+        choices: ['here', 'there'],
+        deadlineMs: 600_000,
+        default: 'here',
+      });
+      return {content: `${String(where)} ${String(await ctx.askUser('Why?'))}`};
+    },
+  }),
+  defineAgent({
+    type: 'boss',
+    run: async ctx => ({content: `boss: ${String(await ctx.call('asker', 'go'))}`}),
+  }),
+  defineAgent({
     type: 'sleeper',
     run: ctx =>
       new Promise((_, reject) => ctx.signal.addEventListener('abort', () => reject(new Error('woken')))),
@@ -60,6 +76,75 @@ describe.each(servers)('by on %s', (_, start) => {
     expect(await brokenRules(store, new Set(['ctrlStream']))).toEqual([]);
     store.close();
     await server.stop();
+  });
+
+  test('send --wait ends with the question where nobody can answer, and by reply answers it', async () => {
+    const asked = await by(['send', 'boss', 'x', '--wait', '--json']);
+    expect(asked.code).toBe(9);
+    const {error} = JSON.parse(asked.stdout) as {
+      error: {next: string[]; details: {session_id: string; questions: Record<string, unknown>[]}};
+    };
+    const [question] = error.details.questions;
+    expect(question).toMatchObject({
+      ...{agent_type: 'asker', prompt: 'Where?', choices: ['here', 'there'], default: 'here'},
+      due_at: expect.any(Number) as number,
+    });
+    const {session_id: session} = error.details;
+    const listed = await by(['reply', session]);
+    expect(listed.stdout).toMatch(
+      /asker asks: Where\?\n {2}\[here\/there\] {2}\(answer within 9m\d+s, then: here\)/,
+    );
+
+    // The command that is named works as it is.
+    expect(error.next[0]).toBe(
+      `by reply ${String(question?.['execution_id'])} here --session ${session} --question ${String(question?.['question_id'])}`,
+    );
+    const wrong = await by(['reply', session, 'nowhere', '--json']);
+    expect(wrong).toMatchObject({code: 2});
+    expect(JSON.parse(wrong.stdout)).toMatchObject({error: {details: {choices: ['here', 'there']}}});
+    const named = error.next[0]?.split(' ').slice(1) ?? [];
+    expect(await by(named)).toMatchObject({code: 0, stdout: expect.stringContaining('answered') as string});
+    expect(await by(named)).toMatchObject({
+      code: 11,
+      stderr: expect.stringContaining('ALREADY_ANSWERED') as string,
+    });
+
+    // An execution may be named without its session.
+    await until(async () => (await by(['reply', session])).stdout.includes('Why?'));
+    const why = await by(['reply', String(question?.['execution_id']), '-', '--json'], 'because\n');
+    expect(JSON.parse(why.stdout)).toMatchObject({
+      ok: true,
+      data: {agent_type: 'asker', session_id: session, duplicate: false},
+    });
+    const shown = await until(async () => {
+      const tail = await by(['tail', session]);
+      return tail.stdout.includes('boss: here because') && tail.stdout;
+    });
+    expect(shown).toContain('Where?  [here/there]  (answer within 10m, then: here)');
+    expect(await by(['reply', session, 'late'])).toMatchObject({code: 11});
+  });
+
+  test('send --answer answers the questions in order, and tail --answer too', async () => {
+    const sent = await by(['send', 'asker', 'x', '--follow', '--answer', 'there', '--answer', 'why not']);
+    expect(sent).toMatchObject({code: 0, stdout: 'there why not\n'});
+    const wrong = await by(['send', 'asker', 'x', '--wait', '--answer', 'maybe']);
+    expect(wrong).toMatchObject({code: 2, stderr: expect.stringContaining('by reply exec-') as string});
+    expect(await by(['send', 'asker', 'x', '--answer', 'here'])).toMatchObject({code: 2});
+
+    const asked = JSON.parse((await by(['send', 'asker', 'x', '--json'])).stdout) as {
+      data: {session_id: string};
+    };
+    const tail = ['tail', asked.data.session_id, '-o', 'jsonl', '-f', '--until', 'terminal'];
+    const followed = await by([...tail, '--answer', 'here', '--answer', 'so']);
+    expect(followed.code).toBe(0);
+    const events = followed.stdout
+      .trim()
+      .split('\n')
+      .map(line => JSON.parse(line) as Record<string, unknown>);
+    expect(events.find(({type}) => type === 'ask')).toMatchObject({
+      question: {choices: ['here', 'there'], default: 'here', within_ms: 600_000},
+    });
+    expect(events.find(({type}) => type === 'final')).toMatchObject({text: 'here so'});
   });
 
   test('send --follow streams the answer to standard output, and nothing else there', async () => {
@@ -270,7 +355,7 @@ describe.each(servers)('by on %s', (_, start) => {
     expect((await by(['worker', 'list', '--json'])).json()).toMatchObject({
       data: {
         workers: [
-          {worker_id: 'w-1', state: 'online', agent_types: ['evil', 'shouter', 'sleeper', 'thrower']},
+          {worker_id: 'w-1', state: 'online', agent_types: ['asker', 'boss', 'evil', 'shouter', 'sleeper', 'thrower']},
         ],
       },
     });

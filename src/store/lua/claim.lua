@@ -20,6 +20,7 @@
 -- ARGV[17] user_code     on whose behalf the command was sent, or ''; a session that is nobody's becomes theirs
 -- ARGV[18] answered      message id of the call that this RESUME answers, or ''
 -- ARGV[19] group         the call's group, of which this answer is the one that was waited for; '' without one
+-- ARGV[20] question      what a person's RESUME answers, 'ask-{execution}@{attempt}' (reply.lua); '' if it does not say
 --
 -- Returns {verdict, execution id, record after the step, milliseconds to its deadline or ''}; verdict is
 --   'unknown'    no record exists, and none was given: nothing was written
@@ -80,7 +81,7 @@ if not text or not ok or type(record) ~= 'table' then
 end
 
 local status = record.status or ''
-if terminal[status] and ARGV[9] ~= '1' then return {'terminal', id, text or ''} end
+if terminal[status] and (ARGV[9] ~= '1' or ARGV[20] ~= '') then return {'terminal', id, text or ''} end
 local entry, owner, dead_owner = ARGV[7], record.x_owner or '', ARGV[13]
 if record.x_ended == entry then return {'terminal', id, text or ''} end
 -- A cancel also stops what was sent to the execution before it.
@@ -118,6 +119,9 @@ if answered ~= '' and is_new then
   end
   if next(record.x_answered) == nil then record.x_answered = nil end
 end
+-- Another turn has begun since it was asked, or it has ended: nobody waits for that answer any more.
+local asked_in = is_new and string.match(ARGV[20], '@(%d+)$')
+if asked_in and tonumber(asked_in) ~= (tonumber(record.x_attempt) or 0) then return {'unawaited', id, text or ''} end
 if owner ~= '' and not created then
   if record.x_entry ~= entry then return {'busy', id, text or ''} end
   if owner ~= ARGV[5] and owner ~= dead_owner then return {'held', id, text or ''} end

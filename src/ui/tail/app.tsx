@@ -1,11 +1,12 @@
 /** The glue: turns keys and time into actions, and writes the batches above the view. */
-import {useApp, useInput, useStdout, type Key as InkKey} from 'ink';
+import {useApp, useInput, useStdout} from 'ink';
 import {useEffect, useReducer, useRef, useState} from 'react';
 import {textWidth} from '../../cli/text.js';
 import {safeText as safe} from '../../cli/safe-text.js';
 import {formatTailLine, type TailLine} from './event.js';
 import type {TailFeed} from './feed.js';
-import {initialState, reduce, selectionOf, type Key, type State} from './state.js';
+import {toKeys} from '../question/keys.js';
+import {initialState, reduce, selectionOf, type Answer, type Question, type State} from './state.js';
 import {TailView} from './view.js';
 
 /** 20 Hz: fast enough to look live, slow enough to cost 8 % of a core whatever the rate (cli.md §3.1). */
@@ -24,9 +25,22 @@ export interface TailAppProps {
   readonly ended: Promise<void>;
   /** Asks the screen to close, as `q` does. */
   readonly closing: AbortSignal;
+  /** Answers questions; absent where that can not be done. */
+  readonly people?: People;
 }
 
-export function TailApp({session, feed, timestamps, color, ascii, clock, ended, closing}: TailAppProps) {
+export interface People {
+  /** What waits for an answer now. */
+  questions(): Promise<readonly Question[]>;
+  /** @returns what became of it, for the person. Never rejects. */
+  reply(answer: Answer): Promise<string>;
+}
+
+/** How often questions that came are looked at: others may answer them too. */
+const LOOK_MS = 1000;
+
+export function TailApp(props: TailAppProps) {
+  const {session, feed, timestamps, color, ascii, clock, ended, closing, people} = props;
   const {exit} = useApp();
   const {stdout, write} = useStdout();
   const [state, dispatch] = useReducer(reduce, initialState(session, timestamps));
@@ -50,7 +64,7 @@ export function TailApp({session, feed, timestamps, color, ascii, clock, ended, 
     writeLines(lines);
   };
 
-  useInput((input, key) => dispatch({type: 'pressed', key: toKey(input, key)}));
+  useInput((input, key) => toKeys(input, key).forEach(each => dispatch({type: 'pressed', key: each})));
 
   useEffect(() => {
     const tick = () => {
@@ -71,6 +85,16 @@ export function TailApp({session, feed, timestamps, color, ascii, clock, ended, 
       closing.removeEventListener('abort', close);
     };
   }, []);
+
+  useQuestions(people, feed, questions => dispatch({type: 'asked', questions}));
+
+  const sent = useRef(0);
+  useEffect(() => {
+    // Each answer once, however often the screen is drawn meanwhile.
+    for (const answer of state.answers.slice(sent.current))
+      void people?.reply(answer).then(outcome => write(`${safe(outcome)}\n`));
+    sent.current = state.answers.length;
+  }, [state.answers]);
 
   useRepeatOnChange(state, () => {
     const lines = feed.recent(selectionOf(state), REPEATED_LINES);
@@ -97,8 +121,33 @@ export function TailApp({session, feed, timestamps, color, ascii, clock, ended, 
       columns={stdout.columns || 80}
       rows={stdout.rows || 24}
       line={lineOptions}
+      nowMs={clock()}
     />
   );
+}
+
+/** Looks for questions, once one came, as long as the screen is open. */
+function useQuestions(
+  people: People | undefined,
+  feed: TailFeed,
+  tell: (questions: readonly Question[]) => void,
+): void {
+  useEffect(() => {
+    if (people === undefined) return undefined;
+    let isLooking = false;
+    const look = () => {
+      if (feed.asks === 0 || isLooking) return;
+      isLooking = true;
+      people
+        .questions()
+        .then(tell, () => {
+          // Redis is away; the reader says so if it stays away.
+        })
+        .finally(() => (isLooking = false));
+    };
+    const timer = setInterval(look, LOOK_MS);
+    return () => clearInterval(timer);
+  }, []);
 }
 
 /** Lines already written can not be hidden; after a change of the selection the newest that fit are written again. */
@@ -118,13 +167,4 @@ function describeSelection(state: State): string {
     ...(types === null ? [] : [types.join(', ')]),
     ...(agentType === null ? [] : [`agent ${safe(agentType)}`]),
   ].join(', ');
-}
-
-function toKey(input: string, key: InkKey): Key {
-  if (key.ctrl) return {name: input === 'c' ? 'ctrl-c' : 'text', input: ''};
-  if (key.return) return {name: 'return', input: ''};
-  if (key.escape) return {name: 'escape', input: ''};
-  // Terminals differ in which of the two the key sends.
-  if (key.backspace || key.delete) return {name: 'backspace', input: ''};
-  return {name: 'text', input};
 }

@@ -1,5 +1,6 @@
 /** One event of a session, and how it looks as a line. Pure: no terminal, no clock. */
 import type {TailEvent} from '../../observe/tail-event.js';
+import {termsText} from '../../cli/question-text.js';
 import {clockTime} from '../../cli/time.js';
 import {paint, render, textWidth, type Text} from '../../cli/text.js';
 
@@ -40,6 +41,12 @@ const SIGNS: Readonly<Record<TailEventType, readonly [unicode: string, ascii: st
 };
 
 const AGENT_COLORS = ['cyan', 'magenta', 'green', 'blue', 'yellow'] as const;
+
+/** What an event says, and of a question what may be answered, until when, and what happens then. */
+export const lineText = ({text, question}: TailEvent): string =>
+  question === undefined
+    ? text
+    : [text, termsText(question, question.withinMs)].filter(part => part !== '').join('  ');
 
 /** @returns The line for a terminal, everything untrusted in it escaped. */
 export function formatTailLine(line: TailLine, options: LineOptions): string {

@@ -27,6 +27,7 @@ export class TailFeed {
   #written = 0;
   #taken = 0;
   #events = 0;
+  #asks = 0;
   #lastEventId = '';
   #lastTakenId = '';
 
@@ -36,6 +37,7 @@ export class TailFeed {
 
   push(event: TailEvent): void {
     this.#events++;
+    if (event.type === 'ask') this.#asks++;
     this.#lastEventId = event.id;
     if (event.agentType !== '' && this.#agents.size < MOST_AGENTS) this.#agents.add(event.agentType);
     this.#store(this.#merger.push(event));
@@ -69,6 +71,11 @@ export class TailFeed {
 
   get events(): number {
     return this.#events;
+  }
+
+  /** Questions that came. */
+  get asks(): number {
+    return this.#asks;
   }
 
   /** Lines nobody has taken yet. */

@@ -2,7 +2,7 @@
  * Joins the deltas of a message into lines. A line is handed out when it is complete: at a line feed, when something
  * else of the same message follows, or when it gets too long. Pure: the same events give the same lines.
  */
-import type {TailEvent, TailLine} from './event.js';
+import {lineText, type TailEvent, type TailLine} from './event.js';
 
 /** A line longer than this is broken: nobody reads it, and memory must stay bounded. */
 const LONGEST_LINE = 4000;
@@ -90,7 +90,7 @@ const toLine = ({type, id, ts, agentType, messageId}: TailEvent, text: string, s
 });
 
 function wholeLines(event: TailEvent): TailLine[] {
-  const lines = splitLines(event.text);
+  const lines = splitLines(lineText(event));
   // An answer ends with a line feed more often than not; an empty line after it says nothing.
   if (lines.length > 1 && lines.at(-1) === '') lines.pop();
   return lines.map(text => toLine(event, text));

@@ -1,7 +1,7 @@
 /** `by tail` without a screen: one line an event, deltas joined, ready for a pipe. Pure: no terminal, no clock. */
 import {clockTime} from '../../cli/time.js';
 import {paint, render, textWidth, type Text} from '../../cli/text.js';
-import type {TailEvent, TailEventType, TailLine} from './event.js';
+import {lineText, type TailEvent, type TailEventType, type TailLine} from './event.js';
 import {DeltaMerger} from './merge.js';
 
 export interface PlainOptions {
@@ -47,7 +47,7 @@ export async function* plainTail(
 ): AsyncGenerator<Text> {
   const merger = new DeltaMerger();
   for await (const event of events) {
-    const lines = options.merge === false ? [event] : merger.push(event);
+    const lines = options.merge === false ? [{...event, text: lineText(event)}] : merger.push(event);
     for (const line of lines) yield plainTailLine(line, options);
   }
   for (const line of merger.end()) yield plainTailLine(line, options);

@@ -32,6 +32,8 @@ export interface RunTail {
   readonly timestamps: boolean;
   readonly merge: boolean;
   readonly ui?: boolean | undefined;
+  /** Answers to the questions that are asked, in order. */
+  readonly answers: readonly string[];
   /** The command that goes on where a Ctrl-C stops this one. */
   setResume(command: string): void;
 }
@@ -59,12 +61,19 @@ export async function runTail(run: RunTail): Promise<TailResult> {
     });
   }
   const follows = run.follow ?? (run.terminal.isOutputTerminal && run.output === 'table');
+  if (run.answers.length > 0 && !follows) {
+    throw new ByError('USAGE', 'With --answer the command has to wait for the question.', {
+      hint: 'Add --follow.',
+    });
+  }
   const after = await startingPoint(run, lines);
   const quit = new AbortController();
+  const answering = answerBeforehand(run, quit);
   const state = {lastId: '', reason: 'caught-up' as TailResult['reason']};
   const events = selected(run, {after, follows, wanted, quit, state});
 
   if (useScreen(run, follows)) {
+    const {personAtTail} = await import('./people.js');
     const {runTailScreen} = await import('./screen.js');
     const {lastId} = await runTailScreen({
       events,
@@ -74,16 +83,44 @@ export async function runTail(run: RunTail): Promise<TailResult> {
       timestamps: true,
       color: run.printer.hasColor,
       ascii: run.terminal.ascii,
+      people: personAtTail(run.store, run),
     });
+    await answering();
     const resume = `by tail ${run.sessionId} --from ${lastId || after}`;
     run.setResume(resume);
     run.printer.note(`left ${run.sessionId}; go on with  ${resume}`);
     return {sessionId: run.sessionId, lastId, reason: 'quit'};
   }
   const collected = await print(run, events);
+  await answering();
   if (run.signal.aborted) state.reason = 'stopped';
   run.printer.event({type: 'end', reason: state.reason, lastId: state.lastId});
   return {sessionId: run.sessionId, ...state, ...(run.output === 'json' ? {events: collected} : {})};
+}
+
+/**
+ * Give the answers of --answer as questions come. What goes wrong ends the tail.
+ * @returns waits for that, and throws it.
+ */
+function answerBeforehand(run: RunTail, quit: AbortController): () => Promise<void> {
+  if (run.answers.length === 0) return () => Promise.resolve();
+  const over = new AbortController();
+  const signal = AbortSignal.any([run.signal, quit.signal, over.signal]);
+  let failure: unknown;
+  const work = (async () => {
+    try {
+      const {answerInOrder} = await import('./people.js');
+      await answerInOrder(run.store, run, run.answers, signal);
+    } catch (error) {
+      failure = error;
+      quit.abort();
+    }
+  })();
+  return async () => {
+    over.abort();
+    await work;
+    if (failure !== undefined) throw failure as Error;
+  };
 }
 
 async function print(run: RunTail, events: AsyncIterable<TailEvent>): Promise<TailEvent[]> {

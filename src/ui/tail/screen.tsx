@@ -2,6 +2,7 @@
 import {setImmediate as nextTurn} from 'node:timers/promises';
 import {systemClock} from '../../clock.js';
 import {loadScreen, renderOptions, type ScreenStreams} from '../terminal.js';
+import type {People} from './app.js';
 import type {TailEvent} from './event.js';
 import {TailFeed} from './feed.js';
 
@@ -15,6 +16,8 @@ export interface TailScreenOptions {
   readonly timestamps?: boolean;
   readonly color?: boolean;
   readonly ascii?: boolean;
+  /** Answers questions; absent where that can not be done. */
+  readonly people?: People;
   readonly streams?: ScreenStreams;
 }
 
@@ -48,6 +51,7 @@ export async function runTailScreen(options: TailScreenOptions): Promise<TailScr
       clock: systemClock,
       ended,
       closing: signal,
+      ...(options.people === undefined ? {} : {people: options.people}),
     }),
     renderOptions(streams),
   );

@@ -1,10 +1,31 @@
 /** What the tail screen shows and how keys change it. Pure: no terminal, no clock. */
 import type {TailEventType, TailLine} from './event.js';
+import * as reply from '../question/state.js';
 import type {Selection} from './feed.js';
+
+/** What waits for the person at the screen. */
+export interface Question extends reply.Asked {
+  readonly executionId: string;
+  readonly questionId: string;
+  /** Until when an answer is taken, in Unix milliseconds by this process's clock; 0 as long as it takes. */
+  readonly dueAt: number;
+}
+
+/** A question while it is answered. */
+export interface Replying {
+  readonly question: Question;
+  readonly state: reply.State;
+}
+
+/** An answer on its way. */
+export interface Answer {
+  readonly question: Question;
+  readonly text: string;
+}
 
 export interface State {
   readonly session: string;
-  readonly mode: 'live' | 'paused' | 'typing' | 'closed';
+  readonly mode: 'live' | 'paused' | 'typing' | 'replying' | 'closed';
   /** The filter as it is being typed. */
   readonly draft: string;
   /** Whether the screen was paused before it was typed in or closed. */
@@ -20,6 +41,12 @@ export interface State {
   readonly unseen: number;
   readonly agents: readonly string[];
   readonly partials: readonly TailLine[];
+  /** What waits for an answer, oldest first. */
+  readonly questions: readonly Question[];
+  /** Absent while nothing is answered. */
+  readonly replying: Replying | null;
+  /** Answers to be sent, in order. */
+  readonly answers: readonly Answer[];
   /** Event counts of the last seconds, to tell the rate. */
   readonly samples: readonly Sample[];
 }
@@ -29,10 +56,7 @@ interface Sample {
   readonly events: number;
 }
 
-export interface Key {
-  readonly input: string;
-  readonly name: 'return' | 'escape' | 'backspace' | 'ctrl-c' | 'text';
-}
+export type Key = reply.Key;
 
 export type Action =
   | {readonly type: 'pressed'; readonly key: Key}
@@ -44,6 +68,8 @@ export type Action =
       readonly agents: readonly string[];
       readonly partials: readonly TailLine[];
     }
+  /** What waits for an answer now. */
+  | {readonly type: 'asked'; readonly questions: readonly Question[]}
   | {readonly type: 'ended'};
 
 /** What `e` goes through. */
@@ -76,6 +102,9 @@ export function initialState(session: string, timestamps: boolean): State {
     unseen: 0,
     agents: [],
     partials: [],
+    questions: [],
+    replying: null,
+    answers: [],
     samples: [],
   };
 }
@@ -90,7 +119,10 @@ export const selectionOf = ({filter, kind, agentType}: State): Selection => ({
 export function reduce(state: State, action: Action): State {
   switch (action.type) {
     case 'pressed':
+      if (state.replying !== null) return whileReplying(state, state.replying, action.key);
       return state.mode === 'typing' ? whileTyping(state, action.key) : pressed(state, action.key);
+    case 'asked':
+      return asked(state, action.questions);
     case 'ended':
       return {...state, hasEnded: true, partials: []};
     case 'ticked':
@@ -111,6 +143,8 @@ function pressed(state: State, {input, name}: Key): State {
       return {...state, agentType: nextAgent(state)};
     case 't':
       return {...state, timestamps: !state.timestamps};
+    case 'r':
+      return replyTo(state, state.questions[0]);
     case 'q':
       return closed(state);
     default:
@@ -119,6 +153,58 @@ function pressed(state: State, {input, name}: Key): State {
 }
 
 const closed = (state: State): State => ({...state, mode: 'closed', wasPaused: state.mode === 'paused'});
+
+const isSame = (a: Question, b: Question): boolean =>
+  a.executionId === b.executionId && a.questionId === b.questionId;
+
+function asked(state: State, questions: readonly Question[]): State {
+  const same =
+    questions.length === state.questions.length &&
+    questions.every((question, at) => {
+      const before = state.questions[at];
+      return before !== undefined && isSame(question, before);
+    });
+  if (same) return state;
+  const {replying} = state;
+  // Somebody else has answered, or its time has passed.
+  if (replying !== null && !questions.some(question => isSame(question, replying.question)))
+    return {...notReplying(state), questions};
+  return {...state, questions};
+}
+
+function replyTo(state: State, question: Question | undefined): State {
+  if (question === undefined) return state;
+  const wasPaused = state.mode === 'paused';
+  return {...state, mode: 'replying', wasPaused, replying: {question, state: reply.initialState(question)}};
+}
+
+const notReplying = (state: State): State => ({
+  ...state,
+  mode: state.wasPaused ? 'paused' : 'live',
+  replying: null,
+});
+
+function whileReplying(state: State, {question, state: before}: Replying, key: Key): State {
+  if (key.name === 'ctrl-c') return {...closed(state), replying: null, wasPaused: state.wasPaused};
+  if (key.name === 'tab') {
+    const at = state.questions.findIndex(other => isSame(other, question));
+    const next = state.questions[(at + 1) % state.questions.length] ?? question;
+    return {...state, replying: {question: next, state: reply.initialState(next)}};
+  }
+  const after = reply.reduce(before, key);
+  switch (after.outcome) {
+    case 'open':
+      return {...state, replying: {question, state: after}};
+    case 'left':
+      return notReplying(state);
+    case 'answered':
+      return {
+        ...notReplying(state),
+        questions: state.questions.filter(other => !isSame(other, question)),
+        answers: [...state.answers, {question, text: reply.answerOf(after)}],
+      };
+  }
+}
 
 function whileTyping(state: State, {input, name}: Key): State {
   const mode = state.wasPaused ? 'paused' : 'live';
@@ -134,6 +220,8 @@ function whileTyping(state: State, {input, name}: Key): State {
     case 'text':
       // A paste may bring line ends and control codes.
       return {...state, draft: (state.draft + input.replace(/\p{Cc}/gu, '')).slice(0, LONGEST_FILTER)};
+    default:
+      return state;
   }
 }
 

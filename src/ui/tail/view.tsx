@@ -2,7 +2,8 @@
 import {Box, Text} from 'ink';
 import {safeText} from '../../cli/safe-text.js';
 import {formatTailLine, type LineOptions} from './event.js';
-import {KINDS, type State} from './state.js';
+import {QuestionView} from '../question/view.js';
+import {KINDS, type Replying, type State} from './state.js';
 
 /** More growing lines than this would push the events off a small terminal. */
 const MOST_PARTIALS = 3;
@@ -12,12 +13,14 @@ export interface TailViewProps {
   readonly columns: number;
   readonly rows: number;
   readonly line: LineOptions;
+  /** Unix milliseconds, to tell the time a question has left. */
+  readonly nowMs: number;
 }
 
-export function TailView({state, columns, rows, line}: TailViewProps) {
+export function TailView({state, columns, rows, line, nowMs}: TailViewProps) {
   if (state.mode === 'closed') return null;
   // A frame as high as the terminal flickers; on a tiny one the events are worth more than the keys.
-  const room = rows - 4;
+  const room = state.replying === null ? rows - 4 : 0;
   const partials = room > 0 ? state.partials.slice(-Math.min(MOST_PARTIALS, room)) : [];
   return (
     <Box flexDirection="column" width={columns}>
@@ -28,10 +31,15 @@ export function TailView({state, columns, rows, line}: TailViewProps) {
       ))}
       <Text dimColor>{(line.ascii ? '-' : '─').repeat(columns)}</Text>
       {state.mode === 'typing' ? <FilterInput state={state} /> : <Status state={state} ascii={line.ascii} />}
-      {rows > 4 && <Keys state={state} />}
+      {state.replying !== null && (
+        <Reply replying={state.replying} ascii={line.ascii} nowMs={nowMs} rows={rows} />
+      )}
+      {rows > 4 && state.replying === null && <Keys state={state} />}
     </Box>
   );
 }
+
+const asks = (count: number): string => `${count} ${count === 1 ? 'question' : 'questions'}: r reply`;
 
 function Status({state, ascii}: {state: State; ascii: boolean}) {
   const {mode, hasEnded, session, agents, agentType, events, eventsPerSecond, filter, kind, unseen} = state;
@@ -39,6 +47,7 @@ function Status({state, ascii}: {state: State; ascii: boolean}) {
     `filter: ${filter === '' ? 'none' : safeText(filter)}`,
     ...(kind === 0 ? [] : [`events: ${KINDS[kind]?.name ?? ''}`]),
     ...(agentType === null ? [] : [`agent: ${safeText(agentType)}`]),
+    ...(state.questions.length === 0 ? [] : [asks(state.questions.length)]),
   ].join('   ');
   if (mode === 'paused') {
     const bars = ascii ? '||' : '❚❚';
@@ -56,6 +65,19 @@ function Status({state, ascii}: {state: State; ascii: boolean}) {
       {` ${hasEnded ? 'ended' : 'live'} ${safeText(session)}  ${count}  ${events} ev  ${eventsPerSecond}/s   ${selected}`}
     </Text>
   );
+}
+
+interface ReplyProps {
+  readonly replying: Replying;
+  readonly ascii: boolean;
+  readonly nowMs: number;
+  readonly rows: number;
+}
+
+function Reply({replying, ascii, nowMs, rows}: ReplyProps) {
+  const {dueAt} = replying.question;
+  const leftMs = dueAt === 0 ? 0 : Math.max(1, dueAt - nowMs);
+  return <QuestionView state={replying.state} leftMs={leftMs} ascii={ascii} rows={rows} />;
 }
 
 function FilterInput({state}: {state: State}) {

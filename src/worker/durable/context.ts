@@ -134,6 +134,11 @@ export class DurableContext extends TurnContext {
     return this.durable.run.ask(
       {
         ...{kind: 'ask-user', target: '', what: asked, note: prompt},
+        question: {
+          prompt,
+          ...(choices === undefined ? {} : {choices}),
+          ...(asked.default === undefined ? {} : {default: asked.default}),
+        },
         ...(deadlineMs === undefined ? {} : {inMs: deadlineMs}),
       },
       () => Promise.resolve(undefined),

@@ -18,6 +18,7 @@ import {
   type Outcome,
   type SuspendedAt,
 } from '../../protocol/journal.js';
+import type {QuestionText} from '../../protocol/question.js';
 import type {JournalWrite, Written} from '../../store/journal.js';
 import {describe, inStep, journalFull, mismatch, notAskedAgain, turnOver} from './failures.js';
 import {DurablePromise} from './promise.js';
@@ -59,6 +60,8 @@ export interface Asked {
   readonly note: string;
   /** Milliseconds until its timer goes off. */
   readonly inMs?: number;
+  /** Of a question to a person: what whoever answers has to know. */
+  readonly question?: QuestionText;
 }
 
 /**
@@ -233,12 +236,13 @@ export class DurableRun {
     await this.enqueue({index, write: {kind: 'tries', index, tries: {failed, error}}});
   }
 
-  private entryOf({kind, target, what, note}: Asked, index: number): JournalEntry {
+  private entryOf({kind, target, what, note, question}: Asked, index: number): JournalEntry {
     const {executionId} = this.host;
     return {
       ...{kind, target, note: note.slice(0, NOTE_LENGTH), dueAt: 0},
       digest: digestOf(what),
       messageId: kind === 'step' ? '' : entryMessageId(kind, `${executionId}/${this.journal.run}`, index),
+      ...(question === undefined ? {} : {question}),
     };
   }
 

@@ -164,7 +164,59 @@ const refusedBeforehand =
     expect(found[SESSION_REGISTRY]).toBeUndefined();
   };
 
+/** The row's RESUME, to an execution that waits for it. */
+const resumed: RowTest = {
+  differs: 'guarantees rule 10, a RESUME goes to an execution that waits, and makes none up',
+  async run(at, row) {
+    const {messageId = '', content, extraPayload = {}} = requestOf(row);
+    const {status, reply_data: data, ...extra} = extraPayload;
+    const store = at.open();
+    const redis = at.redis();
+    const reply = (message: string) =>
+      new GatewayClient(store, {now: () => NOON}).reply({
+        ...{
+          sessionId: 'sess-1',
+          messageId: message,
+          content,
+          status: String(status),
+          data,
+          extraPayload: extra,
+        },
+      });
+    const worker = await work(at, store, (_command, ctx) => ctx.askUser('?'));
+    const client = new GatewayClient(store, {now: () => NOON});
+    await client.send({agentType: 'writer', content: 'hi', sessionId: 'sess-1', messageId});
+    const record = await recordWith(redis, store, 'WAITING_USER');
+    await worker.stop({drainMs: 0});
+    await expect(reply('msg-unknown')).rejects.toMatchObject({code: 'NOT_FOUND'});
+    await reply(messageId);
+    const [theirs] = field(row.expected, 'control_streams', WRITER_STREAM, 'entries') as Doc[];
+    const ids = {execution_id: 'exec-none', ...asDoc(theirs?.['header'])};
+    const entries = streamOf(await contents(redis, store), WRITER_STREAM);
+    expect(named(common(entries), idNames(record))).toEqual(named([theirs], idNames(ids)));
+    // Its record is as it was: the status and timeline of the wait stay (A9).
+    expect(timelineOf(await onlyRecord(redis, store))).toEqual(timelineOf(record));
+  },
+};
+
+const emptyResume: RowTest = {
+  differs: NO_TRACE,
+  async run(at) {
+    const store = at.open();
+    await work(at, store, (_command, ctx) => ctx.askUser('?'));
+    const client = new GatewayClient(store);
+    const sent = await client.send({agentType: 'writer', content: 'hi', sessionId: 'sess-1'});
+    await recordWith(at.redis(), store, 'WAITING_USER');
+    const {messageId} = sent;
+    await expect(client.reply({sessionId: 'sess-1', messageId, content: ''})).rejects.toMatchObject({
+      code: 'INVALID_INPUT',
+    });
+  },
+};
+
 const sends: Record<string, RowTest> = {
+  'client/send.resume_with_status_and_reply': resumed,
+  'client/send.resume_empty_raises': emptyResume,
   'client/send.minimal': asRecorded,
   'client/send.all_params': asRecorded,
   'client/send.list_content': asRecorded,

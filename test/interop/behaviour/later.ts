@@ -4,7 +4,6 @@ import type {Area} from '../behavioural.js';
 const CHECKPOINTS = 'issue 2: reading with checkpoints';
 const FORCED_EVICTION = 'issue 3: an EVICT with force interrupts what runs';
 const ADMIN = 'issue 3: the calls that suspend, resume, evict and clear a worker';
-const RESUMING = 'issue 4: RESUME through the client';
 const DISCOVERY = 'issue 5: service discovery';
 const SNAPSHOTS = 'issue 5: agent-config snapshots';
 const RELOAD = 'issue 5: reloading plugins';
@@ -30,8 +29,6 @@ export const later: Readonly<Record<Area, Readonly<Record<string, string>>>> = {
     'executions/exec.worker_summary': STATISTICS,
   },
   client: {
-    'client/send.resume_with_status_and_reply': RESUMING,
-    'client/send.resume_empty_raises': RESUMING,
     'client/read.checkpoint': CHECKPOINTS,
     'client/read.consume_breaks_after_2nd': CHECKPOINTS,
     'control/reload.success': RELOAD,

@@ -74,3 +74,43 @@ describe('ticks', () => {
     expect(state.samples.length).toBeLessThan(10);
   });
 });
+
+describe('questions', () => {
+  const where = {
+    agentType: 'deployer',
+    prompt: 'Where?',
+    executionId: 'exec-1',
+    questionId: 'ask-1',
+    dueAt: 0,
+  };
+  const sure = {...where, prompt: 'Sure?', questionId: 'ask-2', choices: ['yes', 'no']};
+  const asked = (state: State, ...questions: State['questions'][number][]): State =>
+    reduce(state, {type: 'asked', questions});
+
+  test('r does nothing while nothing is asked', () => {
+    expect(press(start, 'r')).toBe(start);
+  });
+
+  test('r answers the first, keys are letters then, and the answer is sent once', () => {
+    const state = press(asked(start, where, sure), 'r', 'q', 'uay', 'return');
+    expect(state).toMatchObject({mode: 'live', replying: null, questions: [{questionId: 'ask-2'}]});
+    expect(state.answers).toMatchObject([{question: {questionId: 'ask-1'}, text: 'quay'}]);
+  });
+
+  test('tab goes to the next, escape back to the events, Ctrl-C out', () => {
+    const replying = reduce(press(asked(start, where, sure), 'r'), {
+      type: 'pressed',
+      key: {name: 'tab', input: ''},
+    });
+    expect(replying.replying?.question.questionId).toBe('ask-2');
+    expect(press(replying, '2', 'return').answers).toMatchObject([{text: 'no'}]);
+    expect(press(replying, 'escape')).toMatchObject({mode: 'live', replying: null, answers: []});
+    expect(press(replying, 'ctrl-c').mode).toBe('closed');
+  });
+
+  test('one that somebody else has answered is not asked any longer; a pause outlives it', () => {
+    const replying = press(asked(press(start, ' '), where), 'r', 'dra');
+    expect(asked(replying)).toMatchObject({mode: 'paused', replying: null, questions: []});
+    expect(asked(replying, where, sure).replying?.state.draft).toBe('dra');
+  });
+});
