@@ -27,6 +27,8 @@ export {startWorker, type WorkerEnd, type WorkerHandle, type WorkerOptions} from
 export {runWorker, type RunWorkerOptions} from './worker/run-worker.js';
 
 export {createClient, GatewayClient, type ClientOptions} from './client/client.js';
+export {ByaiGatewayClient, createByaiClient, type ByaiContent} from './client/byai-client.js';
+export {ByaiContext, ByaiWorker, type ByaiCommand, type ByaiValue} from './worker/byai-worker.js';
 export type {Interceptor, SendProgress, SendRequest, SendResult} from './availability/send.js';
 export type {CancelRequest, CancelResult} from './client/cancel.js';
 export {followExecution, type FollowExecution} from './client/follow-execution.js';

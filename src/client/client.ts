@@ -30,7 +30,7 @@ export class GatewayClient {
 
   constructor(
     readonly store: Store,
-    options: ClientOptions = {},
+    protected readonly options: ClientOptions = {},
   ) {
     this.now = options.now ?? systemClock;
     this.interceptors = options.interceptors ?? [];
