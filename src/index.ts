@@ -29,7 +29,9 @@ export {runWorker, type RunWorkerOptions} from './worker/run-worker.js';
 export {createClient, GatewayClient, type ClientOptions} from './client/client.js';
 export type {Interceptor, SendProgress, SendRequest, SendResult} from './availability/send.js';
 export type {CancelRequest, CancelResult} from './client/cancel.js';
-export {followExecution, type FollowExecution} from './client/follow-execution.js';
+export {followExecution, followToQuestion, type FollowExecution} from './client/follow-execution.js';
+export type {OpenQuestion} from './client/questions.js';
+export type {ReplyRequest, ReplyResult} from './client/reply.js';
 export type {FollowOptions, SessionItem} from './store/data-streams.js';
 
 export {startManager, type ManagerHandle, type ManagerOptions} from './availability/manager.js';
