@@ -31,7 +31,9 @@ export {ByaiGatewayClient, createByaiClient, type ByaiContent} from './client/by
 export {ByaiContext, ByaiWorker, type ByaiCommand, type ByaiValue} from './worker/byai-worker.js';
 export type {Interceptor, SendProgress, SendRequest, SendResult} from './availability/send.js';
 export type {CancelRequest, CancelResult} from './client/cancel.js';
-export {followExecution, type FollowExecution} from './client/follow-execution.js';
+export {followExecution, followToQuestion, type FollowExecution} from './client/follow-execution.js';
+export type {OpenQuestion} from './client/questions.js';
+export type {ReplyRequest, ReplyResult} from './client/reply.js';
 export type {FollowOptions, SessionItem} from './store/data-streams.js';
 
 export {startManager, type ManagerHandle, type ManagerOptions} from './availability/manager.js';

@@ -213,7 +213,13 @@ function workerGrants(options: AclOptions): Grant[] {
       access: 'RW',
       keys: [registry, keys.journal('*', '*'), keys.taskGroup('*'), keys.taskGroupResults('*')],
     },
-    {commands: 'xadd xlen xread xrange xrevrange exists expire pexpire ttl', access: 'RW', keys: [events]},
+    // A journal begins anew when a person continues the execution after its end.
+    {commands: 'del', access: 'RW', keys: [keys.journal('*', '*')]},
+    {
+      commands: 'xadd xlen xread xrange xrevrange xinfo|stream exists expire pexpire ttl',
+      access: 'RW',
+      keys: [events],
+    },
     {commands: 'set get del unlink exists expire pexpire ttl pttl', access: 'RW', keys: [lease]},
     {commands: 'sadd srem smembers sismember del unlink expire', access: 'RW', keys: memberships},
     {commands: 'hget hmget hgetall sismember smembers', access: 'R', keys: reads},

@@ -355,7 +355,11 @@ describe.each(servers)('by on %s', (_, start) => {
     expect((await by(['worker', 'list', '--json'])).json()).toMatchObject({
       data: {
         workers: [
-          {worker_id: 'w-1', state: 'online', agent_types: ['asker', 'boss', 'evil', 'shouter', 'sleeper', 'thrower']},
+          {
+            worker_id: 'w-1',
+            state: 'online',
+            agent_types: ['asker', 'boss', 'evil', 'shouter', 'sleeper', 'thrower'],
+          },
         ],
       },
     });
