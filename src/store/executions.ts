@@ -287,7 +287,10 @@ const endAttemptScript = defineScript({
   file: 'end-attempt.lua',
   editsRecords: true,
   keys: ['registry', 'events'],
-  args: ['executionId', 'fence', 'ended', 'workerId', 'error', 'nowMs', 'retryAtMs', 'terminal', 'cap'],
+  args: [
+    ...['executionId', 'fence', 'ended', 'workerId', 'error', 'nowMs', 'retryAtMs', 'terminal', 'cap'],
+    'ttlS',
+  ],
   reply: raw => (raw === 'ok' || raw === 'terminal' ? raw : 'fenced'),
 });
 
@@ -330,6 +333,7 @@ export async function endAttempt(
         retryAtMs: attempt.retryAtMs,
         terminal: TERMINAL_JSON,
         cap: ATTEMPTS_CAP,
+        ttlS: SESSION_TTL_S,
       },
       moreArgs: attempt.events,
     },

@@ -11,7 +11,8 @@
 -- ARGV[7]  retry_at  about when it is tried again, information only; '0' if as soon as somebody takes it
 -- ARGV[8]  terminal  JSON array of the states that end an execution
 -- ARGV[9]  cap       attempts the record remembers
--- ARGV[10+] events   JSON, in order: what the attempt had said and nobody had written yet
+-- ARGV[10] ttl_s     lifetime of the data stream when events are written
+-- ARGV[11+] events   JSON, in order: what the attempt had said and nobody had written yet
 --
 -- Returns 'ok'; 'terminal' if the execution has ended; 'fenced' if another attempt owns it: then nothing was written.
 -- One script, because an attempt that is noted but keeps its fence could still write, and one that loses its fence
@@ -43,5 +44,6 @@ if record.status ~= 'CANCELLING' then
   record.timeline[#record.timeline + 1] = {status = 'QUEUED', timestamp = now}
 end
 redis.call('HSET', KEYS[1], 'exec:' .. ARGV[1], encode(record))
-for i = 10, #ARGV do redis.call('XADD', KEYS[2], '*', 'data', ARGV[i]) end
+for i = 11, #ARGV do redis.call('XADD', KEYS[2], '*', 'data', ARGV[i]) end
+if #ARGV >= 11 then redis.call('EXPIRE', KEYS[2], ARGV[10]) end
 return 'ok'
