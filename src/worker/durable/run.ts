@@ -110,6 +110,8 @@ export class DurableRun {
   private idleLook: NodeJS.Immediate | undefined;
   private stuck: NodeJS.Timeout | undefined;
   private isOver = false;
+  /** Its turn has ended though its code has not. */
+  private isParked = false;
   private failure: Error | undefined;
   private whenDone: () => void = () => undefined;
   private finish: (end: RunEnd) => void = () => undefined;
@@ -162,6 +164,8 @@ export class DurableRun {
 
   /** Whether an event the code emits now is new. An event of a step is: a step that is done does not emit again. */
   takesEvent(): {readonly isNew: boolean; readonly step: number | undefined} {
+    // Code that goes on after its turn says it again in the next.
+    if (this.isParked) return {isNew: false, step: undefined};
     this.activity++;
     const step = steps.getStore();
     if (step !== undefined) return {isNew: true, step};
@@ -462,6 +466,7 @@ export class DurableRun {
 
   private end(end: RunEnd): void {
     this.isOver = true;
+    this.isParked = end.kind === 'suspended' || end.kind === 'refused';
     this.finish(end);
   }
 
