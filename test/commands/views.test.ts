@@ -71,6 +71,14 @@ describe.each(servers)('by on %s', (_, start) => {
         log: silentLogger,
         agents: [
           defineAgent({type: 'echo', run: (_ctx, ask) => ask.text}),
+          defineAgent({
+            type: 'durable',
+            run: async (ctx, ask) => {
+              const said = await ctx.call('echo', ask.text);
+              const size = await ctx.step('measure', () => String(said).length);
+              await ctx.askUser({prompt: `${size}?`, choices: ['yes', 'no']});
+            },
+          }),
           defineAgent({type: 'thrower', run: () => Promise.reject(new Error(evil))}),
           defineAgent({
             type: 'sleeper',
@@ -92,6 +100,36 @@ describe.each(servers)('by on %s', (_, start) => {
   });
 
   describe('by exec', () => {
+    test('show --journal tells what a durable execution asked for, and replay starts it again from there', async () => {
+      const sent = await client.send({agentType: 'durable', content: evil, sessionId: 'sess-journal'});
+      const find = async (messageId: string) => client.find('sess-journal', messageId);
+      await until(async () => (await find(sent.messageId))?.status === 'WAITING_USER');
+      const {stdout} = await by('exec', 'show', sent.executionId, '--last', '--journal');
+      expect(stdout).not.toMatch(ESCAPES);
+      expect(stdout).toMatch(/0 +call echo: a/);
+      expect(stdout).toMatch(/1 +step measure +2\. \+\d+ms +\d+/);
+      expect(stdout).toMatch(/2 +ask: \d+\? +- +waits for a person/);
+      expect(await data('exec', 'show', sent.executionId, '--last', '--journal')).toMatchObject({
+        journal: {
+          entries: [
+            {entry: 0, kind: 'call', target: 'echo', outcome: {order: 1, status: 'COMPLETED'}},
+            {entry: 1, kind: 'step', target: 'measure', outcome: {order: 2}},
+            {entry: 2, kind: 'ask-user', outcome: null},
+          ],
+        },
+      });
+
+      const again = await data('exec', 'replay', sent.executionId, '--last', '--from', '1', '--yes');
+      expect(again).toMatchObject({replayed: true, replay_of: sent.executionId, from: 1, kept_outcomes: 1});
+      await until(async () => (await find(String(again['message_id'])))?.status === 'WAITING_USER');
+      expect(
+        await failure('exec', 'replay', sent.executionId, '--last', '--from', '9', '--yes'),
+      ).toMatchObject({
+        ...{code: 'INVALID_INPUT', exit: 2},
+      });
+      await client.cancel({sessionId: 'sess-journal'});
+    });
+
     test('list shows a session, filtered, and what is in a queue or in a worker’s hands', async () => {
       const done = await client.send({agentType: 'echo', content: 'x', sessionId: 'sess-list'});
       await until(async () => (await client.find('sess-list', done.messageId))?.status === 'COMPLETED');
