@@ -136,8 +136,8 @@ export interface Draft {
   readonly counts: boolean;
   /** Unix milliseconds by Redis's clock. */
   readonly deadline?: number;
-  /** The turn that calls, and its agent type; absent when a client sends. */
-  readonly caller?: CallerFence & {readonly agentType: string};
+  /** The turn that calls, its agent type, and the depth of the call; absent when a client sends. */
+  readonly caller?: CallerFence & {readonly agentType: string; readonly depth: number};
 }
 
 /**
@@ -280,7 +280,9 @@ function acceptance(draft: Draft, now: number, over: Partial<Acceptance>, fields
     ...(fields.refusal ? {refusal: fields.refusal} : {}),
     extra: {
       ...(draft.deadline === undefined ? {} : {x_deadline: draft.deadline}),
-      ...(draft.caller === undefined || fields.refusal ? {} : calledExtra(header, draft.caller.executionId)),
+      ...(draft.caller === undefined || fields.refusal
+        ? {}
+        : calledExtra(header, draft.caller.executionId, draft.caller.depth)),
     },
   });
   return {

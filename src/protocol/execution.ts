@@ -376,6 +376,12 @@ export function handedOverTo(record: ExecutionRecord): string[] {
   return Array.isArray(ids) ? ids.filter(id => typeof id === 'string') : [];
 }
 
+/** Agents that called each other, one above the other. */
+export const MAX_CALL_DEPTH = 32;
+
+/** How many calls an execution is below one that nobody called; as far as our workers called. */
+export const callDepth = ({extra}: ExecutionRecord): number => integerOf(extra['x_depth'], 0);
+
 /** What a status means for what may come next. Unknown texts of other SDKs count as suspended. */
 export type StatusKind = 'queued' | 'running' | 'suspended' | 'cancelling' | 'terminal';
 

@@ -15,8 +15,6 @@ import {questionTextOf, type QuestionText} from './question.js';
 export const MAX_JOURNAL_ENTRIES = 10_000;
 /** Most bytes of all its entries and outcomes. */
 export const MAX_JOURNAL_BYTES = 16 * 1024 * 1024;
-/** Agents that called each other, one above the other. */
-export const MAX_CALL_DEPTH = 32;
 
 export const JOURNAL_KINDS = ['call', 'ask-user', 'sleep', 'step'] as const;
 export type JournalKind = (typeof JOURNAL_KINDS)[number];

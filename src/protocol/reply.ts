@@ -83,9 +83,13 @@ export function askersContext(header: Header): ReplyContext | undefined {
 export function calledExtra(
   header: Header,
   callerExecutionId: string,
-): {x_reply?: ReplyContext; x_caller?: string} {
+  depth: number,
+): {x_reply?: ReplyContext; x_caller?: string; x_depth: number} {
   const context = askersContext(header);
-  return context === undefined ? {} : {x_reply: context, x_caller: callerExecutionId};
+  return {
+    x_depth: depth,
+    ...(context === undefined ? {} : {x_reply: context, x_caller: callerExecutionId}),
+  };
 }
 
 /** Extras of ours concern one command: copied into another they would lie. */

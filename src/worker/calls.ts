@@ -94,6 +94,7 @@ const REFUSALS: ReadonlySet<string> = new Set([
   'AGENT_CIRCUIT_OPEN',
   'TENANT_QUOTA_EXCEEDED',
   'QUEUE_FULL',
+  'CALLS_TOO_DEEP',
 ]);
 const COLLECT_TIMEOUT_MS = 30_000;
 const COLLECT_POLL_MS = 100;

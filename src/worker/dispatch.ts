@@ -6,7 +6,7 @@ import {checkRoutable, route, type Draft, type Router, type SendResult} from '..
 import {ByError} from '../errors.js';
 import {newExecutionId, spanIdHex} from '../ids.js';
 import {encodeSendable, type AskCommand, type Content} from '../protocol/commands.js';
-import {encodeRecord, newExecutionRecord} from '../protocol/execution.js';
+import {encodeRecord, MAX_CALL_DEPTH, newExecutionRecord} from '../protocol/execution.js';
 import {createHeader, type Header} from '../protocol/header.js';
 import {calledExtra} from '../protocol/reply.js';
 import {DEFAULT_ROUTE_POLICY, type RoutePolicy} from '../protocol/routing.js';
@@ -23,6 +23,8 @@ export interface CallingTurn {
   readonly messageId: string;
   /** Of the command this turn runs: trace and user are handed down. */
   readonly header: Header;
+  /** How many calls its execution is below the first: callDepth. */
+  readonly depth: number;
   /** When the execution must have ended, in Unix milliseconds by Redis's clock; undefined without a deadline. */
   readonly deadline: number | undefined;
 }
@@ -75,7 +77,7 @@ export async function dispatch(router: Router, caller: CallingTurn, call: Call):
     freshMessage: call.isNewMessage,
     // What counts is what the user sends, not what it takes to answer.
     counts: false,
-    caller: {...caller.turn, agentType: caller.agentType},
+    caller: {...caller.turn, agentType: caller.agentType, depth: caller.depth + 1},
   });
   return route(router, draft);
 }
@@ -94,6 +96,7 @@ function compose(
   taskGroupId: string,
 ): {readonly command: AskCommand; readonly executionId: string} {
   const {header} = caller;
+  if (caller.depth >= MAX_CALL_DEPTH) throw tooDeep(call.agentType);
   const executionId = newExecutionId();
   const span = `${call.messageId}:client.dispatch`;
   const {wait_for_reply: _flag, ...extraPayload} = call.extraPayload ?? {};
@@ -125,6 +128,11 @@ function compose(
   };
   return {command, executionId};
 }
+
+const tooDeep = (agentType: string) =>
+  new ByError('CALLS_TOO_DEEP', `"${agentType}" would be called ${MAX_CALL_DEPTH} calls below the first.`, {
+    hint: 'Agents that call each other in a ring never end: see who calls whom with `by exec tree`.',
+  });
 
 /** A call must have ended when its caller must; noted before it is accepted, so that nothing accepted is forgotten. */
 async function withDeadline(
@@ -234,7 +242,7 @@ async function prepare(
     now: now(),
     extra: {
       ...(deadline === undefined ? {} : {x_deadline: deadline}),
-      ...calledExtra(header, caller.turn.executionId),
+      ...calledExtra(header, caller.turn.executionId, caller.depth + 1),
     },
   });
   return {

@@ -8,6 +8,7 @@ import {alarmFull, FULL_RETRY_MS} from '../availability/full-letters.js';
 import {encodeDeadLetter, entryTimeMs, newDeadLetter, wholeCommand} from '../protocol/deadletter.js';
 import {encodeEvent, endOfStreamEvent, finalAnswerEvent, type EventContext} from '../protocol/events.js';
 import {
+  callDepth,
   countedAttempts,
   encodeRecord,
   firstAcceptedAt,
@@ -263,7 +264,7 @@ async function carryOut(
   const deadline = claim.leftMs === undefined ? undefined : startedAt + claim.leftMs;
   const calls = new TurnCalls(env, {
     ...{turn: task.turn, task, writer, header, agentType, messageId},
-    ...{deadline: deadlineOf(claim.record), localDeadline: deadline},
+    ...{deadline: deadlineOf(claim.record), localDeadline: deadline, depth: callDepth(claim.record)},
     entry: `${entry.stream}/${entry.id}`,
     isFirstStart: claim.attempt === 1,
     stepAside: () => env.stepAside(),

@@ -449,4 +449,22 @@ describeEachStore('an agent that calls another', at => {
     expect(await untilStatus(store, 'a', 'FAILED')).toMatchObject({errorCode: 'CONFLICT'});
     at.breaksRules('deadletter');
   });
+
+  test('can not call itself for ever', async () => {
+    const store = at.open();
+    await workAs(at, store, {
+      a: (command, ctx) =>
+        command.action === 'ASK_AGENT'
+          ? ctx.callAgent({agentType: 'a', content: 'again'})
+          : {status: command.status, content: contentText(command.content), reply_data: command.replyData},
+    });
+    const sent = await send(store, 'a');
+    const root = await until(async () => {
+      const record = await findByMessage(store, sent.sessionId, sent.messageId);
+      return record?.status === 'FAILED' && record;
+    });
+    expect(root.status).toBe('FAILED');
+    expect(await sessionExecutions(store, sent.sessionId)).toHaveLength(33);
+    at.breaksRules('deadletter');
+  });
 });

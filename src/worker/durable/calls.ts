@@ -1,7 +1,7 @@
 /** The calls of a durable agent on their way to the agents called. */
 import {ByError} from '../../errors.js';
 import {deadlineOf} from '../../protocol/deadline.js';
-import {MAX_CALL_DEPTH} from '../../protocol/journal.js';
+import {callDepth} from '../../protocol/execution.js';
 import type {Claim} from '../../store/executions.js';
 import type {ContextFacts} from '../context.js';
 import {dispatch} from '../dispatch.js';
@@ -15,28 +15,21 @@ const REFUSALS: ReadonlySet<string> = new Set([
   ...['INVALID_INPUT', 'MESSAGE_TOO_LARGE', 'CALLS_TOO_DEEP'],
 ]);
 
-/** How many calls this one is below the first; in `metadata.by_depth`. */
-const depthOf = (metadata: Readonly<Record<string, unknown>>): number =>
-  Number(metadata['by_depth'] ?? 0) || 0;
-
 export function durableCalls(
   env: TurnEnvironment,
   {claim, task}: {readonly claim: Claim; readonly task: RunningTask},
   facts: ContextFacts,
 ): SendCall {
-  return async (header, {metadata, policy = 'SEND_ANYWAY', ...call}) => {
-    const depth = depthOf(header.metadata) + 1;
+  return async (header, {policy = 'SEND_ANYWAY', ...call}) => {
     let back: (() => void) | undefined;
     try {
-      if (depth > MAX_CALL_DEPTH) throw tooDeep(call.agentType);
       const {agentType, messageId} = facts;
       const deadline = deadlineOf(claim.record);
       await dispatch(
         env,
-        {turn: task.turn, agentType, messageId, header, deadline},
+        {turn: task.turn, agentType, messageId, header, deadline, depth: callDepth(claim.record)},
         {
           ...{...call, policy, waitForReply: true, signal: task.signal},
-          metadata: {...metadata, by_depth: depth},
           isNewMessage: claim.attempt === 1,
           // Somebody has to be started first: others may use the slot meanwhile.
           onWakeup: () => (back ??= env.stepAside()),
@@ -52,8 +45,3 @@ export function durableCalls(
     }
   };
 }
-
-const tooDeep = (agentType: string) =>
-  new ByError('CALLS_TOO_DEEP', `"${agentType}" would be called ${MAX_CALL_DEPTH} calls below the first.`, {
-    hint: 'Agents that call each other in a ring never end: see who calls whom with `by exec tree`.',
-  });
