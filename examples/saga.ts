@@ -30,14 +30,14 @@ export const trip = (bookings: Bookings) =>
           // Noted before it is tried: a booking that reports a failure may have been made all the same.
           undo.push(() => ctx.step(`cancel ${what}`, () => bookings.cancel(key), {retry: PATIENCE}));
           const number = await ctx.step(`book ${what}`, () => bookings.book(what, key), {retry: PATIENCE});
-          await ctx.emitChunk(`${what}: ${number}\n`);
+          await ctx.emitState(`Booked the ${what}: ${number}`);
         }
         const receipt = await ctx.call('cashier', String(wanted.length));
         return {content: `Booked and paid: ${String(receipt)}`};
       } catch (error) {
         // Only what failed comes here. A wait does not: it is no exception.
         for (const takeBack of undo.reverse()) await takeBack();
-        await ctx.emitChunk('All taken back.\n');
+        await ctx.emitState('Took everything back');
         return {content: `Nothing was booked: ${error instanceof Error ? error.message : 'it failed'}`};
       }
     },

@@ -4,8 +4,10 @@ export type {AgentContext, TurnContext} from './worker/context.js';
 export type {
   Call,
   CallAllOptions,
+  CallAnswer,
   CallOptions,
   DurableContext,
+  EventsOptions,
   JoinPolicy,
   Question,
   Settled,

@@ -50,7 +50,10 @@ describeEachStore('a trip', at => {
     const office = new Office();
     const played = await playCalm(at, at.open(), play(office, 'train, hotel'));
     expect(played.final).toBe('Booked and paid: 200 euros, paid');
-    expect(played.told.slice(0, 2)).toEqual(['answer: train: train-1\n', 'answer: hotel: hotel-2\n']);
+    expect(played.told.slice(0, 2)).toEqual([
+      'state: Booked the train: train-1',
+      'state: Booked the hotel: hotel-2',
+    ]);
     expect(office.kept).toEqual(['train', 'hotel']);
   });
 
