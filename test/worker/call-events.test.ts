@@ -46,7 +46,7 @@ const play = (agents: readonly Agent[]): Play => ({agents, agentType: 'relay', c
 const told = [...WORDS.map(word => `answer: <${word}>`), 'answer: <said>', 'final: end: said', 'end: '];
 
 /** What waits for {@link passed} goes on once it is open. */
-function gate(): {open(): void; readonly passed: Promise<void>} {
+function gate(): {readonly open: () => void; readonly passed: Promise<void>} {
   let open: () => void = () => undefined;
   const passed = new Promise<void>(resolve => (open = resolve));
   return {open: () => open(), passed};
