@@ -1,7 +1,10 @@
+import {resolve} from 'node:path';
 import {defineConfig} from 'vitest/config';
 
 export default defineConfig({
   oxc: {jsx: {runtime: 'automatic'}},
+  // The examples import the package by its name: here that is the sources.
+  resolve: {alias: [{find: /^by-toolkit$/, replacement: resolve(import.meta.dirname, 'src/index.ts')}]},
   test: {
     testTimeout: 30_000,
     hookTimeout: 60_000,

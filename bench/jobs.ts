@@ -1,24 +1,27 @@
 /** What runs in a process of its own: the measurements themselves. */
-import type {Rated, Subject, SubjectName} from './subject.js';
+import type {Rated, Subject, SubjectName, Timed} from './subject.js';
 
 const subjects: Readonly<Record<SubjectName, () => Promise<Subject>>> = {
   raw: async () => (await import('./subjects/raw.js')).raw,
   bullmq: async () => (await import('./subjects/bullmq.js')).bullmq,
   ours: async () => (await import('./subjects/ours.js')).ours,
   'ours, logging': async () => (await import('./subjects/ours.js')).oursLogging,
+  'ours, messages': async () => (await import('./subjects/ours.js')).oursMessages,
 };
 
 export const jobs = {
   rate: async (subject: SubjectName, workload: Rated, url: string, count: number) =>
     (await subjects[subject]())[workload](url, count),
-  latency: async (subject: SubjectName, url: string, count: number) =>
-    (await subjects[subject]()).latency(url, count),
+  times: async (subject: SubjectName, workload: Timed, url: string, count: number) =>
+    (await subjects[subject]())[workload](url, count),
   taskCost: async (subject: SubjectName, url: string, count: number) =>
     (await import('./workloads/task-cost.js')).taskCost(await subjects[subject](), url, count),
   sendCost: async (url: string, workers: number, count: number) =>
     (await import('./workloads/send-cost.js')).sendCost(url, workers, count),
   backlog: async (url: string, waiting: number, count: number) =>
     (await import('./workloads/backlog-rates.js')).backlogRates(url, waiting, count),
+  journal: async (url: string, entries: number) =>
+    (await import('./workloads/journal-cost.js')).journalCost(url, entries),
   memory: async (url: string, few: number, many: number) =>
     (await import('./workloads/growth.js')).growth(url, few, many),
   tail: async (perSecond: number, seconds: number) =>

@@ -13,13 +13,18 @@ import {reportBudget, say} from './report.js';
 import {interrupted, stopServersOnSignal} from './server.js';
 import {backlog} from './workloads/backlog.js';
 import {coldStart} from './workloads/cold-start.js';
-import {compareLatency, compareRates, RATED} from './workloads/compared.js';
+import {compareRates, compareTimes, RATED, TIMED} from './workloads/compared.js';
 import {cost} from './workloads/cost.js';
+import {journal} from './workloads/journal.js';
 import {memory} from './workloads/memory.js';
 import {tail} from './workloads/tail.js';
 
 const rates = (group: WorkloadName) => async (options: BenchOptions) => {
   for (const workload of RATED) if (workload.group === group) await compareRates(workload, options);
+};
+
+const times = (group: WorkloadName) => async (options: BenchOptions) => {
+  for (const workload of TIMED) if (workload.name === group) await compareTimes(workload, options);
 };
 
 const workloads: Readonly<Record<WorkloadName, (options: BenchOptions) => Promise<void>>> = {
@@ -28,9 +33,12 @@ const workloads: Readonly<Record<WorkloadName, (options: BenchOptions) => Promis
   e2e: rates('e2e'),
   stream: rates('stream'),
   sessions: rates('sessions'),
-  latency: compareLatency,
+  latency: times('latency'),
+  scatter: times('scatter'),
+  call: times('call'),
   replay: rates('replay'),
   cost,
+  journal,
   backlog,
   memory,
   'cold-start': coldStart,

@@ -20,6 +20,10 @@ export interface Subject {
   stream(url: string, chunks: number): Promise<number>;
   /** From the send to the first chunk a blocked reader sees, nothing else going on. @returns milliseconds of each. */
   latency(url: string, count: number): Promise<number[]>;
+  /** A task that has {@link SCATTERED} others done and joins what they answer, nothing else going on. @returns milliseconds of each. */
+  scatter(url: string, count: number): Promise<number[]>;
+  /** A task that has one other done and waits for its answer. @returns milliseconds of each. */
+  call(url: string, count: number): Promise<number[]>;
   /** A worker and a sender, for counting what a task costs. */
   open(url: string): Promise<OpenSubject>;
 }
@@ -32,12 +36,16 @@ export interface OpenSubject {
   close(): Promise<void>;
 }
 
-export type Rated = Exclude<keyof Subject, 'latency' | 'open'>;
+/** What gives the milliseconds of each. */
+export type Timed = 'latency' | 'scatter' | 'call';
+export type Rated = Exclude<keyof Subject, Timed | 'open'>;
+/** Tasks that one of `scatter` hands out. */
+export const SCATTERED = 100;
 /** Handed over at once by `sendMany`. */
 export const TOGETHER = 500;
 /** What each task of `sessions` says. */
 export const CHUNKS = 200;
-export type SubjectName = 'raw' | 'bullmq' | 'ours' | 'ours, logging';
+export type SubjectName = 'raw' | 'bullmq' | 'ours' | 'ours, logging' | 'ours, messages';
 
 /** Runs an async job so many times with at most `width` under way. */
 export async function inFlight(

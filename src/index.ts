@@ -4,8 +4,10 @@ export type {AgentContext, TurnContext} from './worker/context.js';
 export type {
   Call,
   CallAllOptions,
+  CallAnswer,
   CallOptions,
   DurableContext,
+  EventsOptions,
   JoinPolicy,
   Question,
   Settled,
@@ -77,7 +79,7 @@ export {ByError, type ErrorCode} from './errors.js';
 export {createLogger, silentLogger, type Logger, type LogLevel} from './log.js';
 
 export type {AskCommand, Command, Content, CustomCommand, ResumeCommand} from './protocol/commands.js';
-export type {DataEvent} from './protocol/events.js';
+export {eventKind, eventText, type DataEvent, type EventKind} from './protocol/events.js';
 export type {ExecutionRecord} from './protocol/execution.js';
 export type {RoutePolicy} from './protocol/routing.js';
 export type {GroupPolicy} from './protocol/task-group.js';

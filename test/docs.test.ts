@@ -12,6 +12,16 @@ test('docs/errors.md has one heading for each code, with its exit code', () => {
   expect(sections).toEqual(errorCodes.map(code => [code, new ByError(code, '', {hint: ''}).exitCode]));
 });
 
+test('docs/agents.md shows the examples as they are', () => {
+  const read = (file: string) => readFileSync(new URL(`../${file}`, import.meta.url), 'utf8');
+  const flat = (code: string) => code.replaceAll(/^ +/gm, '').trim();
+  const shown = [
+    ...read('docs/agents.md').matchAll(/```ts\n([^`]*(?:`[^`]+`[^`]*)*)\n```\n\n_`(examples\/[^`]+)`/g),
+  ];
+  expect(shown.length).toBe(5);
+  for (const [, code = '', file = ''] of shown) expect(flat(read(file)), file).toContain(flat(code));
+});
+
 test('docs/guarantees.md names every promise and every story once, each with tests that exist', () => {
   const text = readFileSync(new URL('../docs/guarantees.md', import.meta.url), 'utf8');
   const rows = [...text.matchAll(/^\| ([GT]\d+) \|.*\|$/gm)];

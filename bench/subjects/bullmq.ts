@@ -1,8 +1,19 @@
 /** BullMQ with its defaults; a chunk is a progress update, which is what its readers can follow. */
-import {Queue, QueueEvents, Worker} from 'bullmq';
-import {CHUNKS, inFlight, perSecond, TOGETHER, until, type OpenSubject, type Subject} from '../subject.js';
+import {FlowProducer, Queue, QueueEvents, Worker} from 'bullmq';
+import {
+  CHUNKS,
+  inFlight,
+  perSecond,
+  SCATTERED,
+  TOGETHER,
+  until,
+  type OpenSubject,
+  type Subject,
+} from '../subject.js';
 
 const NAME = 'q';
+/** Of jobs that have others done. */
+const CALLERS = 'callers';
 
 function connectionOf(url: string) {
   const {hostname, port} = new URL(url);
@@ -159,6 +170,60 @@ export const bullmq: Subject = {
     }
     await events.close();
     await stop();
+    return times;
+  },
+
+  /** A flow: the parent runs once its children have. */
+  async scatter(url, count) {
+    const connection = connectionOf(url);
+    const flow = new FlowProducer({connection});
+    const children = new Worker(NAME, () => Promise.resolve('x'), {connection, concurrency: 50});
+    const parents = new Worker(CALLERS, async job => Object.keys(await job.getChildrenValues()).length, {
+      connection,
+      concurrency: 50,
+    });
+    await Promise.all([flow.waitUntilReady(), children.waitUntilReady(), parents.waitUntilReady()]);
+    const times: number[] = [];
+    for (let i = 0; i < count; i++) {
+      const done = new Promise<unknown>(resolve =>
+        parents.once('completed', (_job, joined) => resolve(joined)),
+      );
+      const startedAt = performance.now();
+      await flow.add({
+        name: 't',
+        queueName: CALLERS,
+        children: Array.from({length: SCATTERED}, () => ({name: 't', queueName: NAME, data: {content: 'x'}})),
+      });
+      const joined = await done;
+      times.push(performance.now() - startedAt);
+      if (joined !== SCATTERED) throw new Error(`${String(joined)} children were joined`);
+    }
+    await Promise.all([flow.close(), children.close(), parents.close()]);
+    return times;
+  },
+
+  /** A job that adds another and waits for what it returns. */
+  async call(url, count) {
+    const connection = connectionOf(url);
+    const [callers, callees] = [new Queue(CALLERS, {connection}), await openQueue(url)];
+    const events = new QueueEvents(NAME, {connection});
+    const answering = new Worker(NAME, () => Promise.resolve('x'), {connection, concurrency: 50});
+    const calling = new Worker(
+      CALLERS,
+      async (): Promise<unknown> => (await callees.add('t', {content: 'x'})).waitUntilFinished(events),
+      {connection, concurrency: 50},
+    );
+    const all = [callers, callees, events, answering, calling];
+    await Promise.all(all.map(one => one.waitUntilReady()));
+    const times: number[] = [];
+    for (let i = 0; i < count; i++) {
+      const done = new Promise(resolve => calling.once('completed', resolve));
+      const startedAt = performance.now();
+      await callers.add('t', {content: 'x'});
+      await done;
+      times.push(performance.now() - startedAt);
+    }
+    await Promise.all(all.map(one => one.close()));
     return times;
   },
 

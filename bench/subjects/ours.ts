@@ -1,16 +1,33 @@
 /** by-toolkit with its defaults: the online check is made, the record is kept, the attempt is fenced. */
 import {Redis} from 'ioredis';
 import type * as Api from '../../src/index.js';
-import type {Logger} from '../../src/index.js';
+import type {Agent, AgentContext, AskCommand, Logger, ResumeCommand} from '../../src/index.js';
 import {carryOutReplay, planReplay} from '../../src/availability/replay.js';
 import {listDeadLetters} from '../../src/store/dead-letters.js';
 import {sessionExecutions} from '../../src/store/executions.js';
 import {putOnline} from '../online.js';
-import {CHUNKS, inFlight, perSecond, TOGETHER, until, type OpenSubject, type Subject} from '../subject.js';
+import {
+  CHUNKS,
+  inFlight,
+  perSecond,
+  SCATTERED,
+  TOGETHER,
+  until,
+  type OpenSubject,
+  type Subject,
+} from '../subject.js';
 
 // What users run: the built package. The sources as they are would pay for what translates them.
-const {createClient, createLogger, defineAgent, GatewayClient, openStore, silentLogger, startWorker} =
-  (await import(new URL('../../dist/src/index.js', import.meta.url).href)) as typeof Api;
+const {
+  createClient,
+  createLogger,
+  defineAgent,
+  GatewayClient,
+  GatewayWorker,
+  openStore,
+  silentLogger,
+  startWorker,
+} = (await import(new URL('../../dist/src/index.js', import.meta.url).href)) as typeof Api;
 type GatewayClient = InstanceType<typeof GatewayClient>;
 
 const TYPE = 'a';
@@ -80,7 +97,85 @@ async function endToEnd(url: string, count: number, log: Logger): Promise<number
   return rate;
 }
 
+/** Callees of `scatter` and `call`. */
+const callee = defineAgent({type: TYPE, run: () => ({content: 'x'})});
+const CALLER = 'caller';
+
+/** Asks the caller and reads until it has ended. @returns milliseconds of each time. */
+async function timeCalls(url: string, count: number, caller: Agent): Promise<number[]> {
+  const store = openStore({url});
+  const client = new GatewayClient(store);
+  const worker = await startWorker({url}, {agents: [caller, callee], log: silentLogger});
+  const reader = new Redis(url);
+  const times: number[] = [];
+  for (let i = 0; i < count; i++) {
+    const sessionId = `s-${i}`;
+    const startedAt = performance.now();
+    await client.send({agentType: CALLER, content: 'x', sessionId});
+    const answer = await lastAnswer(reader, store.keys.sessionDataStream(sessionId));
+    times.push(performance.now() - startedAt);
+    if (!answer.includes('"joined all"')) throw new Error(`it did not end well: ${answer}`);
+  }
+  reader.disconnect();
+  await worker.stop();
+  store.close();
+  return times;
+}
+
+/** Reads a session until its end. @returns the event before that. */
+async function lastAnswer(reader: Redis, stream: string): Promise<string> {
+  let [last, before] = ['0', ''];
+  for (;;) {
+    const reply = (await reader.xread('BLOCK', 0, 'STREAMS', stream, last)) as [
+      string,
+      [string, string[]][],
+    ][];
+    for (const [id, [, event = '']] of reply[0]?.[1] ?? []) {
+      if (event.includes('"appStreamResponse"')) return before;
+      [last, before] = [id, event];
+    }
+  }
+}
+
+const scattered = Array.from({length: SCATTERED}, () => [TYPE, 'x'] as const);
+
+const durableCaller = (calls: typeof scattered): Agent =>
+  defineAgent({
+    type: CALLER,
+    async run(ctx) {
+      const answers = await ctx.callAll(calls);
+      return {content: answers.length === calls.length ? 'joined all' : 'joined some'};
+    },
+  });
+
+class ScatteringWorker extends GatewayWorker {
+  getAgentTypes() {
+    return [CALLER];
+  }
+
+  async processCommand(command: AskCommand | ResumeCommand, ctx: AgentContext) {
+    if (command.action === 'ASK_AGENT')
+      return ctx.dispatchGroup(scattered.map(([agentType, content]) => ({agentType, content})));
+    const answers = await ctx.collectGroupResults();
+    return {content: answers.length === SCATTERED ? 'joined all' : 'joined some'};
+  }
+}
+
+class CallingWorker extends GatewayWorker {
+  getAgentTypes() {
+    return [CALLER];
+  }
+
+  async processCommand(command: AskCommand | ResumeCommand, ctx: AgentContext) {
+    if (command.action === 'ASK_AGENT') return ctx.callAgent({agentType: TYPE, content: 'x'});
+    return {content: command.content === 'x' ? 'joined all' : 'joined some'};
+  }
+}
+
 export const ours: Subject = {
+  scatter: (url, count) => timeCalls(url, count, durableCaller(scattered)),
+  call: (url, count) => timeCalls(url, count, durableCaller(scattered.slice(0, 1))),
+
   sendAwaited: (url, count) => sends(url, count, 1),
   sendInFlight: (url, count) => sends(url, count, 100),
   endToEnd: (url, count) => endToEnd(url, count, silentLogger),
@@ -221,4 +316,11 @@ export const ours: Subject = {
 export const oursLogging: Subject = {
   ...ours,
   endToEnd: (url, count) => endToEnd(url, count, createLogger()),
+};
+
+/** The same with agents of the SDKs' model, which get each answer as a RESUME. */
+export const oursMessages: Subject = {
+  ...ours,
+  scatter: (url, count) => timeCalls(url, count, new ScatteringWorker()),
+  call: (url, count) => timeCalls(url, count, new CallingWorker()),
 };

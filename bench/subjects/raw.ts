@@ -1,6 +1,15 @@
 /** A hand-written loop on ioredis, without records or guarantees: about the fastest Node can be. */
 import {Redis} from 'ioredis';
-import {CHUNKS, inFlight, perSecond, TOGETHER, until, type OpenSubject, type Subject} from '../subject.js';
+import {
+  CHUNKS,
+  inFlight,
+  perSecond,
+  SCATTERED,
+  TOGETHER,
+  until,
+  type OpenSubject,
+  type Subject,
+} from '../subject.js';
 
 const task = JSON.stringify({session: 's-1', content: 'x'});
 const event = JSON.stringify({type: 'chunk', text: 'token '});
@@ -59,7 +68,35 @@ async function sends(url: string, count: number, width: number): Promise<number>
   return rate;
 }
 
+/** Hands over so many tasks and reads until all have answered. @returns milliseconds of each time. */
+async function handOver(url: string, count: number, tasks: number): Promise<number[]> {
+  const {sender, stop} = await start(url);
+  const reader = new Redis(url);
+  const times: number[] = [];
+  let last = '0';
+  for (let i = 0; i < count; i++) {
+    const startedAt = performance.now();
+    const pipeline = sender.pipeline();
+    for (let j = 0; j < tasks; j++) pipeline.xadd(TASKS, '*', 'data', task);
+    await pipeline.exec();
+    // A chunk and an end each.
+    for (let seen = 0; seen < tasks * 2;) {
+      const reply = (await reader.xread('BLOCK', 0, 'STREAMS', EVENTS, last)) as StreamReply;
+      const entries = reply[0]?.[1] ?? [];
+      seen += entries.length;
+      last = entries.at(-1)?.[0] ?? last;
+    }
+    times.push(performance.now() - startedAt);
+  }
+  reader.disconnect();
+  await stop();
+  return times;
+}
+
 export const raw: Subject = {
+  scatter: (url, count) => handOver(url, count, SCATTERED),
+  call: (url, count) => handOver(url, count, 1),
+
   sendAwaited: (url, count) => sends(url, count, 1),
   sendInFlight: (url, count) => sends(url, count, 100),
 

@@ -4,7 +4,7 @@ import type {BenchOptions, WorkloadName} from '../options.js';
 import {reportRatio, reportValues} from '../report.js';
 import {withServer} from '../server.js';
 import {quantile} from '../stats.js';
-import type {Rated, SubjectName} from '../subject.js';
+import type {Rated, SubjectName, Timed} from '../subject.js';
 
 interface RatedWorkload {
   readonly group: WorkloadName;
@@ -26,7 +26,20 @@ export const RATED: readonly RatedWorkload[] = [
   {group: 'sessions', name: 'sessions', title: '200 sessions x 200', count: 200},
   {group: 'replay', name: 'replay', title: 'replay', count: 10_000},
 ];
-const LATENCY_COUNT = 1000;
+
+interface TimedWorkload {
+  readonly name: Timed;
+  readonly title: string;
+  readonly count: number;
+  readonly also?: SubjectName;
+}
+
+/** How long one takes, one after the other. */
+export const TIMED: readonly TimedWorkload[] = [
+  {name: 'latency', title: 'latency', count: 1000},
+  {name: 'scatter', title: 'scatter 1-100-1', count: 200, also: 'ours, messages'},
+  {name: 'call', title: 'call and wait', count: 1000, also: 'ours, messages'},
+];
 /** `--quick` does this part of the work. */
 const QUICK = 0.1;
 
@@ -41,17 +54,18 @@ export async function compareRates(workload: RatedWorkload, {rounds, quick}: Ben
   compare(workload.title, '/s', found);
 }
 
-export async function compareLatency({rounds, quick}: BenchOptions): Promise<void> {
-  const count = Math.ceil(LATENCY_COUNT * (quick ? QUICK * 2 : 1));
-  const found = await interleaved(rounds, [...peers, 'ours'], (subject, url) =>
-    measure('latency', subject, url, count),
+export async function compareTimes(workload: TimedWorkload, {rounds, quick}: BenchOptions): Promise<void> {
+  const count = Math.ceil(workload.count * (quick ? QUICK * 2 : 1));
+  const subjects = [...peers, 'ours' as const, ...(workload.also ? [workload.also] : [])];
+  const found = await interleaved(rounds, subjects, (subject, url) =>
+    measure('times', subject, workload.name, url, count),
   );
   for (const [part, q] of [
     ['p50', 0.5],
     ['p99', 0.99],
   ] as const)
     compare(
-      `latency ${part}`,
+      `${workload.title} ${part}`,
       'ms',
       new Map([...found].map(([subject, all]) => [subject, all.map(one => quantile(one, q))])),
     );

@@ -196,6 +196,34 @@ export async function sessionExists(store: Store, sessionId: string): Promise<bo
   return found > 0;
 }
 
+/**
+ * What one message said after an id (exclusive), in one page of the session's events.
+ * @returns also the id of the page's last entry, whosever it is; undefined if there was none.
+ */
+export async function eventsAfter(
+  store: Store,
+  sessionId: string,
+  after: string,
+  messageId: string,
+): Promise<{
+  readonly events: {readonly id: string; readonly event: DataEvent}[];
+  readonly last: string | undefined;
+}> {
+  const stream = store.keys.sessionDataStream(sessionId);
+  const reply = await store.commands.run(
+    redis => redis.callBuffer('XRANGE', stream, `(${after}`, '+', 'COUNT', String(READ_COUNT)),
+    {retryForMs: 30_000},
+  );
+  const entries = streamReply([[Buffer.from(stream), reply]]);
+  const events = entries.flatMap(({id, data}) => {
+    // Most of a busy session is somebody else's, and not worth reading.
+    if (data?.includes(messageId) !== true) return [];
+    const item = readItem(id, data);
+    return item.kind === 'event' && item.event.messageId === messageId ? [{id, event: item.event}] : [];
+  });
+  return {events, last: entries.at(-1)?.id};
+}
+
 /** Entries before an id (exclusive; `+` for the newest), newest first. */
 export async function eventsBefore(
   store: Store,

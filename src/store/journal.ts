@@ -69,6 +69,16 @@ export async function readJournal(
   return Object.keys(fields).length === 0 ? EMPTY_JOURNAL : decodeJournal(fields);
 }
 
+/** Whether there is an outcome of an entry. */
+export async function hasOutcome(
+  store: Store,
+  {sessionId, executionId}: Pick<JournalTurn, 'sessionId' | 'executionId'>,
+  index: number,
+): Promise<boolean> {
+  const key = store.keys.journal(sessionId, executionId);
+  return (await store.commands.run(redis => redis.hexists(key, `d:${index}`), RETRY)) === 1;
+}
+
 /** All of it or nothing. Safe to repeat: entries and outcomes stay as they were first written. */
 export async function writeJournal(
   store: Store,

@@ -14,6 +14,7 @@ import {TurnContext, type ContextFacts, type EventScope} from '../context.js';
 import type {EventWriter} from '../event-writer.js';
 import {retryPolicy, type RetryOptions} from '../retry.js';
 import {CallFailed, StepFailed, textOfFailure} from './failures.js';
+import {CallEvents, type EventBatch, type EventSource, type ReadCall} from './call-events.js';
 import type {DurablePromise} from './promise.js';
 import {failureAnswer, type DurableRun} from './run.js';
 
@@ -79,11 +80,40 @@ export type SendCall = (
   call: {readonly agentType: string; readonly content: Content; readonly messageId: string} & CallOptions,
 ) => Promise<ByError | undefined>;
 
+export interface EventsOptions {
+  /**
+   * Milliseconds to wait for the next event while the agent says nothing. Then the turn may end, as it does without
+   * reading, and what is said later is given when the answer is there. Default 5,000.
+   */
+  readonly quietMs?: number;
+}
+
+/** The answer of an agent that was called, and what it says until then. */
+export type CallAnswer = DurablePromise<unknown> & {
+  /**
+   * The events of the agent that was called, as it emits them, and after them the end: those of its own message, not those
+   * of its sub-steps or of agents it calls. In every turn they come again from the first one, each once. Whether the call
+   * fails is told by the answer itself.
+   */
+  events(options?: EventsOptions): AsyncIterable<DataEvent>;
+};
+
+/** What a durable context works with. */
+export interface DurableParts {
+  readonly run: DurableRun;
+  readonly send: SendCall;
+  readonly source: EventSource;
+}
+
+const QUIET_MS = 5000;
+
+type Mutable<T> = {-readonly [K in keyof T]: T[K]};
+
 export class DurableContext extends TurnContext {
   constructor(
     facts: ContextFacts,
     writer: EventWriter,
-    private readonly durable: {readonly run: DurableRun; readonly send: SendCall},
+    private readonly durable: DurableParts,
     scope?: EventScope,
   ) {
     super(facts, writer, scope);
@@ -93,8 +123,9 @@ export class DurableContext extends TurnContext {
    * Call another agent and get its answer, however long that takes: its content, or its data if it has none.
    * @throws {CallFailed} if it does not complete.
    */
-  call(agentType: string, content: Content, options: CallOptions = {}): DurablePromise<unknown> {
-    return this.durable.run.ask(
+  call(agentType: string, content: Content, options: CallOptions = {}): CallAnswer {
+    let call: Mutable<ReadCall> | undefined;
+    const answer = this.durable.run.ask(
       {kind: 'call', target: agentType, what: [agentType, content, options], note: noteOf(content)},
       async ({messageId}) => {
         const refusal = hasContent(content)
@@ -102,8 +133,16 @@ export class DurableContext extends TurnContext {
           : new ByError('INVALID_INPUT', 'The content is empty.', {hint: 'Send some text.'});
         return refusal && failureAnswer(refusal);
       },
-      answer => valueOf(agentType, answer),
+      reply => valueOf(agentType, reply),
+      (messageId, index) => (call = {index, messageId, sentAfter: 0}),
+      {
+        noted: at => {
+          if (call !== undefined) call.sentAfter = at;
+        },
+      },
     );
+    const events = (reading?: EventsOptions) => this.eventsOf(agentType, answer, call, reading);
+    return Object.assign(answer, {events});
   }
 
   /** Call several agents at once. @returns their answers in the order of the calls. @throws {CallFailed} */
@@ -239,6 +278,38 @@ export class DurableContext extends TurnContext {
     const {isNew, step} = this.durable.run.takesEvent();
     if (!isNew) return;
     await super.emit(step === undefined ? event : {...event, metadata: {...event.metadata, by_step: step}});
+  }
+
+  private async *eventsOf(
+    agentType: string,
+    answer: Promise<unknown>,
+    call: ReadCall | undefined,
+    {quietMs = QUIET_MS}: EventsOptions = {},
+  ): AsyncGenerator<DataEvent> {
+    if (call === undefined) {
+      // It was not made at all, and says why.
+      await answer;
+      return;
+    }
+    const events = new CallEvents(this.durable.source, call);
+    for (let after = ''; ;) {
+      let batch: EventBatch = {events: [], to: after, isLast: true};
+      await this.durable.run.ask(
+        {kind: 'step', target: `events of ${agentType}`, what: ['events', call.index], note: ''},
+        () => events.wait(after, quietMs),
+        () => undefined,
+        undefined,
+        {
+          looksAgain: true,
+          prepare: async found => {
+            batch = await events.take(found);
+          },
+        },
+      );
+      yield* batch.events;
+      if (batch.isLast) return;
+      after = batch.to;
+    }
   }
 
   private async tryStep<T>(

@@ -71,8 +71,21 @@ export interface Asked {
  */
 export type CarryOut = (entry: JournalEntry, index: number) => Promise<Answer | undefined>;
 
+/** What an operation may ask for beside. */
+export interface AskHooks {
+  /** Called when the entry is noted, in the turn that notes it. @param at Redis's clock in Unix milliseconds. */
+  readonly noted?: (at: number) => void;
+  /** What it waits for does not answer by itself: carry it out again whenever answers came. */
+  readonly looksAgain?: boolean;
+  /** Fetch what belongs to an outcome before the code gets it. What it throws ends the execution. */
+  readonly prepare?: (answer: Answer) => Promise<void>;
+}
+
 interface Waiter {
   readonly asked: Asked;
+  readonly prepare: AskHooks['prepare'];
+  /** Carry it out again. */
+  again?: () => void;
   isAwaited: boolean;
   settle(answer: Answer): void;
   reject(error: Error): void;
@@ -118,6 +131,8 @@ export class DurableRun {
   private readonly finished = new Promise<RunEnd>(resolve => (this.finish = resolve));
   private emitted = 0;
   private chances = 0;
+  /** How often the journal was read again in this turn. */
+  private reads = 0;
   /** The clocks of Redis and of this process at the last write. */
   private written = {at: 0, here: 0};
 
@@ -181,13 +196,14 @@ export class DurableRun {
   /**
    * Ask for something. The promise is kept by this turn or a later one.
    * @param read what the code gets of an outcome; may throw what it gets in its place.
-   * @param announce called at once, in every turn, with the id an answer has to name.
+   * @param announce called at once, in every turn, with the id an answer has to name, and the index of the entry.
    */
   ask<T>(
     asked: Asked,
     carryOut: CarryOut,
     read: (answer: Answer) => T,
-    announce?: (messageId: string) => void,
+    announce?: (messageId: string, index: number) => void,
+    hooks: AskHooks = {},
   ): DurablePromise<T> {
     const index = this.nextIndex;
     const {promise, resolve, reject} = DurablePromise.create<T>(() => {
@@ -217,10 +233,10 @@ export class DurableRun {
         reject(asError(error));
       }
     };
-    this.waiters.set(index, {asked, isAwaited: false, settle, reject});
+    this.waiters.set(index, {asked, prepare: hooks.prepare, isAwaited: false, settle, reject});
     if (known !== undefined && known.dueAt > 0) this.timers.set(index, known.dueAt);
-    if (!this.journal.outcomes.has(index)) this.begin(index, known, entry, asked, carryOut);
-    announce?.(entry.messageId);
+    if (!this.journal.outcomes.has(index)) this.begin(index, known, entry, asked, carryOut, hooks);
+    announce?.(entry.messageId, index);
     this.moved();
     void this.pump();
     return promise;
@@ -256,6 +272,7 @@ export class DurableRun {
     entry: JournalEntry,
     {kind, inMs}: Asked,
     carryOut: CarryOut,
+    hooks: AskHooks,
   ): void {
     // A turn that suspended had carried out everything before.
     if (known !== undefined && kind !== 'step' && index < (this.journal.end?.dispatched ?? 0)) return;
@@ -269,14 +286,35 @@ export class DurableRun {
       ...{index, write},
       then: async ({at}) => {
         const noted = known ?? {...entry, dueAt: inMs === undefined ? 0 : at + inMs};
+        if (known === undefined) hooks.noted?.(at);
         if (noted.dueAt > 0) {
           this.timers.set(index, noted.dueAt);
           await this.host.setTimer(noted.messageId, noted.dueAt);
         }
-        const value = await carryOut(noted, index);
-        if (value !== undefined) await this.record(index, value);
+        await this.carryOut(index, () => carryOut(noted, index), hooks.looksAgain === true);
       },
     });
+  }
+
+  private async carryOut(
+    index: number,
+    act: () => Promise<Answer | undefined>,
+    looksAgain: boolean,
+  ): Promise<void> {
+    for (;;) {
+      const {reads} = this;
+      const value = await act();
+      if (value !== undefined) return this.record(index, value);
+      if (!looksAgain || this.isOver) return;
+      // What came while it gave up would not wake it.
+      if (reads === this.reads) break;
+    }
+    const waiter = this.waiters.get(index);
+    if (waiter === undefined) return;
+    waiter.again = () => {
+      delete waiter.again;
+      void this.enqueue({index, write: undefined, then: () => this.carryOut(index, act, looksAgain)});
+    };
   }
 
   /** Keep an outcome; it reaches the code when its turn comes. */
@@ -365,9 +403,11 @@ export class DurableRun {
 
   private async readAgain(): Promise<void> {
     const journal = await this.host.read();
+    this.reads++;
     this.journal = {...journal, end: this.journal.end};
     this.order(journal);
     void this.pump();
+    for (const {again} of this.waiters.values()) again?.();
   }
 
   /** Hand outcomes to the code, in their order, as far as it has asked for them. */
@@ -383,12 +423,23 @@ export class DurableRun {
       this.waiters.delete(next.index);
       this.timers.delete(next.index);
       this.time = Math.max(this.time, next.outcome.at);
+      if (waiter.prepare !== undefined && !(await this.prepared(waiter.prepare, next.outcome.value))) break;
       waiter.settle(next.outcome.value);
       // What the code does with it comes before the next.
       await immediate();
     }
     this.isPumping = false;
     this.moved();
+  }
+
+  /** @returns false if the run is over. */
+  private async prepared(prepare: NonNullable<AskHooks['prepare']>, answer: Answer): Promise<boolean> {
+    try {
+      await prepare(answer);
+    } catch (error) {
+      this.fail(asError(error));
+    }
+    return !this.isOver;
   }
 
   /** The code did something, or something was done for it: look whether all of it waits once nothing more happens. */

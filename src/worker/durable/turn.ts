@@ -187,8 +187,27 @@ export async function runDurable(
     },
   };
   const durable = new DurableRun(host, journal, emitted, record.createdAt || record.startedAt);
-  const ctx = new DurableContext({...facts, header: began.header}, writer, {run: durable, send: turn.send});
+  const source = {
+    store: env.store,
+    turn: identity,
+    signal: facts.signal,
+    stepAside: once(() => env.stepAside()),
+  };
+  const parts = {run: durable, send: turn.send, source};
+  const ctx = new DurableContext({...facts, header: began.header}, writer, parts);
   return durable.run(() => run(ctx, askOf(began)));
+}
+
+/** A turn has one slot to give away, however many of its parts wait. */
+function once(stepAside: () => () => void): () => () => void {
+  let waiting = 0;
+  let back: (() => void) | undefined;
+  return () => {
+    if (waiting++ === 0) back = stepAside();
+    return () => {
+      if (--waiting === 0) back?.();
+    };
+  };
 }
 
 function readBegin(ask: string): TurnCommand {
