@@ -91,8 +91,8 @@ export interface WorkerHandle {
 }
 
 const READ_BLOCK_MS = 2000;
-/** With more readers than slots they take turns, and no turn may last. */
-const SCARCE_BLOCK_MS = 200;
+/** With more readers, or more agent types, than free slots they take turns, and no turn may last. */
+const SCARCE_BLOCK_MS = 100;
 /** The two ways to end a worker that did not finish in time: after its deadline, and when it is told to hurry. */
 const FINAL_MS = 2000;
 const HURRIED_FINAL_MS = 800;
@@ -453,7 +453,7 @@ class Worker implements WorkerHandle {
               group: this.group,
               consumer: this.env.owner,
               count,
-              blockMs,
+              blockMs: chosen.length < types.length ? SCARCE_BLOCK_MS : blockMs,
             }),
           entries => {
             for (const entry of entries) {

@@ -295,6 +295,25 @@ describeEachStore('a durable agent', at => {
     expect(turns).toBeLessThan(100);
   });
 
+  test('calls fifteen agents one after the other where one slot serves all of them', async () => {
+    const store = at.open();
+    const echo = defineAgent({type: 'echo', run: (_ctx, ask) => ({content: ask.text})});
+    await work(
+      at,
+      store,
+      async ctx => {
+        let sum = 0;
+        for (let i = 1; i <= 15; i++) sum += Number(await ctx.call('echo', String(i)));
+        return {content: String(sum)};
+      },
+      {agents: [echo, defineAgent({type: 'idle', run: () => ''})], concurrency: 1},
+    );
+    const sent = await send(store);
+    // Within the test's own time: a reader that listens to one agent type for long does not hear the other.
+    await withStatus(store, sent, 'COMPLETED');
+    expect(await told(store, sent)).toContain('final 120');
+  });
+
   test('is told which agent failed and why, and may go on', async () => {
     const store = at.open();
     const broken = defineAgent({type: 'broken', run: () => Promise.reject(new Error('no ink'))});
