@@ -236,7 +236,7 @@ describe.each(servers)('by on %s', (_, start) => {
       await client.send({agentType: 'foreign-look', content: 'later', policy: 'SEND_ANYWAY'});
       await store.commands.run(redis => redis.xadd(store.keys.ctrlStream('foreign-look'), '*', 'data', '{'));
 
-      expect((await by('queue', 'list', '-o', 'name')).stdout).toBe('echo\nsleeper\nthrower\n');
+      expect((await by('queue', 'list', '-o', 'name')).stdout).toBe('durable\necho\nsleeper\nthrower\n');
       const {queues} = (await data('queue', 'list', '--scan')) as {queues: {agent_type: string}[]};
       expect(queues.find(queue => queue.agent_type === 'foreign-look')).toMatchObject({
         depth: 4,

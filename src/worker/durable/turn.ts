@@ -35,6 +35,9 @@ export type TurnCommand = AskCommand | ResumeCommand;
 /** The largest sequence number of a stream id. */
 const LAST_SEQUENCE = '18446744073709551615';
 
+/** In a Cluster the command's stream may live on another node than the session's. Before it, nothing of it was told. */
+const CLOCKS_APART_MS = 3_600_000;
+
 /** What a RESUME is to the execution it names. */
 export type AnswerTo =
   /** A turn has to begin, of this execution. */
@@ -237,7 +240,7 @@ async function emittedBefore(
 ): Promise<number> {
   const counted = end?.emitted ?? 0;
   if (claim.attempt === (end?.attempt ?? 0) + 1) return counted;
-  const from = Math.max(end?.at ?? 0, since) || entryTimeMs(entry.id);
+  const from = Math.max(end?.at ?? 0, since) || entryTimeMs(entry.id) - CLOCKS_APART_MS;
   const children = new Set([...entries.values()].map(({messageId}) => messageId));
   let count = counted;
   const after = `${end === undefined ? from - 1 : from}-${LAST_SEQUENCE}`;
