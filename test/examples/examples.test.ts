@@ -150,8 +150,8 @@ describeEachStore('the chat', at => {
       }
       const [first = '', second = ''] = [...byStep.values()];
       expect(byStep.size).toBe(2);
-      expect(startsOf('Let me look. ', first)).toBe(true);
-      expect(startsOf(answer, second)).toBe(true);
+      expect(startsOf('Let me look. ', first), first).toBe(true);
+      expect(startsOf(answer, second), JSON.stringify([...byStep])).toBe(true);
       deaths += stormy.deaths;
     }
     expect(deaths).toBeGreaterThan(PLAYS[at.kind]);

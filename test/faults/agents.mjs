@@ -1,17 +1,21 @@
 // The agent of the fault tests' worker processes: it does what the message says, and says what it does.
-import {defineAgent} from '../../dist/src/index.js';
+import {GatewayWorker} from '../../dist/src/index.js';
 import {existsSync, writeFileSync} from 'node:fs';
 
 const say = (...words) => process.stdout.write(`${words.join(' ')}\n`);
 const die = () => process.kill(process.pid, 'SIGKILL');
 const forEver = () => new Promise(() => setInterval(() => undefined, 60_000));
 
-export const agent = defineAgent({
-  type: 'writer',
-  async run(ctx, ask) {
+class Writer extends GatewayWorker {
+  getAgentTypes() {
+    return ['writer'];
+  }
+
+  async processCommand(command, ctx) {
+    const text = String(command.content);
     say('start', ctx.messageId, ctx.attempt);
     ctx.signal.addEventListener('abort', () => say('aborted', ctx.messageId, ctx.signal.reason.message));
-    const [what, file] = ask.text.split(' ');
+    const [what, file] = text.split(' ');
     switch (what) {
       case 'where':
         say('process', ctx.messageId, process.pid);
@@ -34,9 +38,9 @@ export const agent = defineAgent({
         break;
       // The answer comes as a RESUME, whose text begins with another of these words.
       case 'call':
-        return ctx.callAgent({agentType: 'reader', content: ask.text, policy: 'SEND_ANYWAY'});
+        return ctx.callAgent({agentType: 'reader', content: text, policy: 'SEND_ANYWAY'});
       case 'call-then-die-once':
-        await ctx.callAgent({agentType: 'reader', content: ask.text, policy: 'SEND_ANYWAY'});
+        await ctx.callAgent({agentType: 'reader', content: text, policy: 'SEND_ANYWAY'});
         if (ctx.attempt === 1) die();
         return undefined;
       case 'scatter': {
@@ -79,5 +83,7 @@ export const agent = defineAgent({
         break;
     }
     return {content: `done ${ctx.attempt}`};
-  },
-});
+  }
+}
+
+export const agent = new Writer();
