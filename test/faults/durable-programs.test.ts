@@ -206,3 +206,36 @@ describeEachStore('durable programs', at => {
     expect(deaths).toBeGreaterThan(count);
   }, 600_000);
 });
+
+describeEachStore('what a step says', at => {
+  test('is there once its result is kept, wherever its worker dies', async () => {
+    for (let commands = 1; commands < 16; commands++) {
+      const store = at.open();
+      const agent = defineAgent({
+        type: 'program',
+        run: ctx =>
+          ctx.step('talk', async () => {
+            await ctx.emitChunk('<one>');
+            // What is said while that is on its way goes with the next write.
+            await new Promise(resolve => setImmediate(resolve));
+            for (const word of ['<two>', '<three>']) await ctx.emitChunk(word);
+            return 'said';
+          }),
+      });
+      const worker = new MortalWorker(store, [agent]);
+      const client = new GatewayClient(store);
+      const sent = await client.send({agentType: 'program', content: 'x', policy: 'SEND_ANYWAY'});
+      let lives = 0;
+      await worker.work(
+        async () => (await client.find(sent.sessionId, sent.messageId))?.status === 'COMPLETED',
+        () => (lives++ === 0 ? commands : Infinity),
+      );
+      let said = '';
+      for await (const item of followSession(store, sent.sessionId, {untilCaughtUp: true}))
+        if (item.kind === 'event' && item.event.metadata['by_step'] !== undefined)
+          said += eventText(item.event);
+      expect(said, `died after ${commands} commands`).toMatch(/<one><two><three>$/);
+      if (at.kind === 'cluster') await sweepOutboxes(store, 0);
+    }
+  });
+});

@@ -229,11 +229,15 @@ export class DurableContext extends TurnContext {
         for (let attempt = this.durable.run.failedTries(index) + 1; ; attempt++) {
           try {
             const value = await this.tryStep(index, attempt, effect, options.timeoutMs);
-            return {status: 'COMPLETED', content: '', data: asKept(name, value), metadata: {}};
+            return await this.told({
+              ...{status: 'COMPLETED', content: '', data: asKept(name, value), metadata: {}},
+            });
           } catch (error) {
+            // What it said could not be written: that is no failure of the step.
+            if (error === this.writer.error) throw error;
             if (this.signal.aborted) throw error;
             const isFinal = (error as {retryable?: unknown} | null)?.retryable === false;
-            if (attempt >= most || isFinal) return failureAnswer(error);
+            if (attempt >= most || isFinal) return await this.told(failureAnswer(error));
             this.log.warn('a step failed, to be tried again', {step: name, attempt, error: messageOf(error)});
             await this.durable.run.noteTries(index, attempt, messageOf(error).slice(0, 1024));
             await sleep(backoffMs(attempt, policy), this.signal);
@@ -310,6 +314,12 @@ export class DurableContext extends TurnContext {
       if (batch.isLast) return;
       after = batch.to;
     }
+  }
+
+  /** What a step said is written before its outcome is: once that is kept, it does not say it again. */
+  private async told(answer: Answer): Promise<Answer> {
+    await this.writer.flush();
+    return answer;
   }
 
   private async tryStep<T>(
