@@ -4,7 +4,7 @@
  */
 import {objectOf} from '../protocol/fields.js';
 import {wholeCommand, type ReadDeadLetter} from '../protocol/deadletter.js';
-import {parseEnvelope, ProtocolError} from '../protocol/limits.js';
+import {parseEnvelope, readable} from '../protocol/limits.js';
 import type {StoredDeadLetter} from '../store/dead-letters.js';
 import {commandsOfWakeups} from '../store/find-entry.js';
 import type {Store} from '../store/store.js';
@@ -53,10 +53,5 @@ function ownPayload({commandPayload, xData}: ReadDeadLetter): Payload {
 
 /** The entry may have been a wakeup or a delivery that something else was wrong with. */
 function commandInside(xData: string): Doc {
-  try {
-    return objectOf(parseEnvelope(xData)['command_payload']);
-  } catch (error) {
-    if (error instanceof ProtocolError) return {};
-    throw error;
-  }
+  return objectOf(readable(() => parseEnvelope(xData))?.['command_payload']);
 }

@@ -2,7 +2,7 @@
 import {askUserPrompt, eventKind, eventText, readEventEntry, type DataEvent} from '../protocol/events.js';
 import type {ExecutionRecord} from '../protocol/execution.js';
 import {integerOf} from '../protocol/fields.js';
-import {ProtocolError} from '../protocol/limits.js';
+import {readable} from '../protocol/limits.js';
 import {announcedQuestion, turnQuestionId, type QuestionTerms} from '../protocol/question.js';
 import {isTerminal} from '../protocol/states.js';
 import {eventsBefore} from '../store/data-streams.js';
@@ -92,7 +92,7 @@ async function eventOf(
     const rows = await eventsBefore(store, sessionId, before, PAGE);
     for (const {id, data} of rows) {
       before = id;
-      const event = readable(data);
+      const event = readable(() => readEventEntry(data));
       if (event === undefined || eventKind(event) !== 'ask') continue;
       const named = announcedQuestion(event.metadata).questionId;
       if (named === '' ? event.messageId === messageId : named === questionId) return event;
@@ -100,14 +100,4 @@ async function eventOf(
     if (rows.length < PAGE) return undefined;
   }
   return undefined;
-}
-
-function readable(data: string | undefined): DataEvent | undefined {
-  try {
-    return readEventEntry(data);
-  } catch (error) {
-    // Readers pass over what they can not read.
-    if (error instanceof ProtocolError) return undefined;
-    throw error;
-  }
 }

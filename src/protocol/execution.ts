@@ -5,7 +5,7 @@
  * Our own fields start with `x_` and live there too.
  */
 import {flagOf, integerOf, objectOf, textOf} from './fields.js';
-import {encodeJson, isObject, parseUntrusted, ProtocolError} from './limits.js';
+import {encodeJson, isObject, parseUntrustedObject, readable} from './limits.js';
 import {isTerminal} from './states.js';
 
 export interface TimelineStep {
@@ -148,6 +148,12 @@ export function countedAttempts(record: ExecutionRecord): {
     crashes: integerOf(record.extra['x_crashes'], 0),
     failures: integerOf(record.extra['x_failures'], 0),
   };
+}
+
+/** Record fields of an execution whose turn got somewhere: what comes next starts with a clean count. */
+export function cleanCount(record: ExecutionRecord): {readonly x_crashes?: 0; readonly x_failures?: 0} {
+  const {crashes, failures} = countedAttempts(record);
+  return crashes + failures === 0 ? {} : {x_crashes: 0, x_failures: 0};
 }
 
 /** Field of a session's registry: the user it belongs to. */
@@ -303,14 +309,8 @@ export function encodeRecord(record: ExecutionRecord): string {
 
 /** @returns undefined if the text is no record: readers pass over such fields (§5.6). */
 export function decodeRecord(text: string): ExecutionRecord | undefined {
-  let doc: unknown;
-  try {
-    doc = parseUntrusted(text);
-  } catch (error) {
-    if (error instanceof ProtocolError) return undefined;
-    throw error;
-  }
-  return isObject(doc) ? recordFromWire(doc) : undefined;
+  const doc = readable(() => parseUntrustedObject(text));
+  return doc && recordFromWire(doc);
 }
 
 /** Any field may be missing (§5.6). */

@@ -8,7 +8,7 @@
  */
 import {createHash} from 'node:crypto';
 import {integerOf, objectOf, textOf} from './fields.js';
-import {isObject, parseUntrusted, ProtocolError} from './limits.js';
+import {isObject, parseUntrustedObject, readable} from './limits.js';
 import {questionTextOf, type QuestionText} from './question.js';
 
 /** Most entries of one execution. */
@@ -133,14 +133,14 @@ export function decodeJournal(fields: Readonly<Record<string, string>>): Journal
   const tries = new Map<number, StepTries>();
   for (const [field, text] of Object.entries(fields)) {
     const [, kind = '', digits = ''] = /^([edt]):(\d{1,6})$/.exec(field) ?? [];
-    const doc = kind === '' ? undefined : parsed(text);
+    const doc = kind === '' ? undefined : readable(() => parseUntrustedObject(text));
     if (doc === undefined) continue;
     const index = Number(digits);
     if (kind === 'e') entries.set(index, entryOf(doc));
     else if (kind === 'd') outcomes.set(index, outcomeOf(doc));
     else tries.set(index, {failed: integerOf(doc['failed'], 0), error: textOf(doc['error'])});
   }
-  const end = parsed(fields['end'] ?? '');
+  const end = readable(() => parseUntrustedObject(fields['end'] ?? ''));
   return {
     ...{entries, outcomes, tries},
     count: integerOf(fields['n'], 0),
@@ -183,14 +183,4 @@ export function answerOf(value: unknown): Answer {
     data: doc['data'] ?? null,
     metadata: objectOf(doc['metadata']),
   };
-}
-
-function parsed(text: string): Readonly<Record<string, unknown>> | undefined {
-  try {
-    const doc = parseUntrusted(text);
-    return isObject(doc) ? doc : undefined;
-  } catch (error) {
-    if (error instanceof ProtocolError) return undefined;
-    throw error;
-  }
 }

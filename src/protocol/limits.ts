@@ -44,6 +44,16 @@ export class ProtocolError extends Error {
   }
 }
 
+/** @returns undefined if what is read does not follow the protocol: most readers pass over such a document. */
+export function readable<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof ProtocolError) return undefined;
+    throw error;
+  }
+}
+
 /** Assigning these to an object reaches its prototype. */
 const FORBIDDEN_KEYS: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype']);
 

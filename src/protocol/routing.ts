@@ -1,6 +1,6 @@
 /** What routing reads and answers: spec §7.1 and §7.2. The decision itself is made in src/availability. */
 import {textOf} from './fields.js';
-import {isObject, parseUntrusted, ProtocolError} from './limits.js';
+import {parseUntrustedObject, readable} from './limits.js';
 
 export const ROUTE_POLICIES = [
   'FAIL_FAST',
@@ -164,7 +164,7 @@ export const readSource = (text: string | null): RecordSource =>
 
 /** Whether a stored record is what it should be, a JSON object; where there is none, nothing is unreadable. */
 export const isReadableRecord = (text: string | null): boolean =>
-  text === null || readDoc(text) !== undefined;
+  text === null || readable(() => parseUntrustedObject(text)) !== undefined;
 
 export const encodeCircuit = (circuit: Circuit & {readonly source: RecordSource}): string =>
   JSON.stringify({
@@ -180,15 +180,5 @@ export const encodeFallback = (selectedAgentType: string): string =>
 
 /** Operators write these keys by hand: what is not a JSON object is ignored, as in every SDK. */
 function controlDoc(text: string | null): Readonly<Record<string, unknown>> {
-  return (text === null ? undefined : readDoc(text)) ?? {};
-}
-
-function readDoc(text: string): Readonly<Record<string, unknown>> | undefined {
-  try {
-    const doc = parseUntrusted(text);
-    return isObject(doc) ? doc : undefined;
-  } catch (error) {
-    if (error instanceof ProtocolError) return undefined;
-    throw error;
-  }
+  return (text === null ? undefined : readable(() => parseUntrustedObject(text))) ?? {};
 }

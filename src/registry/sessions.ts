@@ -2,7 +2,7 @@
 import type {ExecutionRecord} from '../protocol/execution.js';
 import {statusKind, type StatusKind} from '../protocol/execution.js';
 import {readEventEntry, type DataEvent} from '../protocol/events.js';
-import {ProtocolError} from '../protocol/limits.js';
+import {readable} from '../protocol/limits.js';
 import {sessionExecutions} from '../store/executions.js';
 import {findSessions, lastHeardMs, sessionFacts, type SessionFacts} from '../store/sessions.js';
 import {serverTimeMs, type Store} from '../store/store.js';
@@ -105,11 +105,5 @@ function summarise(facts: SessionFacts, records: readonly ExecutionRecord[], now
 }
 
 function readLast({lastEventData}: SessionFacts): DataEvent | undefined {
-  if (lastEventData === undefined) return undefined;
-  try {
-    return readEventEntry(lastEventData);
-  } catch (error) {
-    if (error instanceof ProtocolError) return undefined;
-    throw error;
-  }
+  return lastEventData === undefined ? undefined : readable(() => readEventEntry(lastEventData));
 }

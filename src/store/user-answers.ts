@@ -3,7 +3,7 @@ import type {ExecutionRecord} from '../protocol/execution.js';
 import {integerOf, objectOf, textOf} from '../protocol/fields.js';
 import {encodeAnswer, type Answer} from '../protocol/journal.js';
 import {SESSION_TTL_S} from '../protocol/keys.js';
-import {parseUntrusted, ProtocolError} from '../protocol/limits.js';
+import {parseUntrustedObject, readable} from '../protocol/limits.js';
 import {TERMINAL_STATES} from '../protocol/states.js';
 import {encodeOutboxItem, flushOutbox, forgetOutbox, noteOutbox} from './outbox.js';
 import {defineScript, texts} from './script.js';
@@ -114,7 +114,7 @@ function outcomeOf([kind = '', detail = '']: readonly string[]): AnswerOutcome {
 }
 
 function earlierAnswer(text: string): EarlierAnswer {
-  const doc = docOf(text);
+  const doc = objectOf(readable(() => parseUntrustedObject(text)));
   return {
     at: integerOf(doc['at'], 0),
     userCode: textOf(doc['user_code']),
@@ -143,14 +143,5 @@ export async function isTurnAnswered(store: Store, record: ExecutionRecord): Pro
     RETRY,
   );
   const turn = `${integerOf(record.extra['x_attempt'], 0)}/${record.timeline.length}`;
-  return text !== null && docOf(text)['turn'] === turn;
-}
-
-function docOf(text: string): Readonly<Record<string, unknown>> {
-  try {
-    return objectOf(parseUntrusted(text));
-  } catch (error) {
-    if (error instanceof ProtocolError) return {};
-    throw error;
-  }
+  return text !== null && readable(() => parseUntrustedObject(text))?.['turn'] === turn;
 }
