@@ -96,6 +96,9 @@ const SCARCE_BLOCK_MS = 100;
 /** The two ways to end a worker that did not finish in time: after its deadline, and when it is told to hurry. */
 const FINAL_MS = 2000;
 const HURRIED_FINAL_MS = 800;
+/** How long leaving waits for blocked reads that were told to end. */
+const READS_END_MS = 500;
+const UNBLOCK_EVERY_MS = 20;
 /** A worker that holds this many times its slots in entries that wait reads no more. */
 const PARKED_PER_SLOT = 10;
 /** How often other groups on our streams are looked for. */
@@ -480,11 +483,12 @@ class Worker implements WorkerHandle {
     while (!this.closing.signal.aborted) {
       try {
         const found = await Promise.all(this.recoverableStreams().map(stream => this.look(stream)));
-        await sweepTimers(this.store);
         if (found.includes(true) || this.parked.hasDue || this.mayHaveMissed.size > 0) this.nudge();
       } catch (error) {
         this.log.debug('looking for dead workers failed', {error: messageOf(error)});
       }
+      // Apart: a Redis user of an older `by acl worker` may not do it, and dead workers are looked for all the same.
+      await this.orWarn('looking at timers', () => sweepTimers(this.store));
       // Spread out, so that a fleet that started together does not ask together.
       await sleep(LOOK_EVERY_MS * (0.8 + 0.4 * Math.random()), this.closing.signal);
     }
@@ -818,20 +822,32 @@ class Worker implements WorkerHandle {
     this.slots.wake();
     const ours = reason !== 'lease-lost';
     if (ours) {
-      for (const connection of this.readers)
-        void this.orWarn('ending a blocked read', () => connection.unblock(this.store.commands));
+      void this.orWarn('ending the blocked reads', () => this.endReads());
       void this.orWarn('leaving the agent types', () => this.beat());
       const parked = this.parked.clear();
       for (const {entry} of parked) this.inHand.delete(handle(entry));
       void this.handOver(parked);
     }
     await this.drain(drainMs);
+    // A blocked read that outlived our consumer would make it anew, and be given entries nobody here runs.
+    if (ours) await within(READS_END_MS, Promise.allSettled(this.loops));
     const budget = this.abandon.signal.aborted ? HURRIED_FINAL_MS : FINAL_MS;
     await within(budget, this.finish(ours));
     this.closeConnections();
     this.log.info('stopped', {reason});
     this.resolveDone(reason);
     return reason;
+  }
+
+  /** A read may just be on its way to the server, which then knows of nothing to end: told until it has ended. */
+  private async endReads(): Promise<void> {
+    let haveEnded = false;
+    void Promise.allSettled(this.loops).then(() => (haveEnded = true));
+    const giveUpAt = performance.now() + READ_BLOCK_MS;
+    while (!haveEnded && performance.now() < giveUpAt) {
+      await Promise.all(this.readers.map(reader => reader.unblock(this.store.commands)));
+      await sleep(UNBLOCK_EVERY_MS);
+    }
   }
 
   /** Wait for running work while the lease is kept, until the deadline or until somebody hurries us. */
@@ -892,7 +908,7 @@ class Worker implements WorkerHandle {
 }
 
 /** Resolves when `work` is done, or after `ms`. */
-async function within(ms: number, work: Promise<void>): Promise<void> {
+async function within(ms: number, work: Promise<unknown>): Promise<void> {
   const timer = new AbortController();
   await Promise.race([work, sleep(ms, timer.signal)]);
   timer.abort();

@@ -24,8 +24,8 @@ import {describeEachStore, until, type TestStore} from '../support/stores.js';
 
 const TYPE = 'asker';
 
-async function work(at: TestStore, store: Store, agent: Agent): Promise<WorkerHandle> {
-  const worker = await startWorker(store, {log: silentLogger, agents: [agent]});
+async function work(at: TestStore, store: Store, agent: Agent, concurrency = 50): Promise<WorkerHandle> {
+  const worker = await startWorker(store, {log: silentLogger, agents: [agent], concurrency});
   at.cleanup(() => worker.stop({drainMs: 0}));
   return worker;
 }
@@ -272,7 +272,8 @@ describeEachStore('a reply', at => {
     });
     await store.commands.run(redis => redis.xadd(store.keys.ctrlStream(TYPE), '*', 'data', document));
     await answer(store, sent);
-    await work(at, store, messages(log));
+    // One slot: the turns begin in the order in which they were read.
+    await work(at, store, messages(log), 1);
     await withStatus(store, sent, 'COMPLETED');
     await until(
       async () => (await store.commands.run(redis => redis.xlen(store.keys.ctrlStream(TYPE)))) === 0,
