@@ -12,7 +12,14 @@ import {isTerminal} from '../protocol/states.js';
 import {GROUP_QUEUED, groupReceipt, type GroupPolicy} from '../protocol/task-group.js';
 import {findExecution} from '../store/executions.js';
 import {readGroup, type GroupAnswer} from '../store/task-groups.js';
-import {dispatch, dispatchGroup, type Call, type CallingTurn} from './dispatch.js';
+import {
+  CALL_REFUSALS,
+  dispatch,
+  dispatchGroup,
+  stopIfNotOurs,
+  type Call,
+  type CallingTurn,
+} from './dispatch.js';
 import type {EventWriter} from './event-writer.js';
 import type {RunningTask} from './running.js';
 
@@ -89,13 +96,7 @@ export interface MemberResult {
 export type Refusal = Pick<Extract<CallReceipt, {status: 'FAILED'}>, 'error' | 'error_code'>;
 
 /** Refusals a handler is told in its receipt; everything else is thrown. */
-const REFUSALS: ReadonlySet<string> = new Set([
-  'AGENT_TYPE_UNAVAILABLE',
-  'AGENT_CIRCUIT_OPEN',
-  'TENANT_QUOTA_EXCEEDED',
-  'QUEUE_FULL',
-  'CALLS_TOO_DEEP',
-]);
+const REFUSALS: ReadonlySet<string> = new Set(CALL_REFUSALS);
 const COLLECT_TIMEOUT_MS = 30_000;
 const COLLECT_POLL_MS = 100;
 const WAKEUP_TIMEOUT_MS = 30_000;
@@ -159,7 +160,7 @@ export class TurnCalls {
         target_agent_type: sent.selectedAgentType,
       };
     } catch (error) {
-      this.stopIfNotOurs(error);
+      stopIfNotOurs(error, facts.task, facts.writer);
       if (!(error instanceof ByError) || !REFUSALS.has(error.code)) throw error;
       const receipt = {
         ...({status: 'FAILED', message_id: '', parent_message_id: parent} as const),
@@ -195,7 +196,7 @@ export class TurnCalls {
       );
       return groupReceipt(groupId, sent);
     } catch (error) {
-      this.stopIfNotOurs(error);
+      stopIfNotOurs(error, facts.task, facts.writer);
       throw error;
     }
   }
@@ -292,18 +293,6 @@ export class TurnCalls {
     return {
       availabilityTimeoutMs: Math.max(0, Math.min(availabilityTimeoutMs, localDeadline - this.router.now())),
     };
-  }
-
-  /** What says that this turn may not call any more also ends it. */
-  private stopIfNotOurs(error: unknown): void {
-    if (!(error instanceof ByError)) return;
-    const {task, writer} = this.facts;
-    if (error.code === 'FENCED') {
-      writer.refuse();
-      task.abandon('fenced');
-    }
-    const reason = error.details['reason'];
-    if (error.code === 'PARENT_CANCELLED' && typeof reason === 'string') task.cancel(reason, false);
   }
 }
 

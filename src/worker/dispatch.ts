@@ -13,7 +13,8 @@ import {DEFAULT_ROUTE_POLICY, type RoutePolicy} from '../protocol/routing.js';
 import type {DispatchedTask, GroupPolicy} from '../protocol/task-group.js';
 import {noteDeadline, noteDeadlineAt} from '../store/deadlines.js';
 import {openGroup, sendGroup, type GroupCall} from '../store/task-groups.js';
-import type {TurnIdentity} from './event-writer.js';
+import type {EventWriter, TurnIdentity} from './event-writer.js';
+import type {RunningTask} from './running.js';
 
 /** The turn that calls. */
 export interface CallingTurn {
@@ -54,6 +55,26 @@ export interface Call {
   readonly signal?: AbortSignal;
   /** Told when the router begins to wait for a wakeup. */
   readonly onWakeup?: () => void;
+}
+
+/** Errors of a call that say why it was not taken, and nothing about the caller: its code is told. */
+export const CALL_REFUSALS = [
+  'AGENT_TYPE_UNAVAILABLE',
+  'AGENT_CIRCUIT_OPEN',
+  'TENANT_QUOTA_EXCEEDED',
+  'QUEUE_FULL',
+  'CALLS_TOO_DEEP',
+] as const;
+
+/** What says that a turn may not call any more also ends it. */
+export function stopIfNotOurs(error: unknown, task: RunningTask, writer: EventWriter): void {
+  if (!(error instanceof ByError)) return;
+  if (error.code === 'FENCED') {
+    writer.refuse();
+    task.abandon('fenced');
+  }
+  const reason = error.details['reason'];
+  if (error.code === 'PARENT_CANCELLED' && typeof reason === 'string') task.cancel(reason, false);
 }
 
 /**

@@ -1,5 +1,6 @@
 /** Which execution a RESUME continues, and with which answer: spec §6.7 and §6.8. */
 import type {ResumeCommand} from '../protocol/commands.js';
+import type {Header} from '../protocol/header.js';
 import type {ExecutionRecord} from '../protocol/execution.js';
 import {groupResultField} from '../protocol/task-group.js';
 import {findByMessage, findExecution} from '../store/executions.js';
@@ -21,20 +22,22 @@ export interface Resumed {
  * called, if one of ours did. Else it is the execution of the RESUME's own message (Python, people), else that of the
  * callee's parent (TypeScript, Java). What belongs to none runs as an execution of its own: nothing is dropped.
  */
-export async function resolveResume(store: Store, {header}: ResumeCommand): Promise<Resumed> {
+export async function resumedRecord(store: Store, header: Header): Promise<ExecutionRecord | undefined> {
   const {sessionId, messageId} = header;
   const ofMessage = (id: string) => (id === '' ? undefined : findByMessage(store, sessionId, id));
-  if (header.sourceAgentType === '') {
-    const record = await ofMessage(messageId);
-    return {messageId, executionId: record?.executionId ?? ''};
-  }
+  if (header.sourceAgentType === '') return ofMessage(messageId);
   const [named, callee] = await Promise.all([ofMessage(messageId), ofMessage(header.parentMessageId)]);
-  const record =
-    (await callerNotedIn(store, callee)) ?? named ?? (await ofMessage(callee?.parentMessageId ?? ''));
+  return (await callerNotedIn(store, callee)) ?? named ?? (await ofMessage(callee?.parentMessageId ?? ''));
+}
+
+/** What a RESUME of a message agent continues, and with which answer. */
+export async function resolveResume(store: Store, {header}: ResumeCommand): Promise<Resumed> {
+  const record = await resumedRecord(store, header);
+  const isAgents = header.sourceAgentType !== '' && header.parentMessageId !== '';
   return {
-    messageId: record?.messageId ?? messageId,
+    messageId: record?.messageId || header.messageId,
     executionId: record?.executionId ?? '',
-    ...(header.parentMessageId === '' ? {} : {answers: {messageId: header.parentMessageId, groupId: ''}}),
+    ...(isAgents ? {answers: {messageId: header.parentMessageId, groupId: ''}} : {}),
   };
 }
 

@@ -841,12 +841,12 @@ class Worker implements WorkerHandle {
 
   /** A read may just be on its way to the server, which then knows of nothing to end: told until it has ended. */
   private async endReads(): Promise<void> {
-    let haveEnded = false;
-    void Promise.allSettled(this.loops).then(() => (haveEnded = true));
+    const ended = new AbortController();
+    void Promise.allSettled(this.loops).then(() => ended.abort());
     const giveUpAt = performance.now() + READ_BLOCK_MS;
-    while (!haveEnded && performance.now() < giveUpAt) {
+    while (!ended.signal.aborted && performance.now() < giveUpAt) {
       await Promise.all(this.readers.map(reader => reader.unblock(this.store.commands)));
-      await sleep(UNBLOCK_EVERY_MS);
+      await sleep(UNBLOCK_EVERY_MS, ended.signal);
     }
   }
 

@@ -58,3 +58,15 @@ export class Slots {
     for (const resolve of waiting) resolve();
   }
 }
+
+/** A turn has one slot to give away, however many of its parts wait. */
+export function asideOnce(stepAside: () => () => void): () => () => void {
+  let waiting = 0;
+  let back: (() => void) | undefined;
+  return () => {
+    if (waiting++ === 0) back = stepAside();
+    return () => {
+      if (--waiting === 0) back?.();
+    };
+  };
+}

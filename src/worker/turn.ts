@@ -9,6 +9,7 @@ import {encodeDeadLetter, entryTimeMs, newDeadLetter, wholeCommand} from '../pro
 import {encodeEvent, endOfStreamEvent, finalAnswerEvent, type EventContext} from '../protocol/events.js';
 import {
   callDepth,
+  cleanCount,
   countedAttempts,
   encodeRecord,
   firstAcceptedAt,
@@ -46,6 +47,7 @@ import {forgetResumable, keepResumable} from './snapshots.js';
 import {asksForRetry, isRetryableError, retryDelayMs, type RetryPolicy} from './retry.js';
 import type {ClaimUnderWay, RunningTask, RunningTasks} from './running.js';
 import type {Settler} from './settler.js';
+import {asideOnce} from './slots.js';
 import type {ExecutionEnds} from './execution-ends.js';
 
 export interface TurnEnvironment {
@@ -262,12 +264,13 @@ async function carryOut(
   const subAgent = callerOf(command, claim) !== undefined;
   const messageId = claim.record.messageId || header.messageId;
   const deadline = claim.leftMs === undefined ? undefined : startedAt + claim.leftMs;
+  const stepAside = asideOnce(() => env.stepAside());
   const calls = new TurnCalls(env, {
     ...{turn: task.turn, task, writer, header, agentType, messageId},
     ...{deadline: deadlineOf(claim.record), localDeadline: deadline, depth: callDepth(claim.record)},
     entry: `${entry.stream}/${entry.id}`,
     isFirstStart: claim.attempt === 1,
-    stepAside: () => env.stepAside(),
+    stepAside,
   });
   const facts: ContextFacts = {
     header,
@@ -293,7 +296,7 @@ async function carryOut(
       env,
       task,
       writer,
-      () => runCode(env, entry, command, handler, {claim, task}, writer, facts, calls),
+      () => runCode(env, entry, command, handler, {claim, task}, writer, facts, calls, stepAside),
       calls,
       handler.retry,
       command.action === 'ASK_AGENT' && !hasContent(command.content),
@@ -489,13 +492,14 @@ async function runCode(
   writer: EventWriter,
   facts: ContextFacts,
   calls: TurnCalls,
+  stepAside: () => () => void,
 ): Promise<Handled> {
   if (handler.run === undefined)
     return {value: await handler.handle(command, new AgentContext(facts, writer, calls))};
-  const send = durableCalls(env, {claim, task}, facts);
+  const send = durableCalls(env, {claim, task}, facts, writer, stepAside);
   const end = await runDurable(
     env,
-    {entry, command, claim, identity: task.turn, writer, facts, send},
+    {entry, command, claim, identity: task.turn, writer, facts, send, stepAside},
     handler.run,
   );
   switch (end.kind) {
@@ -624,8 +628,7 @@ async function endTurn(
     ...(terminal ? {finished_at: now} : {finished_at: 0}),
     ...errorFields(ending),
     ...(turn.exhausted ? {error_code: 'ATTEMPTS_EXHAUSTED'} : {}),
-    // It got somewhere: what comes next starts with a clean count.
-    ...(!terminal && hasCounted(claim) ? {x_crashes: 0, x_failures: 0} : {}),
+    ...(terminal ? {} : cleanCount(claim.record)),
     ...(handedOver.length === 0 ? {} : {x_handed_over: handedOver}),
     ...(terminal ? {} : turn.calls.waitingFields(claim.record, env.workerId)),
     ...(terminal ? {} : await keepResumable(env.store, claim.executionId)),
@@ -659,11 +662,6 @@ async function endTurn(
   if (!isWritten) env.renewed.forget(header.sessionId);
   if (outcome === 'terminal' || (outcome === 'ok' && terminal)) env.settler.add(entry);
   return {status: isWritten ? result.status : outcome.toUpperCase(), isHeld};
-}
-
-function hasCounted({record}: Claim): boolean {
-  const {crashes, failures} = countedAttempts(record);
-  return crashes + failures > 0;
 }
 
 function resultOf(ending: Ended['ending']): TaskResult {

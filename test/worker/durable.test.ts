@@ -8,6 +8,7 @@ import {createHeader} from '../../src/protocol/header.js';
 import {eventKind, eventText} from '../../src/protocol/events.js';
 import {findExecution} from '../../src/store/executions.js';
 import {followSession} from '../../src/store/data-streams.js';
+import {stopExecution} from '../../src/store/stop.js';
 import {readJournal} from '../../src/store/journal.js';
 import type {Store} from '../../src/store/store.js';
 import {defineAgent, type Ask} from '../../src/worker/agent.js';
@@ -293,6 +294,56 @@ describeEachStore('a durable agent', at => {
     await withStatus(store, sent, 'COMPLETED');
     expect(await told(store, sent)).toContain('final 328350');
     expect(turns).toBeLessThan(100);
+  });
+
+  test('once cancelled, calls nobody, also before its worker has heard of it', async () => {
+    const store = at.open();
+    const called: string[] = [];
+    const callee = defineAgent({
+      type: 'callee',
+      run: () => {
+        called.push('callee');
+        return 'ok';
+      },
+    });
+    const sent = await send(store);
+    await work(
+      at,
+      store,
+      async ctx => {
+        const record = await findExecution(store, sent.sessionId, sent.executionId);
+        const stop = {kind: 'cancel', reason: 'enough', force: false, requestedBy: 't', tell: false} as const;
+        if (record !== undefined) await stopExecution(store, record, stop, 1);
+        return ctx.call('callee', 'x');
+      },
+      {agents: [callee]},
+    );
+    expect(await withStatus(store, sent, 'CANCELLED')).toMatchObject({cancelReason: 'enough'});
+    expect(called).toEqual([]);
+  });
+
+  test('has one slot to give away while several of its calls wait for wakeups', async () => {
+    const store = at.open();
+    const types = ['one', 'two', 'three'];
+    const worker = await work(
+      at,
+      store,
+      async ctx => {
+        const options = {policy: 'WAKE_AND_WAIT', availabilityTimeoutMs: 60_000} as const;
+        const all = await Promise.all(types.map(type => ctx.call(type, 'x', options)));
+        return {content: all.join(' ')};
+      },
+      {concurrency: 1},
+    );
+    const sent = await send(store);
+    await until(async () => (await at.redis().xlen(store.keys.wakeup())) === 3);
+    expect(worker.running).toBe(0);
+    const agents = types.map(type => defineAgent({type, run: () => type}));
+    const other = await startWorker(store, {agents, log: silentLogger});
+    at.cleanup(() => other.stop({drainMs: 0}));
+    await withStatus(store, sent, 'COMPLETED');
+    await until(() => worker.running === 0);
+    at.breaksRules('wakeup');
   });
 
   test('calls fifteen agents one after the other where one slot serves all of them', async () => {

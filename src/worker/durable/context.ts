@@ -134,8 +134,8 @@ export class DurableContext extends TurnContext {
         return refusal && failureAnswer(refusal);
       },
       reply => valueOf(agentType, reply),
-      (messageId, index) => (call = {index, messageId, sentAfter: 0}),
       {
+        announce: (messageId, index) => (call = {index, messageId, sentAfter: 0}),
         noted: at => {
           if (call !== undefined) call.sentAfter = at;
         },
@@ -187,16 +187,18 @@ export class DurableContext extends TurnContext {
         if (asked.default !== undefined) return asked.default;
         throw new CallFailed('', 'EXPIRED', 'Nobody answered in time.', null, 'DEADLINE_EXCEEDED');
       },
-      messageId => {
-        const metadata = {
-          ...asked.metadata,
-          by_question: messageId,
-          ...(choices === undefined ? {} : {by_choices: choices}),
-          ...(deadlineMs === undefined ? {} : {by_answer_within_ms: deadlineMs}),
-          ...(asked.default === undefined ? {} : {by_default: asked.default}),
-        };
-        // What breaks a write ends the turn: nobody has to wait for it here.
-        this.emit(askUserEvent(this.emitter, {prompt, metadata})).catch(() => undefined);
+      {
+        announce: messageId => {
+          const metadata = {
+            ...asked.metadata,
+            by_question: messageId,
+            ...(choices === undefined ? {} : {by_choices: choices}),
+            ...(deadlineMs === undefined ? {} : {by_answer_within_ms: deadlineMs}),
+            ...(asked.default === undefined ? {} : {by_default: asked.default}),
+          };
+          // What breaks a write ends the turn: nobody has to wait for it here.
+          this.emit(askUserEvent(this.emitter, {prompt, metadata})).catch(() => undefined);
+        },
       },
     );
   }
@@ -302,7 +304,6 @@ export class DurableContext extends TurnContext {
         {kind: 'step', target: `events of ${agentType}`, what: ['events', call.index], note: ''},
         () => events.wait(after, quietMs),
         () => undefined,
-        undefined,
         {
           looksAgain: true,
           prepare: async found => {

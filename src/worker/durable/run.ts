@@ -73,6 +73,8 @@ export type CarryOut = (entry: JournalEntry, index: number) => Promise<Answer | 
 
 /** What an operation may ask for beside. */
 export interface AskHooks {
+  /** Called at once, in every turn, with the id an answer has to name, and the index of the entry. */
+  readonly announce?: (messageId: string, index: number) => void;
   /** Called when the entry is noted, in the turn that notes it. @param at Redis's clock in Unix milliseconds. */
   readonly noted?: (at: number) => void;
   /** What it waits for does not answer by itself: carry it out again whenever answers came. */
@@ -91,10 +93,10 @@ interface Waiter {
   reject(error: Error): void;
 }
 
+/** A write, or none, and what follows once it is made. */
 interface Queued {
-  readonly index: number;
   readonly write: JournalWrite | undefined;
-  readonly then: ((written: Written & {kind: 'ok'}) => Promise<void>) | undefined;
+  readonly then: (written: Written & {kind: 'ok'}) => Promise<void>;
 }
 
 /** The step whose effect runs now. */
@@ -196,13 +198,11 @@ export class DurableRun {
   /**
    * Ask for something. The promise is kept by this turn or a later one.
    * @param read what the code gets of an outcome; may throw what it gets in its place.
-   * @param announce called at once, in every turn, with the id an answer has to name, and the index of the entry.
    */
   ask<T>(
     asked: Asked,
     carryOut: CarryOut,
     read: (answer: Answer) => T,
-    announce?: (messageId: string, index: number) => void,
     hooks: AskHooks = {},
   ): DurablePromise<T> {
     const index = this.nextIndex;
@@ -212,7 +212,7 @@ export class DurableRun {
       this.moved();
     });
     if (steps.getStore() !== undefined) {
-      reject(inStep(describe({...asked, note: asked.note})));
+      reject(inStep(describe(asked)));
       return promise;
     }
     if (this.isOver) {
@@ -236,7 +236,7 @@ export class DurableRun {
     this.waiters.set(index, {asked, prepare: hooks.prepare, isAwaited: false, settle, reject});
     if (known !== undefined && known.dueAt > 0) this.timers.set(index, known.dueAt);
     if (!this.journal.outcomes.has(index)) this.begin(index, known, entry, asked, carryOut, hooks);
-    announce?.(entry.messageId, index);
+    hooks.announce?.(entry.messageId, index);
     this.moved();
     void this.pump();
     return promise;
@@ -253,7 +253,7 @@ export class DurableRun {
   }
 
   async noteTries(index: number, failed: number, error: string): Promise<void> {
-    await this.enqueue({index, write: {kind: 'tries', index, tries: {failed, error}}});
+    await this.enqueue({kind: 'tries', index, tries: {failed, error}}, () => Promise.resolve());
   }
 
   private entryOf({kind, target, what, note, question}: Asked, index: number): JournalEntry {
@@ -282,17 +282,14 @@ export class DurableRun {
         : inMs === undefined
           ? {kind: 'entry', index, entry}
           : {kind: 'timed', index, entry, inMs};
-    void this.enqueue({
-      ...{index, write},
-      then: async ({at}) => {
-        const noted = known ?? {...entry, dueAt: inMs === undefined ? 0 : at + inMs};
-        if (known === undefined) hooks.noted?.(at);
-        if (noted.dueAt > 0) {
-          this.timers.set(index, noted.dueAt);
-          await this.host.setTimer(noted.messageId, noted.dueAt);
-        }
-        await this.carryOut(index, () => carryOut(noted, index), hooks.looksAgain === true);
-      },
+    void this.enqueue(write, async ({at}) => {
+      const noted = known ?? {...entry, dueAt: inMs === undefined ? 0 : at + inMs};
+      if (known === undefined) hooks.noted?.(at);
+      if (noted.dueAt > 0) {
+        this.timers.set(index, noted.dueAt);
+        await this.host.setTimer(noted.messageId, noted.dueAt);
+      }
+      await this.carryOut(index, () => carryOut(noted, index), hooks.looksAgain === true);
     });
   }
 
@@ -313,36 +310,34 @@ export class DurableRun {
     if (waiter === undefined) return;
     waiter.again = () => {
       delete waiter.again;
-      void this.enqueue({index, write: undefined, then: () => this.carryOut(index, act, looksAgain)});
+      void this.enqueue(undefined, () => this.carryOut(index, act, looksAgain));
     };
   }
 
   /** Keep an outcome; it reaches the code when its turn comes. */
   private async record(index: number, value: Answer): Promise<void> {
-    await this.enqueue({
-      ...{index, write: {kind: 'outcome', index, value}},
-      then: ({at, orders}) => {
-        const order = orders[0] ?? 0;
-        // 0: an answer came first, and stays.
-        if (order > 0) this.know(index, {order, at, value});
-        return order > 0 ? Promise.resolve() : this.readAgain();
-      },
+    await this.enqueue({kind: 'outcome', index, value}, async ({at, orders}) => {
+      const order = orders[0] ?? 0;
+      if (order > 0) this.know(index, {order, at, value});
+      // An answer came first, and stays.
+      else await this.readAgain();
     });
   }
 
-  private async enqueue(item: Omit<Queued, 'then'> & Partial<Pick<Queued, 'then'>>): Promise<void> {
+  /** Resolves when what follows the write is done; what breaks either ends the run. */
+  private async enqueue(write: Queued['write'], follow: Queued['then']): Promise<void> {
     this.busy++;
     try {
       await new Promise<void>((resolve, reject) => {
         const then = async (written: Written & {kind: 'ok'}) => {
           try {
-            await item.then?.(written);
+            await follow(written);
             resolve();
           } catch (error) {
             reject(asError(error));
           }
         };
-        this.queue.push({...item, then});
+        this.queue.push({write, then});
         void this.flush();
       });
     } catch (error) {
@@ -382,7 +377,7 @@ export class DurableRun {
         let outcome = 0;
         for (const {write, then} of batch) {
           const orders = write?.kind === 'outcome' ? [written.orders[outcome++] ?? 0] : [];
-          void then?.({...written, orders});
+          void then({...written, orders});
         }
       }
     } catch (error) {

@@ -5,14 +5,14 @@ import {
   type AskCommand,
   type ResumeCommand,
 } from '../../protocol/commands.js';
-import type {ExecutionRecord} from '../../protocol/execution.js';
+import {cleanCount, type ExecutionRecord} from '../../protocol/execution.js';
 import type {Header} from '../../protocol/header.js';
 import {isTerminal} from '../../protocol/states.js';
 import {EMPTY_JOURNAL, type Answer, type Journal} from '../../protocol/journal.js';
 import type {ControlEntry} from '../../store/control-streams.js';
 import {entryTimeMs} from '../../protocol/deadletter.js';
 import {followSession} from '../../store/data-streams.js';
-import {findByMessage, type Claim} from '../../store/executions.js';
+import type {Claim} from '../../store/executions.js';
 import {
   keepAnswer,
   readJournal,
@@ -26,6 +26,7 @@ import type {Store} from '../../store/store.js';
 import {askOf, type Handler} from '../agent.js';
 import type {ContextFacts} from '../context.js';
 import type {EventWriter, TurnIdentity} from '../event-writer.js';
+import {resumedRecord} from '../resume.js';
 import type {TurnEnvironment} from '../turn.js';
 import {DurableContext, type SendCall} from './context.js';
 import {DurableRun, type DurableHost, type RunEnd} from './run.js';
@@ -59,7 +60,7 @@ export async function takeAnswer(
 ): Promise<AnswerTo> {
   const {header} = command;
   const {sessionId} = header;
-  const record = await findAsker(store, command);
+  const record = await resumedRecord(store, header);
   if (record === undefined) return {kind: 'anew', record};
   // Its own turn was cut off: it is begun again.
   if (record.extra['x_entry'] === `${entry.stream}/${entry.id}`) return {kind: 'begin', record};
@@ -76,22 +77,11 @@ export async function takeAnswer(
       return {kind: 'later'};
     case 'terminal':
     case 'missing':
-      // A person may continue what has ended; an answer to its question comes too late.
-      return {kind: 'done', why: verdict};
     case 'kept':
     case 'answered':
     case 'unknown':
       return {kind: 'done', why: verdict};
   }
-}
-
-/** The execution a RESUME is for: spec §6.7. */
-async function findAsker(store: Store, {header}: ResumeCommand): Promise<ExecutionRecord | undefined> {
-  const {sessionId, messageId, parentMessageId} = header;
-  const named = await findByMessage(store, sessionId, messageId);
-  if (named !== undefined || parentMessageId === '') return named;
-  const callee = await findByMessage(store, sessionId, parentMessageId);
-  return callee && findByMessage(store, sessionId, callee.parentMessageId);
 }
 
 /** The entry of the journal a RESUME answers: the call it replies to, or the question a person was asked first. */
@@ -134,6 +124,8 @@ export interface DurableTurn {
   /** Of the context, but for the header: that is the one of the command that began the run. */
   readonly facts: ContextFacts;
   readonly send: SendCall;
+  /** Gives the turn's slot to others until the returned function is called. */
+  readonly stepAside: () => () => void;
 }
 
 /** Run the code of a durable agent until it ends, or its turn does. */
@@ -173,9 +165,7 @@ export async function runDurable(
       const verdict = await suspendTurn(env.store, identity, {
         patch: {
           ...{status: waiting.status, updated_at: now, finished_at: 0},
-          // It got somewhere: what comes next starts with a clean count.
-          ...(record.extra['x_crashes'] === undefined ? {} : {x_crashes: 0}),
-          ...(record.extra['x_failures'] === undefined ? {} : {x_failures: 0}),
+          ...cleanCount(record),
         },
         end: waiting.end,
         settle: {
@@ -194,23 +184,11 @@ export async function runDurable(
     store: env.store,
     turn: identity,
     signal: facts.signal,
-    stepAside: once(() => env.stepAside()),
+    stepAside: turn.stepAside,
   };
   const parts = {run: durable, send: turn.send, source};
   const ctx = new DurableContext({...facts, header: began.header}, writer, parts);
   return durable.run(() => run(ctx, askOf(began)));
-}
-
-/** A turn has one slot to give away, however many of its parts wait. */
-function once(stepAside: () => () => void): () => () => void {
-  let waiting = 0;
-  let back: (() => void) | undefined;
-  return () => {
-    if (waiting++ === 0) back = stepAside();
-    return () => {
-      if (--waiting === 0) back?.();
-    };
-  };
 }
 
 function readBegin(ask: string): TurnCommand {
