@@ -322,6 +322,31 @@ describeEachStore('a durable agent', at => {
     expect(called).toEqual([]);
   });
 
+  test('asks in the same order again where one of its parts waited and another did not', async () => {
+    const store = at.open();
+    let isAsked = false;
+    await work(
+      at,
+      store,
+      async ctx => {
+        const slow = async () => {
+          await ctx.step('slow', () => until(() => isAsked));
+          return ctx.call('echo', 'slow');
+        };
+        const chatty = async () => {
+          for (const word of ['one ', 'two ', 'three']) await ctx.emitChunk(word);
+          isAsked = true;
+          return ctx.call('echo', 'chatty');
+        };
+        return {content: (await Promise.all([slow(), chatty()])).join(' ')};
+      },
+      {agents: [defineAgent({type: 'echo', run: (_ctx, ask) => ask.text})]},
+    );
+    const sent = await send(store);
+    await withStatus(store, sent, 'COMPLETED');
+    expect(await told(store, sent)).toContain('final slow chatty');
+  });
+
   test('has one slot to give away while several of its calls wait for wakeups', async () => {
     const store = at.open();
     const types = ['one', 'two', 'three'];

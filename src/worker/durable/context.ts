@@ -281,9 +281,11 @@ export class DurableContext extends TurnContext {
   }
 
   protected override async emit(event: DataEvent): Promise<void> {
-    const {isNew, step} = this.durable.run.takesEvent();
+    const {run} = this.durable;
+    const {isNew, step} = run.takesEvent();
     if (!isNew) return;
-    await super.emit(step === undefined ? event : {...event, metadata: {...event.metadata, by_step: step}});
+    if (step === undefined) return run.whileEmitting(super.emit(event));
+    return super.emit({...event, metadata: {...event.metadata, by_step: step}});
   }
 
   private async *eventsOf(

@@ -105,6 +105,8 @@ const steps = new AsyncLocalStorage<number>();
 /** How long an outcome may wait for the code to ask for it again, in milliseconds, while nothing else happens. */
 const STUCK_MS = 10_000;
 const NOTE_LENGTH = 120;
+/** Rounds of the event loop without a sign of the code, after which it waits. */
+const CALM_LOOKS = 3;
 
 export class DurableRun {
   private journal: Journal;
@@ -132,6 +134,8 @@ export class DurableRun {
   private finish: (end: RunEnd) => void = () => undefined;
   private readonly finished = new Promise<RunEnd>(resolve => (this.finish = resolve));
   private emitted = 0;
+  /** Events on their way whose emitter waits for room. */
+  private emitting = 0;
   private chances = 0;
   /** How often the journal was read again in this turn. */
   private reads = 0;
@@ -188,6 +192,17 @@ export class DurableRun {
     if (step !== undefined) return {isNew: true, step};
     this.emitted++;
     return {isNew: this.emitted > this.emittedBefore, step: undefined};
+  }
+
+  /** Take part in an event's way to where there is room for it: the code goes on after it. */
+  async whileEmitting(emit: Promise<void>): Promise<void> {
+    this.emitting++;
+    try {
+      await emit;
+    } finally {
+      this.emitting--;
+      this.activity++;
+    }
   }
 
   /** A number that no two uses in one execution share, and every turn counts alike. */
@@ -405,11 +420,15 @@ export class DurableRun {
     for (const {again} of this.waiters.values()) again?.();
   }
 
-  /** Hand outcomes to the code, in their order, as far as it has asked for them. */
+  /**
+   * Hand outcomes to the code, in their order, as far as it has asked for them; each once the code has come as far as it
+   * can without. Else what runs side by side would ask in another order where an outcome is known from the start.
+   */
   private async pump(): Promise<void> {
     if (this.isPumping) return;
     this.isPumping = true;
-    for (;;) {
+    while (this.ordered.has(this.given + 1)) {
+      await this.rest();
       const next = this.ordered.get(this.given + 1);
       const waiter = next && this.waiters.get(next.index);
       if (next === undefined || waiter === undefined || this.isOver) break;
@@ -420,11 +439,18 @@ export class DurableRun {
       this.time = Math.max(this.time, next.outcome.at);
       if (waiter.prepare !== undefined && !(await this.prepared(waiter.prepare, next.outcome.value))) break;
       waiter.settle(next.outcome.value);
-      // What the code does with it comes before the next.
-      await immediate();
     }
     this.isPumping = false;
     this.moved();
+  }
+
+  /** Resolves when the code does nothing any more but wait for outcomes. */
+  private async rest(): Promise<void> {
+    for (let calm = 0; calm < CALM_LOOKS && !this.isOver; ) {
+      const seen = this.activity;
+      await immediate();
+      calm = seen === this.activity && this.emitting === 0 ? calm + 1 : 0;
+    }
   }
 
   /** @returns false if the run is over. */
@@ -446,7 +472,7 @@ export class DurableRun {
         this.idleLook = undefined;
         if (this.isOver) return;
         if (seen !== this.activity) look(this.activity, 0);
-        else if (calm < 2) look(seen, calm + 1);
+        else if (calm + 1 < CALM_LOOKS) look(seen, calm + 1);
         else this.whenCalm();
       });
     };
