@@ -66,7 +66,7 @@ describe('the screen of a question', () => {
     );
     unmount = app.unmount;
     const shows = (text: string) =>
-      vi.waitFor(() => expect(app.lastFrame()).toContain(text), {timeout: 2000});
+      vi.waitFor(() => expect(app.lastFrame()).toContain(text), {timeout: 20_000});
     return {ended, closing, shows, press: (keys: string) => app.stdin.write(keys)};
   }
 
@@ -77,7 +77,7 @@ describe('the screen of a question', () => {
     await app.shows('(answer within 5m, then: no)');
     app.press('1');
     app.press('\r');
-    await vi.waitFor(() => expect(app.ended).toEqual(['yes']));
+    await vi.waitFor(() => expect(app.ended).toEqual(['yes']), {timeout: 20_000});
   });
 
   test('escapes what the agent says', async () => {
@@ -89,6 +89,6 @@ describe('the screen of a question', () => {
     const app = open(TEXT);
     await app.shows('reply>');
     app.closing.abort();
-    await vi.waitFor(() => expect(app.ended).toEqual([undefined]));
+    await vi.waitFor(() => expect(app.ended).toEqual([undefined]), {timeout: 20_000});
   });
 });

@@ -30,8 +30,8 @@ function open() {
     press: (keys: string) => app.stdin.write(keys),
     frame: () => app.lastFrame() ?? '',
     everything,
-    shows: (text: string) => vi.waitFor(() => expect(app.lastFrame()).toContain(text), {timeout: 2000}),
-    wrote: (text: string) => vi.waitFor(() => expect(everything()).toContain(text), {timeout: 2000}),
+    shows: (text: string) => vi.waitFor(() => expect(app.lastFrame()).toContain(text), {timeout: 20_000}),
+    wrote: (text: string) => vi.waitFor(() => expect(everything()).toContain(text), {timeout: 20_000}),
   };
 }
 

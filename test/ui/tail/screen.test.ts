@@ -27,7 +27,7 @@ function fakeTerminal({columns, rows}: {columns: number; rows: number}) {
     streams: {stdin, stdout, stderr: new PassThrough()} as unknown as ScreenStreams,
     press: (keys: string) => stdin.write(keys),
     screen,
-    shows: (text: string) => vi.waitFor(() => expect(screen()).toContain(text), {timeout: 3000}),
+    shows: (text: string) => vi.waitFor(() => expect(screen()).toContain(text), {timeout: 20_000}),
   };
 }
 
@@ -65,7 +65,10 @@ test('the screen: events in the scrollback, one footer below them, nothing left 
     lastId: expect.stringMatching(/^1716123731640-\d+$/) as string,
     reason: 'ended',
   });
-  await vi.waitFor(() => expect(terminal.screen().endsWith('it ends with \\u{1b}]0;owned\\u{7}')).toBe(true));
+  await vi.waitFor(
+    () => expect(terminal.screen().endsWith('it ends with \\u{1b}]0;owned\\u{7}')).toBe(true),
+    {timeout: 20_000},
+  );
   expect(terminal.screen()).not.toContain('q quit');
 });
 
