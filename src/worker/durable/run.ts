@@ -446,7 +446,8 @@ export class DurableRun {
 
   /** Resolves when the code does nothing any more but wait for outcomes. */
   private async rest(): Promise<void> {
-    for (let calm = 0; calm < CALM_LOOKS && !this.isOver; ) {
+    let calm = 0;
+    while (calm < CALM_LOOKS && !this.isOver) {
       const seen = this.activity;
       await immediate();
       calm = seen === this.activity && this.emitting === 0 ? calm + 1 : 0;
