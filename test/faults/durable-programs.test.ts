@@ -187,24 +187,28 @@ const SEED = Number(process.env['BY_SEED'] ?? 1);
 describeEachStore('durable programs', at => {
   const count = at.kind === 'redis' ? Number(process.env['BY_PROGRAMS'] ?? 60) : 15;
 
-  test(`${count} of them end as if nobody had died`, async () => {
-    const store = at.open();
-    let deaths = 0;
-    for (let i = 0; i < count; i++) {
-      const seed = SEED * 100_000 + i;
-      const random = generator(seed);
-      const program = randomProgram(random);
-      const calm = await runProgram(store, program, () => Infinity);
-      const stormy = await runProgram(store, program, () => 1 + Math.floor(400 * random() ** 3), random);
-      expect(stormy.told, `BY_SEED=${SEED}, program ${i}: ${JSON.stringify(program)}`).toEqual(calm.told);
-      expect([...stormy.world.broken, ...calm.world.broken]).toEqual([]);
-      expect(calm.told).toMatchObject({status: 'COMPLETED', ends: 1});
-      deaths += stormy.deaths;
-    }
-    // What the dead had begun and somebody else has done is forgotten by the next sweep.
-    if (at.kind === 'cluster') await sweepOutboxes(store, 0);
-    expect(deaths).toBeGreaterThan(count / 3);
-  }, Math.max(600_000, count * 4000));
+  test(
+    `${count} of them end as if nobody had died`,
+    async () => {
+      const store = at.open();
+      let deaths = 0;
+      for (let i = 0; i < count; i++) {
+        const seed = SEED * 100_000 + i;
+        const random = generator(seed);
+        const program = randomProgram(random);
+        const calm = await runProgram(store, program, () => Infinity);
+        const stormy = await runProgram(store, program, () => 1 + Math.floor(400 * random() ** 3), random);
+        expect(stormy.told, `BY_SEED=${SEED}, program ${i}: ${JSON.stringify(program)}`).toEqual(calm.told);
+        expect([...stormy.world.broken, ...calm.world.broken]).toEqual([]);
+        expect(calm.told).toMatchObject({status: 'COMPLETED', ends: 1});
+        deaths += stormy.deaths;
+      }
+      // What the dead had begun and somebody else has done is forgotten by the next sweep.
+      if (at.kind === 'cluster') await sweepOutboxes(store, 0);
+      expect(deaths).toBeGreaterThan(count / 3);
+    },
+    Math.max(600_000, count * 4000),
+  );
 });
 
 describeEachStore('what a step says', at => {
