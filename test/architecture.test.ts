@@ -12,7 +12,7 @@ const rows: readonly (readonly string[])[] = [
   ['src/ui'],
   ['src/cli'],
   ['src/testing'],
-  ['src/dev', 'src/scaffold'],
+  ['src/dev', 'src/scaffold', 'src/integrations'],
   ['src/client', 'src/worker', 'src/orchestration'],
   ['src/observe', 'src/plugins', 'src/availability'],
   ['src/registry'],
@@ -23,6 +23,9 @@ const rows: readonly (readonly string[])[] = [
 
 /** Where a library may be used. What is not listed may be used nowhere. */
 const owners: Readonly<Record<string, readonly string[]>> = {
+  '@modelcontextprotocol/client': ['src/integrations/mcp'],
+  '@modelcontextprotocol/node': ['src/integrations/mcp'],
+  '@modelcontextprotocol/server': ['src/integrations/mcp'],
   '@oclif/core': ['bin', 'commands', 'src/cli'],
   chokidar: ['src/dev'],
   ink: ['src/ui'],
@@ -31,7 +34,7 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   react: ['src/ui'],
   tsx: ['src/config', 'src/dev/embedded'],
   yaml: ['src/config'],
-  zod: ['src/protocol', 'src/config'],
+  zod: ['src/protocol', 'src/config', 'src/integrations'],
 };
 
 /** config reads key schemas, which are protocol. */
@@ -125,5 +128,5 @@ test('no imports in a circle', () => {
 
 test('only the public entries are index files', () => {
   const indexes = files.map(file => relative(root, file)).filter(file => /\/index\.tsx?$/.test(file));
-  expect(indexes.sort()).toEqual(['src/index.ts', 'src/testing/index.ts']);
+  expect(indexes.sort()).toEqual(['src/index.ts', 'src/integrations/mcp/index.ts', 'src/testing/index.ts']);
 });

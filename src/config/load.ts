@@ -10,6 +10,9 @@ export const connectionFromEnv = (sources: Omit<ConnectionSources, 'env'>): Conn
 /** The secret that signs requests to a service that starts workers; undefined if none is set. */
 export const wakeupSecretFromEnv = (): string | undefined => process.env['BY_WAKEUP_SECRET'] || undefined;
 
+/** What clients of `by mcp --http` must show; undefined if none is set. */
+export const mcpTokenFromEnv = (): string | undefined => process.env['BY_MCP_TOKEN'] || undefined;
+
 /** One variable that the operator named; undefined if it is not set. */
 export const namedFromEnv = (name: string): string | undefined => process.env[name];
 

@@ -1,0 +1,122 @@
+/** `by mcp`: an MCP server in the foreground, for one client on a pipe or many over HTTP. */
+import {readFile} from 'node:fs/promises';
+import {GatewayClient} from '../client/client.js';
+import {mcpTokenFromEnv} from '../config/load.js';
+import {ByError, messageOf} from '../errors.js';
+import type {LogFields, Logger} from '../log.js';
+import {parseHealthAddress} from '../observe/health-server.js';
+import {checkServer, type Store} from '../store/store.js';
+import {paint, type Printer} from './printer.js';
+import {rememberSecret} from './redact.js';
+import {requirePolicy} from './send-input.js';
+
+export interface RunMcp {
+  readonly store: Store;
+  readonly printer: Printer;
+  readonly signal: AbortSignal;
+  /** Whether a person sits at standard input. */
+  readonly isTerminal: boolean;
+  readonly version: string;
+  readonly agents: readonly string[] | 'all';
+  readonly views: boolean;
+  readonly policy: string;
+  readonly waitMs: number;
+  readonly cancels: boolean;
+  readonly userCode: string | undefined;
+  /** `HOST:PORT`, or a port of this machine; undefined: standard input and output. */
+  readonly http: string | undefined;
+  readonly hostnames: readonly string[];
+  readonly tokenFile: string | undefined;
+}
+
+/** Ends when the client leaves, or by a signal. @throws {ByError} USAGE, INVALID_CONFIG, CONFLICT, INVALID_INPUT. */
+export async function runMcp(run: RunMcp): Promise<void> {
+  const {store, printer, agents, views, waitMs, cancels, userCode, version} = run;
+  if (!views && agents.length === 0) {
+    throw new ByError('USAGE', 'There is nothing for a client to do.', {
+      hint: 'Name agents with --agent or --all-agents, or leave out --no-views.',
+    });
+  }
+  if (run.http === undefined && run.isTerminal) {
+    throw new ByError(
+      'USAGE',
+      'Standard input is a terminal; an MCP client starts this command with pipes.',
+      {
+        hint: 'Put it into the client, as its command: by, with the arguments mcp --all-agents. Or serve with --http 8931.',
+      },
+    );
+  }
+  const policy = requirePolicy(run.policy);
+  const mcp = await loadMcp();
+  await checkServer(store);
+  const log = noting(printer);
+  const factory = mcp.mcpServerFactory(new GatewayClient(store), {
+    ...{agents, views, policy, waitMs, cancels, version, log},
+    ...(userCode === undefined ? {} : {userCode}),
+  });
+  const lends =
+    agents === 'all' ? 'every agent type' : agents.length === 0 ? 'views only' : agents.join(', ');
+  if (run.http === undefined) {
+    printer.note(paint.dim(`MCP on standard input and output: ${lends}`));
+    const serving = mcp.serveMcpStdio(factory, {log});
+    await Promise.race([serving.done, aborted(run.signal)]);
+    await serving.close();
+    return;
+  }
+  const token = await tokenOf(run.tokenFile);
+  const serving = await mcp.serveMcpHttp(factory, {
+    ...parseHealthAddress(run.http),
+    ...{hostnames: run.hostnames, log},
+    ...(token === undefined ? {} : {token}),
+  });
+  printer.note(
+    'MCP at ',
+    paint.bold(serving.url),
+    paint.dim(`  ${lends}${token === undefined ? '' : ', with a token'}`),
+  );
+  await aborted(run.signal);
+  await serving.close();
+}
+
+async function loadMcp() {
+  try {
+    return await import('../integrations/mcp/index.js');
+  } catch (cause) {
+    if (!/@modelcontextprotocol/.test(messageOf(cause))) throw cause;
+    throw new ByError('INVALID_CONFIG', 'The packages of the Model Context Protocol are not installed.', {
+      hint: 'Install them where by is: npm install @modelcontextprotocol/server @modelcontextprotocol/node',
+      cause,
+    });
+  }
+}
+
+async function tokenOf(file: string | undefined): Promise<string | undefined> {
+  const token = file === undefined ? mcpTokenFromEnv() : await secretIn(file);
+  if (token !== undefined) rememberSecret(token);
+  return token;
+}
+
+async function secretIn(file: string): Promise<string> {
+  try {
+    return (await readFile(file, 'utf8')).trim();
+  } catch (cause) {
+    throw new ByError('USAGE', `The token in ${file} can not be read: ${messageOf(cause)}`, {
+      hint: 'Name another file with --token-file.',
+      cause,
+    });
+  }
+}
+
+const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise(resolve => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => resolve(), {once: true});
+  });
+
+/** Standard output belongs to the protocol. */
+function noting(printer: Printer): Logger {
+  const say = (message: string, {error = ''}: LogFields = {}) =>
+    printer.note(paint.dim(error === '' ? message : `${message}: ${messageOf(error)}`));
+  const log: Logger = {debug: () => undefined, info: say, warn: say, error: say, child: () => log};
+  return log;
+}
