@@ -4,7 +4,15 @@ import {defineConfig} from 'vitest/config';
 export default defineConfig({
   oxc: {jsx: {runtime: 'automatic'}},
   // The examples import the package by its name: here that is the sources.
-  resolve: {alias: [{find: /^by-toolkit$/, replacement: resolve(import.meta.dirname, 'src/index.ts')}]},
+  resolve: {
+    alias: [
+      {find: /^by-toolkit$/, replacement: resolve(import.meta.dirname, 'src/index.ts')},
+      {
+        find: /^by-toolkit\/(langgraph|ai-sdk|mcp)$/,
+        replacement: resolve(import.meta.dirname, 'src/integrations/$1/index.ts'),
+      },
+    ],
+  },
   test: {
     testTimeout: 30_000,
     hookTimeout: 60_000,

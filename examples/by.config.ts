@@ -7,6 +7,8 @@ export default defineConfig({
     {entry: './approval.ts', agentTypes: ['publisher']},
     {entry: './map-reduce.ts', agentTypes: ['word_census', 'word_counter']},
     {entry: './saga.ts', agentTypes: ['trip', 'cashier']},
+    {entry: './graph.ts', agentTypes: ['essayist', 'expander']},
+    {entry: './assistant.ts', agentTypes: ['assistant', 'opening_hours']},
     {entry: './chat.ts', agentTypes: ['chat', 'weather']},
   ],
 });

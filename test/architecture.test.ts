@@ -23,10 +23,14 @@ const rows: readonly (readonly string[])[] = [
 
 /** Where a library may be used. What is not listed may be used nowhere. */
 const owners: Readonly<Record<string, readonly string[]>> = {
+  '@langchain/core': ['src/integrations/langgraph'],
+  '@langchain/langgraph': ['src/integrations/langgraph'],
+  '@langchain/langgraph-checkpoint': ['src/integrations/langgraph'],
   '@modelcontextprotocol/client': ['src/integrations/mcp'],
   '@modelcontextprotocol/node': ['src/integrations/mcp'],
   '@modelcontextprotocol/server': ['src/integrations/mcp'],
   '@oclif/core': ['bin', 'commands', 'src/cli'],
+  ai: ['src/integrations/ai-sdk'],
   chokidar: ['src/dev'],
   ink: ['src/ui'],
   ioredis: ['src/store'],
@@ -128,5 +132,11 @@ test('no imports in a circle', () => {
 
 test('only the public entries are index files', () => {
   const indexes = files.map(file => relative(root, file)).filter(file => /\/index\.tsx?$/.test(file));
-  expect(indexes.sort()).toEqual(['src/index.ts', 'src/integrations/mcp/index.ts', 'src/testing/index.ts']);
+  expect(indexes.sort()).toEqual([
+    'src/index.ts',
+    'src/integrations/ai-sdk/index.ts',
+    'src/integrations/langgraph/index.ts',
+    'src/integrations/mcp/index.ts',
+    'src/testing/index.ts',
+  ]);
 });

@@ -197,7 +197,15 @@ function workerGrants(options: AclOptions): Grant[] {
       access: 'RW',
       keys: [
         ...[registry, events, letters, ...ownStreams, ...work, lease, ...memberships, ...reads],
-        ...[keys.deadlines(), keys.timers(), keys.journal('*', '*'), ...outboxes, ...openOutboxes, ...once],
+        ...[
+          keys.deadlines(),
+          keys.timers(),
+          keys.journal('*', '*'),
+          keys.storage('*', '*'),
+          ...outboxes,
+          ...openOutboxes,
+          ...once,
+        ],
         // Agents call agents: a worker sends as a client does.
         ...[...routing, keys.pendingQueue('*'), keys.taskGroup('*'), keys.taskGroupResults('*')],
         ...circuits,
@@ -212,6 +220,11 @@ function workerGrants(options: AclOptions): Grant[] {
       commands: 'hset hsetnx hget hmget hgetall hdel hincrby hexists hlen expire pexpire ttl pttl',
       access: 'RW',
       keys: [registry, keys.journal('*', '*'), keys.taskGroup('*'), keys.taskGroupResults('*')],
+    },
+    {
+      commands: 'hset hdel hkeys hmget hlen exists expire',
+      access: 'RW',
+      keys: [keys.storage('*', '*')],
     },
     // A journal begins anew when a person continues the execution after its end.
     {commands: 'del', access: 'RW', keys: [keys.journal('*', '*')]},

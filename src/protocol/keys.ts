@@ -201,6 +201,8 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
     /** What a durable execution asked for, and what came of it. In the session's slot. */
     journal: (sessionId: string, executionId: string) =>
       `${base}control_plane:by:journal:${tag(sessionId)}:${executionId}`,
+    /** What a library keeps for a session. In the session's slot. */
+    storage: (sessionId: string, name: string) => `${base}control_plane:by:storage:${tag(sessionId)}:${name}`,
     /** Timers of durable executions, by when they go off. */
     timers: () => `${base}control_plane:by:timers`,
     /** Stream of sessions whose outbox may hold something nobody carries on with. */

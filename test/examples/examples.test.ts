@@ -1,7 +1,9 @@
 /** The programs of examples/, as they are: on a worker nothing happens to, and on workers that die all the time. */
 import {expect, test} from 'vitest';
+import {assistant, openingHours, toyModel} from '../../examples/assistant.js';
 import {publisher} from '../../examples/approval.js';
 import {chat, weather} from '../../examples/chat.js';
+import {essayist, expander} from '../../examples/graph.js';
 import {census, counter} from '../../examples/map-reduce.js';
 import {critic, editor, researcher, writer} from '../../examples/pipeline.js';
 import {eventText} from '../../src/protocol/events.js';
@@ -165,3 +167,46 @@ function startsOf(whole: string, told: string): boolean {
     if (startsOf(whole, told.slice(length))) return true;
   return false;
 }
+
+describeEachStore('the graph', at => {
+  const play: Play = {
+    agents: [essayist, expander],
+    agentType: 'essayist',
+    content: 'queues',
+    answers: {'it depends."?': 'longer', 'That depends, too."?': 'yes'},
+  };
+
+  test('asks until the person is content, and reads as if nobody had died', async () => {
+    const calm = await playCalm(at, at.open(), play);
+    expect(calm.final).toBe('On queues: it depends. On what? That depends, too.');
+    for (let i = 0; i < PLAYS[at.kind]; i++) {
+      const stormy = await playStormy(at, at.open(), play, mortal(chance(i)));
+      expect(stormy.played.final, `play ${i}`).toBe(calm.final);
+    }
+  }, 120_000);
+});
+
+describeEachStore('the assistant', at => {
+  const booked = new Set<string>();
+  const book = (town: string, key: string) => {
+    booked.add(key);
+    return Promise.resolve(`a table in ${town}`);
+  };
+  const play: Play = {
+    agents: [assistant(toyModel(), book), openingHours],
+    agentType: 'assistant',
+    content: 'Book a table in Oslo',
+    answers: {book_table: 'yes'},
+  };
+
+  test('uses its tools, and books once under one key however often it dies', async () => {
+    const calm = await playCalm(at, at.open(), play);
+    expect(calm.final).toBe('Saturday. Oslo: six to ten. a table in Oslo. ');
+    for (let i = 0; i < PLAYS[at.kind]; i++) {
+      booked.clear();
+      const stormy = await playStormy(at, at.open(), play, mortal(chance(i)));
+      expect(stormy.played.final, `play ${i}`).toBe(calm.final);
+      expect(booked.size).toBe(1);
+    }
+  }, 120_000);
+});

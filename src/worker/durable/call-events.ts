@@ -35,7 +35,7 @@ export interface ReadCall {
 /** Where the turn reads. */
 export interface EventSource {
   readonly store: Store;
-  readonly turn: {readonly sessionId: string; readonly executionId: string};
+  readonly turn: {readonly sessionId: string; readonly executionId: string; readonly fence: string};
   readonly signal: AbortSignal;
   /** Give the turn's slot to others until the returned function is called. */
   stepAside(): () => void;

@@ -10,6 +10,7 @@ import type {Header} from '../../protocol/header.js';
 import type {Answer} from '../../protocol/journal.js';
 import {assertShape, encodeJson, isObject, MAX_DOCUMENT_BYTES} from '../../protocol/limits.js';
 import type {RoutePolicy} from '../../protocol/routing.js';
+import {openStorage, type Storage} from '../../store/storage.js';
 import {TurnContext, type ContextFacts, type EventScope} from '../context.js';
 import type {EventWriter} from '../event-writer.js';
 import {retryPolicy, type RetryOptions} from '../retry.js';
@@ -278,6 +279,16 @@ export class DurableContext extends TurnContext {
     const inner = new DurableContext(this.facts, this.writer, this.durable, scope);
     await inner.emitReasoning(title);
     return inner;
+  }
+
+  /**
+   * What a library keeps beside the journal, as checkpoints of a graph: fields of the session under a name, which every
+   * execution of the session finds. Read and write it within a step. Writes are refused once another attempt owns the
+   * execution.
+   */
+  storage(name: string): Storage {
+    const {store, turn} = this.durable.source;
+    return openStorage(store, {sessionId: turn.sessionId, name, turn});
   }
 
   protected override async emit(event: DataEvent): Promise<void> {
