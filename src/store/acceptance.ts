@@ -22,6 +22,7 @@ import {checkServer, type Store} from './store.js';
 
 const acceptScript = defineScript({
   file: 'accept.lua',
+  looksForCancels: true,
   countsQuota: true,
   joins: true,
   keys: ['registry', 'circuit', 'quota', 'presence', 'backlog', 'userOpen'],

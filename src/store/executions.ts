@@ -23,6 +23,7 @@ const ATTEMPTS_CAP = 50;
 
 const claimScript = defineScript({
   file: 'claim.lua',
+  looksForCancels: true,
   editsRecords: true,
   joins: true,
   keys: ['registry'],

@@ -10,6 +10,8 @@ interface ScriptDefinition<K extends string, A extends string, R> {
   readonly file: string;
   /** records.lua comes before it. */
   readonly editsRecords?: true;
+  /** cancelled.lua comes before it. */
+  readonly looksForCancels?: true;
   /** quota-window.lua comes before it. */
   readonly countsQuota?: true;
   /** end-turn.lua comes before it, after records.lua. */
@@ -45,6 +47,7 @@ export function defineScript<const K extends string, const A extends string, R>(
   let single: Loaded | undefined;
   const files = [
     ...(definition.editsRecords ? ['records.lua'] : []),
+    ...(definition.looksForCancels ? ['cancelled.lua'] : []),
     ...(definition.countsQuota ? ['quota-window.lua'] : []),
     ...(definition.endsTurns ? ['end-turn.lua'] : []),
     definition.file,

@@ -46,6 +46,7 @@ export interface GroupCall {
 
 const dispatchScript = defineScript({
   file: 'dispatch-group.lua',
+  looksForCancels: true,
   keys: ['registry'],
   args: ['caller', 'fence', 'ttlS', 'limit'],
   reply: texts,

@@ -714,8 +714,10 @@ async function replyTo(
   result: TaskResult,
 ): Promise<{reply?: {stream: string; document: string}}> {
   const {sessionId, traceId} = header;
+  // A call of ours was accepted from a turn of ours, which is all that its record could tell.
+  const isOurs = typeof claim.record.extra['x_caller'] === 'string';
   const caller =
-    context.parent_message_id === ''
+    context.parent_message_id === '' || (isOurs && ending.kind !== 'cancelled')
       ? undefined
       : await findByMessage(env.store, sessionId, context.parent_message_id);
   if (ending.kind === 'cancelled' && caller?.cancelRequested === true) return {};

@@ -52,8 +52,8 @@ local check, gate = ARGV[5], ARGV[6] == '1'
 if ARGV[20] ~= '' then
   local caller = redis.call('HGET', registry, 'exec:' .. ARGV[20])
   if not caller or not string.find(caller, '"' .. ARGV[21] .. '"', 1, true) then return {'fenced'} end
-  local ok, doc = pcall(cjson.decode, caller)
-  if ok and doc.cancel_requested == true then return {'stopped', tostring(doc.cancel_reason or '')} end
+  local doc = cancelled(caller)
+  if doc then return {'stopped', tostring(doc.cancel_reason or '')} end
 end
 
 local user, takes = ARGV[14], false
@@ -73,11 +73,7 @@ if ARGV[7] ~= '1' then
   if known and not refused then return {'duplicate', known, record or ''} end
 end
 
-if ARGV[15] ~= '' then
-  local parent = redis.call('HGET', registry, 'msg_map:' .. ARGV[15])
-  local ok, doc = pcall(cjson.decode, parent and redis.call('HGET', registry, 'exec:' .. parent) or '')
-  if ok and type(doc) == 'table' and doc.cancel_requested == true then return {'cancelled'} end
-end
+if ARGV[15] ~= '' and cancelled(record_of(registry, ARGV[15])) then return {'cancelled'} end
 
 local function alive(lease)
   if not lease then return false end

@@ -51,13 +51,18 @@ if id ~= '' then text = redis.call('HGET', registry, 'exec:' .. id) end
 -- What the pattern does not know, to the letter, takes the long way.
 local STRING = '"[^"\\]*",'
 local FRESH = '^({"execution_id":' .. STRING .. '"message_id":")([^"\\]*)(","session_id":' .. STRING
-  .. '"trace_id":' .. STRING .. '"parent_message_id":"","source_agent_type":' .. STRING
+  .. '"trace_id":' .. STRING .. '"parent_message_id":"([^"\\]*)","source_agent_type":' .. STRING
   .. '"target_agent_type":' .. STRING .. '"stream_name":' .. STRING .. '"status":")QUEUED(","created_at":%d+,'
   .. '"updated_at":)%d+(,"started_at":)0(,"finished_at":0,"timeline":%[{"status":"QUEUED","timestamp":%d+})(%],.*)}$'
-if text and ARGV[12] == '1' and ARGV[16] == '' and not string.find(ARGV[5] .. ARGV[6] .. ARGV[7], '["\\%c]') then
-  local a, found_id, b, c, d, e, f = string.match(text, FRESH)
-  if a and found_id == message_id and not string.find(f, '"x_', 1, true) and not string.find(f, '"cancel_', 1, true)
-    and not string.find(f, '"worker_id"', 1, true) then
+-- What a call has at its end: protocol/reply.ts.
+local CALL, REPLY = '^(.*),"x_depth":%d+', ',"x_reply":%b{},"x_caller":"[^"\\]*"$'
+if text and ARGV[12] == '1' and not string.find(ARGV[5] .. ARGV[6] .. ARGV[7], '["\\%c]') then
+  local a, found_id, b, parent, c, d, e, f = string.match(text, FRESH)
+  local awaited = a and string.match(f, CALL .. REPLY)
+  local rest = awaited or a and (string.match(f, CALL .. '$') or f)
+  if a and found_id == message_id and (awaited or ARGV[16] == '') and not string.find(rest, '"x_', 1, true)
+    and not string.find(rest, '"cancel_', 1, true) and not string.find(rest, '"worker_id"', 1, true)
+    and not (parent ~= '' and cancelled(record_of(registry, parent))) then
     local after = a .. found_id .. b .. 'RUNNING' .. c .. ARGV[8] .. d .. ARGV[8] .. e
       .. ',{"status":"RUNNING","timestamp":' .. ARGV[8] .. '}' .. f .. ',"worker_id":"' .. ARGV[6]
       .. '","x_attempt":1,"x_owner":"' .. ARGV[5] .. '","x_fence":"1@' .. ARGV[5] .. '","x_entry":"' .. ARGV[7] .. '"}'
@@ -155,9 +160,7 @@ local begun = (tonumber(record.started_at) or 0) ~= 0
 local parent = record.parent_message_id
 if ARGV[12] == '1' and not begun and status ~= 'CANCELLING' and type(parent) == 'string' and parent ~= '' then
   -- Senders of ours are refused when the caller was cancelled (accept.lua); others do not look.
-  local caller = redis.call('HGET', registry, 'msg_map:' .. parent)
-  local is_record, doc = pcall(cjson.decode, caller and redis.call('HGET', registry, 'exec:' .. caller) or '')
-  if is_record and type(doc) == 'table' and doc.cancel_requested == true then
+  if cancelled(record_of(registry, parent)) then
     status, record.status, record.cancel_requested = 'CANCELLING', 'CANCELLING', true
     record.cancel_reason = 'what it belongs to was cancelled'
   end
