@@ -125,37 +125,6 @@ function textOf(write: JournalWrite): string {
   }
 }
 
-const answerScript = defineScript({
-  file: 'answer.lua',
-  keys: ['registry', 'journal'],
-  args: ['executionId', 'messageId', 'answer', 'terminal'],
-  reply: raw => ANSWER_VERDICTS.find(verdict => verdict === raw) ?? 'missing',
-});
-
-const ANSWER_VERDICTS = ['begin', 'kept', 'answered', 'early', 'unknown', 'terminal', 'missing'] as const;
-/** What answer.lua says; its header tells what each means. */
-export type AnswerVerdict = (typeof ANSWER_VERDICTS)[number];
-
-/** Keep an answer. Safe to repeat. @param messageId of the question: {@link entryMessageId}. */
-export function keepAnswer(
-  store: Store,
-  {sessionId, executionId}: Pick<JournalTurn, 'sessionId' | 'executionId'>,
-  messageId: string,
-  answer: Answer,
-): Promise<AnswerVerdict> {
-  return answerScript(
-    store.commands,
-    {
-      keys: {
-        registry: store.keys.sessionRegistry(sessionId),
-        journal: store.keys.journal(sessionId, executionId),
-      },
-      args: {executionId, messageId, answer: encodeAnswer(answer), terminal: TERMINAL_JSON},
-    },
-    RETRY,
-  );
-}
-
 const suspendScript = defineScript({
   file: 'suspend.lua',
   editsRecords: true,

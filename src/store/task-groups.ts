@@ -1,4 +1,5 @@
 /** Groups of calls: sent together, and joined one answer at a time. Spec §6.8. */
+import type {Header} from '../protocol/header.js';
 import {SESSION_TTL_S} from '../protocol/keys.js';
 import {
   encodeGroupResult,
@@ -116,6 +117,7 @@ export type Join = (typeof JOINS)[number];
 
 const joinScript = defineScript({
   file: 'join-group.lua',
+  joins: true,
   keys: ['group', 'results'],
   args: ['member', 'result', 'success', 'ttlS'],
   reply: raw => JOINS.find(join => join === raw) ?? 'none',
@@ -145,22 +147,24 @@ export function joinGroup(
 const waitScript = defineScript({
   file: 'note-group-wait.lua',
   editsRecords: true,
+  resumes: true,
+  joins: true,
   keys: ['registry'],
-  args: ['executionId', 'from', 'to', 'nowMs'],
+  args: ['messageId', 'from', 'to', 'nowMs', 'callee'],
   reply: flag,
 });
 
-/** Show in the record of a caller that some of its group have answered. */
+/** Show in the record of a caller that some of its group have answered. @param header of the RESUME that brought an answer. */
 export async function noteGroupWait(
   store: Store,
-  {sessionId, executionId}: {readonly sessionId: string; readonly executionId: string},
+  {sessionId, messageId, parentMessageId}: Header,
   nowMs: number,
 ): Promise<void> {
   await waitScript(
     store.commands,
     {
       keys: {registry: store.keys.sessionRegistry(sessionId)},
-      args: {executionId, from: GROUP_QUEUED, to: WAITING_FOR_GROUP, nowMs},
+      args: {messageId, from: GROUP_QUEUED, to: WAITING_FOR_GROUP, nowMs, callee: parentMessageId},
     },
     RETRY,
   );

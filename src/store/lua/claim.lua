@@ -21,6 +21,7 @@
 -- ARGV[18] answered      message id of the call that this RESUME answers, or ''
 -- ARGV[19] group         the call's group, of which this answer is the one that was waited for; '' without one
 -- ARGV[20] question      what a person's RESUME answers, 'ask-{execution}@{attempt}' (reply.lua); '' if it does not say
+-- ARGV[21] callee        message id of the call that an agent's RESUME answers: says what it continues (resumed.lua); or ''
 --
 -- Returns {verdict, execution id, record after the step, milliseconds to its deadline or ''}; verdict is
 --   'unknown'    no record exists, and none was given: nothing was written
@@ -45,6 +46,7 @@ for _, state in ipairs(cjson.decode(ARGV[11])) do terminal[state] = true end
 
 
 local id, text = ARGV[2], false
+if id == '' and ARGV[12] ~= '1' then id = resumed(registry, message_id, ARGV[21]) or '' end
 if id ~= '' then text = redis.call('HGET', registry, 'exec:' .. id) end
 
 -- A record that is still as our sender wrote it is edited as text: decoding and encoding it costs eight times as much.
@@ -73,7 +75,11 @@ if text and ARGV[12] == '1' and not string.find(ARGV[5] .. ARGV[6] .. ARGV[7], '
 end
 
 local ok, record = pcall(decode, text or '')
-if not text or not ok or type(record) ~= 'table' or record.message_id ~= message_id then
+local is_known = text and ok and type(record) == 'table'
+if is_known and ARGV[12] ~= '1' and type(record.message_id) == 'string' and record.message_id ~= '' then
+  message_id = record.message_id
+end
+if not is_known or record.message_id ~= message_id then
   id = redis.call('HGET', registry, 'msg_map:' .. message_id)
   text = id and redis.call('HGET', registry, 'exec:' .. id)
   ok, record = pcall(decode, text or '')

@@ -20,6 +20,7 @@ import {
 } from '../../protocol/journal.js';
 import type {QuestionText} from '../../protocol/question.js';
 import type {JournalWrite, Written} from '../../store/journal.js';
+import type {Heard} from '../running.js';
 import {describe, inStep, journalFull, mismatch, notAskedAgain, turnOver} from './failures.js';
 import {DurablePromise} from './promise.js';
 
@@ -30,6 +31,8 @@ export interface DurableHost {
   readonly signal: AbortSignal;
   write(writes: readonly JournalWrite[]): Promise<Written>;
   read(): Promise<Journal>;
+  /** Be told of answers that are kept while the turn runs: those need not be read. Some are told nobody. */
+  listen(listener: (heard: Heard) => void): void;
   /** @param at Unix milliseconds by Redis's clock. */
   setTimer(timerId: string, at: number): Promise<void>;
   /** End the turn, if there is no outcome beyond those the code has seen. */
@@ -110,6 +113,8 @@ export class DurableRun {
   private journal: Journal;
   /** Outcomes by their order, from 1. */
   private readonly ordered = new Map<number, {readonly index: number; readonly outcome: Outcome}>();
+  /** Entries whose answers came while this turn runs, and are not in {@link journal}. */
+  private readonly heard = new Set<number>();
   private readonly waiters = new Map<number, Waiter>();
   /** Timers that are set and have not gone off. */
   private readonly timers = new Map<number, number>();
@@ -133,7 +138,7 @@ export class DurableRun {
   private readonly finished = new Promise<RunEnd>(resolve => (this.finish = resolve));
   private emitted = 0;
   private chances = 0;
-  /** How often the journal was read again in this turn. */
+  /** How often answers came while this turn runs. */
   private reads = 0;
   /** The clocks of Redis and of this process at the last write. */
   private written = {at: 0, here: 0};
@@ -160,6 +165,7 @@ export class DurableRun {
     const {signal} = this.host;
     const cancel = () => this.abort(signal.reason instanceof Error ? signal.reason : new Error('aborted'));
     signal.addEventListener('abort', cancel, {once: true});
+    this.host.listen(heard => this.hear(heard));
     const work = (async (): Promise<RunEnd> => {
       try {
         return {kind: 'value', value: await code()};
@@ -235,7 +241,8 @@ export class DurableRun {
     };
     this.waiters.set(index, {asked, prepare: hooks.prepare, isAwaited: false, settle, reject});
     if (known !== undefined && known.dueAt > 0) this.timers.set(index, known.dueAt);
-    if (!this.journal.outcomes.has(index)) this.begin(index, known, entry, asked, carryOut, hooks);
+    if (!this.journal.outcomes.has(index) && !this.heard.has(index))
+      this.begin(index, known, entry, asked, carryOut, hooks);
     hooks.announce?.(entry.messageId, index);
     this.moved();
     void this.pump();
@@ -398,9 +405,20 @@ export class DurableRun {
 
   private async readAgain(): Promise<void> {
     const journal = await this.host.read();
-    this.reads++;
     this.journal = {...journal, end: this.journal.end};
     this.order(journal);
+    this.cameMore();
+  }
+
+  private hear({index, outcome}: Heard): void {
+    if (this.isOver || outcome.order <= this.given) return;
+    this.heard.add(index);
+    this.ordered.set(outcome.order, {index, outcome});
+    this.cameMore();
+  }
+
+  private cameMore(): void {
+    this.reads++;
     void this.pump();
     for (const {again} of this.waiters.values()) again?.();
   }
@@ -472,16 +490,25 @@ export class DurableRun {
     this.busy++;
     try {
       const waiting = this.waiting();
+      const {reads} = this;
       const verdict = await this.host.suspend(waiting);
-      if (verdict === 'more') await this.readAgain();
+      if (verdict === 'more') await this.readUnlessTold(reads);
       else if (verdict === 'ok') this.end({kind: 'suspended', waiting});
       else this.end({kind: 'refused', verdict});
     } catch (error) {
       this.fail(asError(error));
     } finally {
       this.busy--;
+      // The code may have ended meanwhile.
+      if (this.busy === 0) this.whenDone();
       this.moved();
     }
+  }
+
+  /** What came may be told in this turn of the event loop; if there is still more, the next try to suspend says so. */
+  private async readUnlessTold(reads: number): Promise<void> {
+    await immediate();
+    if (this.reads === reads && !this.isOver) await this.readAgain();
   }
 
   private waiting(): Waiting {
