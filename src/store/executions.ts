@@ -1,5 +1,6 @@
 /** Execution records: claimed and finished by workers. Accepting is in acceptance.ts, stopping from outside in stop.ts. */
 import {ByError, messageOf} from '../errors.js';
+import {EMPTY_CONFIGS_SNAPSHOT, SNAPSHOT_TTL_S} from '../protocol/agent-config.js';
 import type {Command} from '../protocol/commands.js';
 import {
   decodeRecord,
@@ -209,7 +210,7 @@ const finishScript = defineScript({
   editsRecords: true,
   endsTurns: true,
   joins: true,
-  keys: ['registry', 'events', 'source', 'reply', 'deadletter', 'outbox'],
+  keys: ['registry', 'events', 'source', 'reply', 'deadletter', 'outbox', 'snapshot'],
   args: [
     'executionId',
     'fence',
@@ -224,6 +225,8 @@ const finishScript = defineScript({
     'registryTtlS',
     'letterLimit',
     'heldLetter',
+    'snapshot',
+    'snapshotTtlS',
   ],
   reply: raw =>
     raw === 'ok' || raw === 'held' || raw === 'terminal' || raw === 'cancelling' ? raw : 'fenced',
@@ -251,6 +254,8 @@ export interface Finish {
   readonly reply?: {readonly stream: string; readonly document: string};
   /** The dead letter this execution becomes. */
   readonly deadLetter?: string;
+  /** Of agent configs, which other SDKs look for before they go on with what waits: kept with a turn's end, or forgotten. */
+  readonly snapshot?: {readonly key: string; readonly then: 'keep' | 'forget'};
 }
 
 /**
@@ -265,7 +270,8 @@ export async function finishTurn(
   const {keys} = store;
   const isCluster = await store.commands.isCluster();
   const outbox = keys.sessionOutbox(finish.sessionId);
-  const {reply, settle} = finish;
+  const {reply, settle, snapshot} = finish;
+  if (isCluster && snapshot?.then === 'keep') await keepSnapshot(store, snapshot.key);
   const letter = finish.deadLetter && {stream: keys.deadletter(), document: finish.deadLetter};
   const [replyKey, replyDocument] = isCluster
     ? [outbox, reply && encodeOutboxItem(reply)]
@@ -284,6 +290,7 @@ export async function finishTurn(
         reply: replyKey,
         deadletter: letterKey,
         outbox,
+        snapshot: isCluster ? outbox : (snapshot?.key ?? outbox),
       },
       args: {
         executionId: finish.executionId,
@@ -300,6 +307,13 @@ export async function finishTurn(
         // In a Cluster it goes through the outbox in any case.
         letterLimit: isCluster ? 0 : store.limits.deadLetters,
         heldLetter: letter && !isCluster ? encodeOutboxItem(letter) : '',
+        snapshot:
+          isCluster || snapshot === undefined
+            ? ''
+            : snapshot.then === 'keep'
+              ? EMPTY_CONFIGS_SNAPSHOT
+              : 'forget',
+        snapshotTtlS: SNAPSHOT_TTL_S,
       },
       moreArgs: finish.events,
     },
@@ -308,10 +322,21 @@ export async function finishTurn(
   if (isCluster && (outcome === 'ok' || outcome === 'terminal')) {
     const isHeld = (reply || letter) && (await emptyOutbox(store, finish.sessionId)).isHeld;
     if (isHeld && letter) return 'held';
+    if (outcome === 'ok' && snapshot?.then === 'forget') await forgetSnapshot(store, snapshot.key);
     if (settle) await settleMany(store, settle.group, settle.stream, [settle.entryId], settle.deleteEntry);
   }
   return outcome;
 }
+
+/** In a Cluster it lives in a slot of its own: kept before its execution waits, forgotten after that has ended. */
+const keepSnapshot = (store: Store, key: string) =>
+  store.commands.run(redis => redis.set(key, EMPTY_CONFIGS_SNAPSHOT, 'EX', SNAPSHOT_TTL_S, 'NX'), {
+    retryForMs: 5000,
+  });
+
+/** One that stays has a lifetime. */
+const forgetSnapshot = (store: Store, key: string) =>
+  store.commands.run(redis => redis.del(key)).catch(() => undefined);
 
 const endAttemptScript = defineScript({
   file: 'end-attempt.lua',

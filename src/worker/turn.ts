@@ -46,7 +46,7 @@ import {answerIn, questionOf, runDurable} from './durable/turn.js';
 import {EventWriter} from './event-writer.js';
 import type {RenewedSessions} from '../store/renewed-sessions.js';
 import {joinAnswer, type Answered} from './resume.js';
-import {forgetResumable, keepResumable} from './snapshots.js';
+import {resumableFields, snapshotAfter} from './snapshots.js';
 import {asksForRetry, isRetryableError, retryDelayMs, type RetryPolicy} from './retry.js';
 import type {ClaimUnderWay, RunningTask, RunningTasks} from './running.js';
 import type {Settler} from './settler.js';
@@ -667,7 +667,7 @@ async function endTurn(
     ...(terminal ? {} : cleanCount(claim.record)),
     ...(handedOver.length === 0 ? {} : {x_handed_over: handedOver}),
     ...(terminal ? {} : turn.calls.waitingFields(claim.record, env.workerId)),
-    ...(terminal ? {} : await keepResumable(env.store, claim.executionId)),
+    ...(terminal ? {} : resumableFields(claim.executionId)),
   };
   const outcome = await finishTurn(env.store, {
     ...{sessionId: header.sessionId, executionId: claim.executionId, fence: claim.fence},
@@ -675,6 +675,7 @@ async function endTurn(
     events,
     // Asked only where something is written: answering yes counts as done.
     renewEvents: events.length > 0 && env.renewed.due(header.sessionId),
+    ...snapshotAfter(env.store.keys, {...claim.record, executionId: claim.executionId}, terminal),
     // It lives for days: by which clock the hour is counted changes nothing.
     renewRegistry: now - claim.record.createdAt > RENEW_REGISTRY_AFTER_MS,
     // One that waits must not be delivered again: it would ask its question twice. One that has ended may.
@@ -693,7 +694,6 @@ async function endTurn(
     ...(ending.kind === 'failed' || turn.exhausted ? {deadLetter: deadLetterOf(turn, env, now)} : {}),
   });
   const isHeld = outcome === 'held';
-  if (terminal && (outcome === 'ok' || isHeld)) await forgetResumable(env, claim.record);
   const isWritten = outcome === 'ok' || isHeld;
   if (!isWritten) env.renewed.forget(header.sessionId);
   if (outcome === 'terminal' || (outcome === 'ok' && terminal)) env.settler.add(entry);

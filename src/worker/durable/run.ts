@@ -68,11 +68,16 @@ export interface Asked {
 }
 
 /**
- * Carries out what was asked, once it is noted. Called again by a later turn if nobody knows whether it was carried out
+ * Carries out what was asked, once it is noted; with `isNoted`, which only what is {@link AskHooks.isAhead} is given, it must
+ * not have an effect before that resolves with true. Called again by a later turn if nobody knows whether it was carried out
  * before; not at all once there is an outcome.
  * @returns an outcome that is there at once, or undefined if it comes as an answer.
  */
-export type CarryOut = (entry: JournalEntry, index: number) => Promise<Answer | undefined>;
+export type CarryOut = (
+  entry: JournalEntry,
+  index: number,
+  isNoted?: Promise<boolean>,
+) => Promise<Answer | undefined>;
 
 /** What an operation may ask for beside. */
 export interface AskHooks {
@@ -80,6 +85,8 @@ export interface AskHooks {
   readonly announce?: (messageId: string, index: number) => void;
   /** Called when the entry is noted, in the turn that notes it. @param at Redis's clock in Unix milliseconds. */
   readonly noted?: (at: number) => void;
+  /** It need not wait for the note: what carries it out looks for that itself, in the step that has the effect. */
+  readonly isAhead?: boolean;
   /** What it waits for does not answer by itself: carry it out again whenever answers came. */
   readonly looksAgain?: boolean;
   /** Fetch what belongs to an outcome before the code gets it. What it throws ends the execution. */
@@ -99,7 +106,13 @@ interface Waiter {
 /** A write, or none, and what follows once it is made. */
 interface Queued {
   readonly write: JournalWrite | undefined;
-  readonly then: (written: Written & {kind: 'ok'}) => Promise<void>;
+  /** What follows the write, but need not wait for its answer. */
+  readonly ahead: ((isNoted: Promise<boolean>) => Promise<Answer | undefined>) | undefined;
+  /** @param begun what came of {@link ahead}. */
+  readonly then: (
+    written: Written & {kind: 'ok'},
+    begun: Promise<Answer | undefined> | undefined,
+  ) => Promise<void>;
 }
 
 /** The step whose effect runs now. */
@@ -289,15 +302,18 @@ export class DurableRun {
         : inMs === undefined
           ? {kind: 'entry', index, entry}
           : {kind: 'timed', index, entry, inMs};
-    void this.enqueue(write, async ({at}) => {
+    const isAhead = hooks.isAhead === true && write?.kind === 'entry';
+    const ahead = isAhead ? (isNoted: Promise<boolean>) => carryOut(entry, index, isNoted) : undefined;
+    const follow: Queued['then'] = async ({at}, begun) => {
       const noted = known ?? {...entry, dueAt: inMs === undefined ? 0 : at + inMs};
       if (known === undefined) hooks.noted?.(at);
       if (noted.dueAt > 0) {
         this.timers.set(index, noted.dueAt);
         await this.host.setTimer(noted.messageId, noted.dueAt);
       }
-      await this.carryOut(index, () => carryOut(noted, index), hooks.looksAgain === true);
-    });
+      await this.carryOut(index, () => begun ?? carryOut(noted, index), hooks.looksAgain === true);
+    };
+    void this.enqueue(write, follow, ahead);
   }
 
   private async carryOut(
@@ -332,19 +348,23 @@ export class DurableRun {
   }
 
   /** Resolves when what follows the write is done; what breaks either ends the run. */
-  private async enqueue(write: Queued['write'], follow: Queued['then']): Promise<void> {
+  private async enqueue(
+    write: Queued['write'],
+    follow: Queued['then'],
+    ahead?: Queued['ahead'],
+  ): Promise<void> {
     this.busy++;
     try {
       await new Promise<void>((resolve, reject) => {
-        const then = async (written: Written & {kind: 'ok'}) => {
+        const then: Queued['then'] = async (written, begun) => {
           try {
-            await follow(written);
+            await follow(written, begun);
             resolve();
           } catch (error) {
             reject(asError(error));
           }
         };
-        this.queue.push({write, then});
+        this.queue.push({write, ahead, then});
         void this.flush();
       });
     } catch (error) {
@@ -371,7 +391,9 @@ export class DurableRun {
         this.queue = [];
         // Each outcome is answered by its order; those of one write are told apart by their place.
         const writes = batch.flatMap(({write}) => write ?? []);
-        const written = writes.length === 0 ? NOTHING_WRITTEN : await this.host.write(writes);
+        const writing = writes.length === 0 ? Promise.resolve(NOTHING_WRITTEN) : this.host.write(writes);
+        const begun = this.beginAhead(batch, writing);
+        const written = await writing;
         if (written.kind === 'fenced') {
           this.end({kind: 'refused', verdict: 'fenced'});
           return;
@@ -382,9 +404,9 @@ export class DurableRun {
         }
         if (written.at > 0) this.written = {at: written.at, here: performance.now()};
         let outcome = 0;
-        for (const {write, then} of batch) {
+        for (const [at, {write, then}] of batch.entries()) {
           const orders = write?.kind === 'outcome' ? [written.orders[outcome++] ?? 0] : [];
-          void then({...written, orders});
+          void then({...written, orders}, begun[at]);
         }
       }
     } catch (error) {
@@ -392,6 +414,23 @@ export class DurableRun {
     } finally {
       this.isFlushing = false;
     }
+  }
+
+  /** What need not wait for the write goes to the server behind it, in the same turn of the event loop. */
+  private beginAhead(
+    batch: readonly Queued[],
+    writing: Promise<Written>,
+  ): readonly (Promise<Answer | undefined> | undefined)[] {
+    const isNoted = writing.then(
+      ({kind}) => kind === 'ok',
+      () => false,
+    );
+    return batch.map(({ahead}) => {
+      const begun = ahead?.(isNoted);
+      // If the write fails nobody looks at it.
+      begun?.catch(() => undefined);
+      return begun;
+    });
   }
 
   private order(journal: Journal): void {

@@ -13,7 +13,7 @@ import {entryTimeMs} from '../../protocol/deadletter.js';
 import {followSession} from '../../store/data-streams.js';
 import type {Claim} from '../../store/executions.js';
 import {readJournal, suspendTurn, writeJournal, type JournalWrite} from '../../store/journal.js';
-import {keepWaiting, setTimer} from '../../store/timers.js';
+import {KEEP_EVERY_MS, setTimer} from '../../store/timers.js';
 import type {Store} from '../../store/store.js';
 import {askOf, type Handler} from '../agent.js';
 import type {ContextFacts} from '../context.js';
@@ -100,13 +100,13 @@ export async function runDurable(
         throw error;
       }
       const now = env.now();
-      if (journal.end === undefined) await keepWaiting(env.store, identity, now);
       const verdict = await suspendTurn(env.store, identity, {
         patch: {
           ...{status: waiting.status, updated_at: now, finished_at: 0},
           ...cleanCount(record),
         },
         end: waiting.end,
+        ...(journal.end === undefined ? {keepAt: now + KEEP_EVERY_MS} : {}),
         settle: {
           stream: turn.entry.stream,
           group: env.group,
