@@ -154,13 +154,24 @@ const waitScript = defineScript({
   reply: flag,
 });
 
+/** Groups whose callers are shown to wait, as far as this process knows: their other answers change nothing. */
+const shown = new WeakMap<Store, Set<string>>();
+const MOST_SHOWN = 10_000;
+
+function rememberShown(store: Store, groupId: string): void {
+  const known = shown.get(store) ?? new Set();
+  if (known.size >= MOST_SHOWN) known.clear();
+  shown.set(store, known.add(groupId));
+}
+
 /** Show in the record of a caller that some of its group have answered. @param header of the RESUME that brought an answer. */
 export async function noteGroupWait(
   store: Store,
-  {sessionId, messageId, parentMessageId}: Header,
+  {sessionId, messageId, parentMessageId, taskGroupId}: Header,
   nowMs: number,
 ): Promise<void> {
-  await waitScript(
+  if (shown.get(store)?.has(taskGroupId) === true) return;
+  const isShown = await waitScript(
     store.commands,
     {
       keys: {registry: store.keys.sessionRegistry(sessionId)},
@@ -168,6 +179,7 @@ export async function noteGroupWait(
     },
     RETRY,
   );
+  if (isShown) rememberShown(store, taskGroupId);
 }
 
 export interface GroupAnswer {
