@@ -102,6 +102,9 @@ export const EMPTY_JOURNAL: Journal = {
   end: undefined,
 };
 
+/** Field of the journal that holds an entry. */
+export const entryField = (index: number): string => `e:${index}`;
+
 /** The message id of an entry: the same for the same entry of the same run, however often it is asked. @param run `{execution}/{run}`. */
 export function entryMessageId(kind: 'call' | 'ask-user' | 'sleep', run: string, index: number): string {
   const digest = createHash('sha256').update(run).digest('hex').slice(0, 16);

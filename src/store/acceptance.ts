@@ -7,6 +7,7 @@ import {
   OWNER_FIELD,
   type ExecutionRecord,
 } from '../protocol/execution.js';
+import {entryField} from '../protocol/journal.js';
 import {SESSION_TTL_S} from '../protocol/keys.js';
 import {encodeOutboxItem, flushOutbox, forgetOutbox, noteOutbox} from './outbox.js';
 import {anyOnline, isOnline} from './presence.js';
@@ -22,6 +23,7 @@ import {checkServer, type Store} from './store.js';
 
 const acceptScript = defineScript({
   file: 'accept.lua',
+  looksForCancels: true,
   countsQuota: true,
   joins: true,
   keys: ['registry', 'circuit', 'quota', 'presence', 'backlog', 'userOpen'],
@@ -47,6 +49,8 @@ const acceptScript = defineScript({
     'limitKey',
     'caller',
     'fence',
+    'journal',
+    'journalEntry',
   ],
   reply: texts,
 });
@@ -55,6 +59,15 @@ const acceptScript = defineScript({
 export interface CallerFence {
   readonly executionId: string;
   readonly fence: string;
+  /** The call is being noted in the caller's journal, and is accepted only once it is. Not in a Cluster. */
+  readonly noting?: Noting;
+}
+
+export interface Noting {
+  /** Of the entry in the journal. */
+  readonly index: number;
+  /** Resolves with whether it is noted; never rejects. */
+  readonly isNoted: Promise<boolean>;
 }
 
 export interface Acceptance {
@@ -96,6 +109,8 @@ export type AcceptOutcome =
   | {readonly kind: 'stopped'; readonly reason: string}
   /** Nothing was written: another attempt owns the caller. */
   | {readonly kind: 'fenced'}
+  /** Nothing was written: the caller's journal does not note the call, or not yet. */
+  | {readonly kind: 'unnoted'}
   /** Nothing was written: too much waits already. */
   | {readonly kind: 'full'; readonly scope: 'type' | 'user'}
   /** Nothing was written: the user's limit is used up for so many milliseconds. */
@@ -113,10 +128,12 @@ export async function acceptCommand(
   store: Store,
   acceptance: Acceptance,
   signal?: AbortSignal,
-): Promise<Exclude<AcceptOutcome, {kind: 'full' | 'foreign' | 'cancelled' | 'stopped' | 'fenced'}>> {
+): Promise<
+  Exclude<AcceptOutcome, {kind: 'full' | 'foreign' | 'cancelled' | 'stopped' | 'fenced' | 'unnoted'}>
+> {
   if (store.durability !== undefined) await isDurable(store);
   const {agentType, userCode} = acceptance;
-  for (;;) {
+  for (let isNoted = false; ;) {
     const isCluster = await store.commands.isCluster();
     const outcome = await (isCluster
       ? acceptInSteps(store, acceptance, signal)
@@ -125,6 +142,13 @@ export async function acceptCommand(
     if (outcome.kind === 'cancelled') throw parentCancelled(acceptance);
     if (outcome.kind === 'stopped') throw callerCancelled(outcome.reason);
     if (outcome.kind === 'fenced') throw fenced();
+    if (outcome.kind === 'unnoted') {
+      // It came before the note, whose connection was lost: or there is none, and the note says why.
+      if (isNoted || acceptance.caller?.noting === undefined) throw unnoted();
+      isNoted = await acceptance.caller.noting.isNoted;
+      if (!isNoted) throw unnoted();
+      continue;
+    }
     if (outcome.kind !== 'full') return outcome;
     if (outcome.scope === 'type' || !(await forgetEnded(store, userCode)))
       throw queueFull(store, outcome.scope, agentType, userCode);
@@ -143,6 +167,11 @@ export const callerCancelled = (reason: string): ByError =>
   new ByError('PARENT_CANCELLED', 'This execution was cancelled: it can not call others any more.', {
     hint: 'Stop: nobody waits for its answer.',
     details: {reason},
+  });
+
+const unnoted = (): ByError =>
+  new ByError('CONFLICT', 'The journal of this execution does not note the call.', {
+    hint: 'Nothing was sent. Run it again.',
   });
 
 export const fenced = (): ByError =>
@@ -214,6 +243,7 @@ async function acceptAtOnce(
             acceptance.counts && acceptance.userCode !== '' ? keys.quotaLimit(acceptance.userCode) : '',
           caller: acceptance.caller?.executionId ?? '',
           fence: acceptance.caller?.fence ?? '',
+          ...notedIn(store, acceptance),
         },
         moreKeys: acceptance.writes.map(write => write.stream),
         moreArgs: acceptance.writes.map(write => write.document),
@@ -239,6 +269,11 @@ async function acceptAtOnce(
   if (check.kind === 'type') rememberOnline(store, acceptance.agentType, reply);
   return readReply(reply, acceptance);
 }
+
+const notedIn = ({keys}: Store, {sessionId, caller}: Acceptance) =>
+  caller?.noting === undefined
+    ? {journal: '', journalEntry: ''}
+    : {journal: keys.journal(sessionId, caller.executionId), journalEntry: entryField(caller.noting.index)};
 
 /**
  * A lifetime of days need not be renewed by each of many sends to a session; one lost to a flush of the database is
@@ -295,7 +330,8 @@ function readReply([verdict = '', ...rest]: readonly string[], {userCode}: Accep
   if (verdict === 'accepted') return {kind: 'accepted', entryIds: rest.slice(2)};
   if (verdict === 'duplicate')
     return {kind: 'duplicate', executionId: rest[0] ?? '', record: decodeRecord(rest[1] ?? '')};
-  if (verdict === 'foreign' || verdict === 'cancelled' || verdict === 'fenced') return {kind: verdict};
+  if (verdict === 'foreign' || verdict === 'cancelled' || verdict === 'fenced' || verdict === 'unnoted')
+    return {kind: verdict};
   if (verdict === 'stopped') return {kind: 'stopped', reason: rest[0] ?? ''};
   if (verdict === 'over') return {kind: 'over', retryAfterMs: Number(rest[0]), reason: rest[1] ?? ''};
   if (verdict === 'full') return {kind: 'full', scope: rest[0] === 'user' ? 'user' : 'type'};
@@ -389,6 +425,7 @@ async function acceptCounted(
         ...{fallback: '', membersPrefix: '', membersSuffix: '', limitKey: ''},
         caller: acceptance.caller?.executionId ?? '',
         fence: acceptance.caller?.fence ?? '',
+        ...{journal: '', journalEntry: ''},
       },
       moreKeys: writes.map(() => outbox),
       moreArgs: writes.map(encodeOutboxItem),

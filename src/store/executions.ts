@@ -1,5 +1,6 @@
 /** Execution records: claimed and finished by workers. Accepting is in acceptance.ts, stopping from outside in stop.ts. */
 import {ByError, messageOf} from '../errors.js';
+import {EMPTY_CONFIGS_SNAPSHOT, SNAPSHOT_TTL_S} from '../protocol/agent-config.js';
 import type {Command} from '../protocol/commands.js';
 import {
   decodeRecord,
@@ -14,6 +15,7 @@ import {encodeJson, ProtocolError} from '../protocol/limits.js';
 import {TERMINAL_STATES} from '../protocol/states.js';
 import {settleMany} from './control-streams.js';
 import {emptyOutbox, encodeOutboxItem} from './outbox.js';
+import type {ScriptArg} from './run-script.js';
 import {defineScript, texts} from './script.js';
 import type {Store} from './store.js';
 
@@ -21,33 +23,39 @@ const TERMINAL_JSON = JSON.stringify([...TERMINAL_STATES]);
 /** Attempts a record remembers; the counters know about all of them. */
 const ATTEMPTS_CAP = 50;
 
+/** In the order of claim.lua. */
+export const CLAIM_ARGS = [
+  'messageId',
+  'hint',
+  'newRecord',
+  'newId',
+  'owner',
+  'workerId',
+  'entry',
+  'nowMs',
+  'reopen',
+  'ttlS',
+  'terminal',
+  'ask',
+  'deadOwner',
+  'maxAttempts',
+  'cap',
+  'replyContext',
+  'userCode',
+  'answered',
+  'group',
+  'question',
+  'callee',
+] as const;
+
 const claimScript = defineScript({
   file: 'claim.lua',
+  looksForCancels: true,
   editsRecords: true,
+  resumes: true,
   joins: true,
   keys: ['registry'],
-  args: [
-    'messageId',
-    'hint',
-    'newRecord',
-    'newId',
-    'owner',
-    'workerId',
-    'entry',
-    'nowMs',
-    'reopen',
-    'ttlS',
-    'terminal',
-    'ask',
-    'deadOwner',
-    'maxAttempts',
-    'cap',
-    'replyContext',
-    'userCode',
-    'answered',
-    'group',
-    'question',
-  ],
+  args: CLAIM_ARGS,
   reply: texts,
 });
 
@@ -101,7 +109,9 @@ export interface ClaimRequest {
   readonly reply?: ReplyContext;
   /** On whose behalf the command was sent. */
   readonly userCode?: string;
-  /** The call this RESUME answers, and the group that is done with it, or ''. Absent for an ASK and a user's RESUME. */
+  /** Of an agent's RESUME: the message of the call it answers, which says which execution goes on. */
+  readonly callee?: string;
+  /** The same call, where the record notes what is waited for, and the group that is done with it, or ''. */
   readonly answers?: {readonly messageId: string; readonly groupId: string};
   /** What a person's RESUME says it answers: `turnQuestionId`. */
   readonly question?: string;
@@ -112,7 +122,16 @@ export interface ClaimRequest {
  * @throws {ProtocolError} UNREADABLE_RECORD if what is stored of the execution can not be worked with, now or later.
  */
 export async function claimExecution(store: Store, request: ClaimRequest): Promise<Claim> {
-  const [verdict = '', executionId = '', text = '', left = ''] = await runClaim(store, request);
+  return readClaim(store, request, await orUnreadable(() => runClaim(store, request)));
+}
+
+/** @param reply what claim.lua returned, as text. */
+export async function readClaim(
+  store: Store,
+  request: ClaimRequest,
+  reply: readonly string[],
+): Promise<Claim> {
+  const [verdict = '', executionId = '', text = '', left = ''] = reply;
   const record = decodeRecord(text);
   if (!record || !isClaimVerdict(verdict)) throw unreadableRecord(`claim answered "${verdict}"`);
   // A worker that died after the end of its turn may have left the reply behind, and a dead letter may wait for room.
@@ -122,11 +141,17 @@ export async function claimExecution(store: Store, request: ClaimRequest): Promi
   return {verdict, executionId, record, fence: fenceOf(attempt, request.owner), attempt, leftMs, isHeld};
 }
 
+/** A record is nearly always there, unless an ASK does not say which. */
 async function runClaim(store: Store, request: ClaimRequest): Promise<readonly string[]> {
+  const isExpected = request.hint !== '' || !request.ask;
+  const answer = await callClaim(store, request, isExpected ? '' : request.newRecord());
+  return isExpected && answer[0] === 'unknown' ? callClaim(store, request, request.newRecord()) : answer;
+}
+
+/** @throws {ProtocolError} UNREADABLE_RECORD where the script could not work with what is stored. */
+export async function orUnreadable<T>(run: () => Promise<T>): Promise<T> {
   try {
-    const isNamed = request.hint !== '';
-    const answer = await callClaim(store, request, isNamed ? '' : request.newRecord());
-    return isNamed && answer[0] === 'unknown' ? await callClaim(store, request, request.newRecord()) : answer;
+    return await run();
   } catch (error) {
     const isPassing = error instanceof ByError && error.code !== 'REDIS_WRONG_TYPE';
     if (!isPassing && (error instanceof ByError || messageOf(error).includes('user_script')))
@@ -143,32 +168,38 @@ function callClaim(store: Store, request: ClaimRequest, newRecord: string): Prom
     store.commands,
     {
       keys: {registry: store.keys.sessionRegistry(request.sessionId)},
-      args: {
-        messageId: request.messageId,
-        hint: request.hint,
-        newRecord,
-        newId: request.newExecutionId,
-        owner: request.owner,
-        workerId: request.workerId,
-        entry: request.entry,
-        nowMs: request.nowMs,
-        reopen: request.reopen ? '1' : '0',
-        ttlS: SESSION_TTL_S,
-        terminal: TERMINAL_JSON,
-        ask: request.ask ? '1' : '0',
-        deadOwner: request.deadOwner,
-        maxAttempts: request.maxAttempts,
-        cap: ATTEMPTS_CAP,
-        replyContext: request.reply === undefined ? '' : JSON.stringify(request.reply),
-        userCode: request.userCode ?? '',
-        answered: request.answers?.messageId ?? '',
-        group: request.answers?.groupId ?? '',
-        question: request.question ?? '',
-      },
+      args: claimArgs(request, newRecord),
     },
     {retryForMs: 30_000},
   );
 }
+
+export const claimArgs = (
+  request: ClaimRequest,
+  newRecord: string,
+): Record<(typeof CLAIM_ARGS)[number], ScriptArg> => ({
+  messageId: request.messageId,
+  hint: request.hint,
+  newRecord,
+  newId: request.newExecutionId,
+  owner: request.owner,
+  workerId: request.workerId,
+  entry: request.entry,
+  nowMs: request.nowMs,
+  reopen: request.reopen ? '1' : '0',
+  ttlS: SESSION_TTL_S,
+  terminal: TERMINAL_JSON,
+  ask: request.ask ? '1' : '0',
+  deadOwner: request.deadOwner,
+  maxAttempts: request.maxAttempts,
+  cap: ATTEMPTS_CAP,
+  replyContext: request.reply === undefined ? '' : JSON.stringify(request.reply),
+  userCode: request.userCode ?? '',
+  answered: request.answers?.messageId ?? '',
+  group: request.answers?.groupId ?? '',
+  question: request.question ?? '',
+  callee: request.callee ?? '',
+});
 
 function isClaimVerdict(text: string): text is ClaimVerdict {
   return (CLAIM_VERDICTS as readonly string[]).includes(text);
@@ -179,7 +210,7 @@ const finishScript = defineScript({
   editsRecords: true,
   endsTurns: true,
   joins: true,
-  keys: ['registry', 'events', 'source', 'reply', 'deadletter', 'outbox'],
+  keys: ['registry', 'events', 'source', 'reply', 'deadletter', 'outbox', 'snapshot'],
   args: [
     'executionId',
     'fence',
@@ -194,6 +225,8 @@ const finishScript = defineScript({
     'registryTtlS',
     'letterLimit',
     'heldLetter',
+    'snapshot',
+    'snapshotTtlS',
   ],
   reply: raw =>
     raw === 'ok' || raw === 'held' || raw === 'terminal' || raw === 'cancelling' ? raw : 'fenced',
@@ -221,6 +254,8 @@ export interface Finish {
   readonly reply?: {readonly stream: string; readonly document: string};
   /** The dead letter this execution becomes. */
   readonly deadLetter?: string;
+  /** Of agent configs, which other SDKs look for before they go on with what waits: kept with a turn's end, or forgotten. */
+  readonly snapshot?: {readonly key: string; readonly then: 'keep' | 'forget'};
 }
 
 /**
@@ -235,7 +270,8 @@ export async function finishTurn(
   const {keys} = store;
   const isCluster = await store.commands.isCluster();
   const outbox = keys.sessionOutbox(finish.sessionId);
-  const {reply, settle} = finish;
+  const {reply, settle, snapshot} = finish;
+  if (isCluster && snapshot?.then === 'keep') await keepSnapshot(store, snapshot.key);
   const letter = finish.deadLetter && {stream: keys.deadletter(), document: finish.deadLetter};
   const [replyKey, replyDocument] = isCluster
     ? [outbox, reply && encodeOutboxItem(reply)]
@@ -254,6 +290,7 @@ export async function finishTurn(
         reply: replyKey,
         deadletter: letterKey,
         outbox,
+        snapshot: isCluster ? outbox : (snapshot?.key ?? outbox),
       },
       args: {
         executionId: finish.executionId,
@@ -270,6 +307,13 @@ export async function finishTurn(
         // In a Cluster it goes through the outbox in any case.
         letterLimit: isCluster ? 0 : store.limits.deadLetters,
         heldLetter: letter && !isCluster ? encodeOutboxItem(letter) : '',
+        snapshot:
+          isCluster || snapshot === undefined
+            ? ''
+            : snapshot.then === 'keep'
+              ? EMPTY_CONFIGS_SNAPSHOT
+              : 'forget',
+        snapshotTtlS: SNAPSHOT_TTL_S,
       },
       moreArgs: finish.events,
     },
@@ -278,10 +322,21 @@ export async function finishTurn(
   if (isCluster && (outcome === 'ok' || outcome === 'terminal')) {
     const isHeld = (reply || letter) && (await emptyOutbox(store, finish.sessionId)).isHeld;
     if (isHeld && letter) return 'held';
+    if (outcome === 'ok' && snapshot?.then === 'forget') await forgetSnapshot(store, snapshot.key);
     if (settle) await settleMany(store, settle.group, settle.stream, [settle.entryId], settle.deleteEntry);
   }
   return outcome;
 }
+
+/** In a Cluster it lives in a slot of its own: kept before its execution waits, forgotten after that has ended. */
+const keepSnapshot = (store: Store, key: string) =>
+  store.commands.run(redis => redis.set(key, EMPTY_CONFIGS_SNAPSHOT, 'EX', SNAPSHOT_TTL_S, 'NX'), {
+    retryForMs: 5000,
+  });
+
+/** One that stays has a lifetime. */
+const forgetSnapshot = (store: Store, key: string) =>
+  store.commands.run(redis => redis.del(key)).catch(() => undefined);
 
 const endAttemptScript = defineScript({
   file: 'end-attempt.lua',

@@ -19,6 +19,7 @@ import {settleMany} from './control-streams.js';
 import type {ScriptArg} from './run-script.js';
 import {defineScript, texts} from './script.js';
 import type {Store} from './store.js';
+import {keepMember, keepWaiting} from './timers.js';
 
 const TERMINAL_JSON = JSON.stringify([...TERMINAL_STATES]);
 const RETRY = {retryForMs: 30_000};
@@ -125,45 +126,14 @@ function textOf(write: JournalWrite): string {
   }
 }
 
-const answerScript = defineScript({
-  file: 'answer.lua',
-  keys: ['registry', 'journal'],
-  args: ['executionId', 'messageId', 'answer', 'terminal'],
-  reply: raw => ANSWER_VERDICTS.find(verdict => verdict === raw) ?? 'missing',
-});
-
-const ANSWER_VERDICTS = ['begin', 'kept', 'answered', 'early', 'unknown', 'terminal', 'missing'] as const;
-/** What answer.lua says; its header tells what each means. */
-export type AnswerVerdict = (typeof ANSWER_VERDICTS)[number];
-
-/** Keep an answer. Safe to repeat. @param messageId of the question: {@link entryMessageId}. */
-export function keepAnswer(
-  store: Store,
-  {sessionId, executionId}: Pick<JournalTurn, 'sessionId' | 'executionId'>,
-  messageId: string,
-  answer: Answer,
-): Promise<AnswerVerdict> {
-  return answerScript(
-    store.commands,
-    {
-      keys: {
-        registry: store.keys.sessionRegistry(sessionId),
-        journal: store.keys.journal(sessionId, executionId),
-      },
-      args: {executionId, messageId, answer: encodeAnswer(answer), terminal: TERMINAL_JSON},
-    },
-    RETRY,
-  );
-}
-
 const suspendScript = defineScript({
   file: 'suspend.lua',
   editsRecords: true,
   endsTurns: true,
-  keys: ['registry', 'journal', 'source'],
+  keys: ['registry', 'journal', 'source', 'timers'],
   args: [
     ...['executionId', 'fence', 'patch', 'terminal', 'seen', 'end', 'ttlS'],
-    ...['group', 'entry', 'delete'],
+    ...['group', 'entry', 'delete', 'keep', 'keepAt'],
   ],
   reply: raw => SUSPEND_VERDICTS.find(verdict => verdict === raw) ?? 'fenced',
 });
@@ -174,6 +144,8 @@ export interface Suspension {
   /** Record fields in wire names; holds `status` and `updated_at`. */
   readonly patch: Readonly<Record<string, unknown>>;
   readonly end: Omit<SuspendedAt, 'at'>;
+  /** It waits for the first time: when what is known of it is to be renewed, in Unix milliseconds. */
+  readonly keepAt?: number;
   /** The entry that began the turn. */
   readonly settle: {
     readonly stream: string;
@@ -190,11 +162,13 @@ export interface Suspension {
 export async function suspendTurn(
   store: Store,
   turn: JournalTurn,
-  {patch, end, settle}: Suspension,
+  {patch, end, keepAt, settle}: Suspension,
 ): Promise<(typeof SUSPEND_VERDICTS)[number]> {
   const {keys} = store;
   const isCluster = await store.commands.isCluster();
   const registry = keys.sessionRegistry(turn.sessionId);
+  // Another slot in a Cluster: before it waits, so that it is kept whoever dies.
+  if (isCluster && keepAt !== undefined) await keepWaiting(store, turn, keepAt);
   const verdict = await suspendScript(
     store.commands,
     {
@@ -203,6 +177,7 @@ export async function suspendTurn(
         journal: keys.journal(turn.sessionId, turn.executionId),
         // Another slot in a Cluster: the entry is settled afterwards. Delivered again, it is found done.
         source: isCluster ? registry : settle.stream,
+        timers: isCluster ? registry : keys.timers(),
       },
       args: {
         executionId: turn.executionId,
@@ -215,6 +190,8 @@ export async function suspendTurn(
         group: isCluster ? '' : settle.group,
         entry: isCluster ? '' : settle.entryId,
         delete: settle.deleteEntry ? '1' : '0',
+        keep: isCluster || keepAt === undefined ? '' : keepMember(turn),
+        keepAt: keepAt ?? 0,
       },
     },
     RETRY,

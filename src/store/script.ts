@@ -10,6 +10,12 @@ interface ScriptDefinition<K extends string, A extends string, R> {
   readonly file: string;
   /** records.lua comes before it. */
   readonly editsRecords?: true;
+  /** resumed.lua comes before it, after records.lua. */
+  readonly resumes?: true;
+  /** Scripts it runs as parts of its own step, each a function of KEYS and ARGV that goes by its file's name. */
+  readonly runs?: readonly string[];
+  /** cancelled.lua comes before it. */
+  readonly looksForCancels?: true;
   /** quota-window.lua comes before it. */
   readonly countsQuota?: true;
   /** end-turn.lua comes before it, after records.lua. */
@@ -45,11 +51,14 @@ export function defineScript<const K extends string, const A extends string, R>(
   let single: Loaded | undefined;
   const files = [
     ...(definition.editsRecords ? ['records.lua'] : []),
+    ...(definition.resumes ? ['resumed.lua'] : []),
+    ...(definition.looksForCancels ? ['cancelled.lua'] : []),
     ...(definition.countsQuota ? ['quota-window.lua'] : []),
     ...(definition.endsTurns ? ['end-turn.lua'] : []),
-    definition.file,
   ];
-  const load = () => (single ??= loaded(files.map(readScript).join('\n')));
+  const {runs = [], file} = definition;
+  const source = () => [...files.map(readScript), ...runs.map(asFunction), readScript(file)].join('\n');
+  const load = () => (single ??= loaded(source()));
   const batches = definition.joins ? new Batches(load) : undefined;
 
   return async (connection, call, options = {}) => {
@@ -64,6 +73,9 @@ export function defineScript<const K extends string, const A extends string, R>(
 }
 
 const readScript = (file: string): string => readFileSync(codeFile(`src/store/lua/${file}`), 'utf8');
+
+const asFunction = (file: string): string =>
+  `local function ${file.replace('.lua', '')}(KEYS, ARGV)\n${readScript(file)}\nend`;
 
 export const flag = (raw: unknown): boolean => raw === 1;
 

@@ -1,4 +1,5 @@
 /** Groups of calls: sent together, and joined one answer at a time. Spec §6.8. */
+import type {Header} from '../protocol/header.js';
 import {SESSION_TTL_S} from '../protocol/keys.js';
 import {
   encodeGroupResult,
@@ -46,6 +47,7 @@ export interface GroupCall {
 
 const dispatchScript = defineScript({
   file: 'dispatch-group.lua',
+  looksForCancels: true,
   keys: ['registry'],
   args: ['caller', 'fence', 'ttlS', 'limit'],
   reply: texts,
@@ -115,6 +117,7 @@ export type Join = (typeof JOINS)[number];
 
 const joinScript = defineScript({
   file: 'join-group.lua',
+  joins: true,
   keys: ['group', 'results'],
   args: ['member', 'result', 'success', 'ttlS'],
   reply: raw => JOINS.find(join => join === raw) ?? 'none',
@@ -144,25 +147,39 @@ export function joinGroup(
 const waitScript = defineScript({
   file: 'note-group-wait.lua',
   editsRecords: true,
+  resumes: true,
+  joins: true,
   keys: ['registry'],
-  args: ['executionId', 'from', 'to', 'nowMs'],
+  args: ['messageId', 'from', 'to', 'nowMs', 'callee'],
   reply: flag,
 });
 
-/** Show in the record of a caller that some of its group have answered. */
+/** Groups whose callers are shown to wait, as far as this process knows: their other answers change nothing. */
+const shown = new WeakMap<Store, Set<string>>();
+const MOST_SHOWN = 10_000;
+
+function rememberShown(store: Store, groupId: string): void {
+  const known = shown.get(store) ?? new Set();
+  if (known.size >= MOST_SHOWN) known.clear();
+  shown.set(store, known.add(groupId));
+}
+
+/** Show in the record of a caller that some of its group have answered. @param header of the RESUME that brought an answer. */
 export async function noteGroupWait(
   store: Store,
-  {sessionId, executionId}: {readonly sessionId: string; readonly executionId: string},
+  {sessionId, messageId, parentMessageId, taskGroupId}: Header,
   nowMs: number,
 ): Promise<void> {
-  await waitScript(
+  if (shown.get(store)?.has(taskGroupId) === true) return;
+  const isShown = await waitScript(
     store.commands,
     {
       keys: {registry: store.keys.sessionRegistry(sessionId)},
-      args: {executionId, from: GROUP_QUEUED, to: WAITING_FOR_GROUP, nowMs},
+      args: {messageId, from: GROUP_QUEUED, to: WAITING_FOR_GROUP, nowMs, callee: parentMessageId},
     },
     RETRY,
   );
+  if (isShown) rememberShown(store, taskGroupId);
 }
 
 export interface GroupAnswer {

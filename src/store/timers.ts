@@ -21,7 +21,7 @@ const AGAIN_MS = 5000;
 /** In place of a timer's id: the execution waits, and what is known of it must not expire. */
 const KEEP = 'keep';
 /** How often it is renewed, in milliseconds: twice before it would be gone. */
-const KEEP_EVERY_MS = (SESSION_TTL_S * 1000) / 3;
+export const KEEP_EVERY_MS = (SESSION_TTL_S * 1000) / 3;
 
 interface Waiting {
   readonly sessionId: string;
@@ -39,9 +39,13 @@ export async function setTimer(
   await store.commands.run(redis => redis.zadd(store.keys.timers(), 'NX', at, member), RETRY);
 }
 
-/** An execution begins to wait, for nobody knows how long: it is kept until it has ended. */
-export const keepWaiting = (store: Store, waiting: Waiting, nowMs: number): Promise<void> =>
-  setTimer(store, waiting, KEEP, nowMs + KEEP_EVERY_MS);
+/** The timer of an execution that waits, for nobody knows how long: it is kept until it has ended. */
+export const keepMember = ({sessionId, executionId}: Waiting): string =>
+  `${sessionId}/${executionId}/${KEEP}`;
+
+/** An execution is about to wait. @param at when it is to be renewed first, in Unix milliseconds. */
+export const keepWaiting = (store: Store, waiting: Waiting, at: number): Promise<void> =>
+  setTimer(store, waiting, KEEP, at);
 
 const dueScript = defineScript({
   file: 'due-deadlines.lua',
@@ -90,7 +94,7 @@ async function renew({keys, commands}: Store, record: ExecutionRecord, now: numb
       ]),
     RETRY,
   );
-  const member = `${sessionId}/${executionId}/${KEEP}`;
+  const member = keepMember({sessionId, executionId});
   await commands.run(redis => redis.zadd(keys.timers(), now + KEEP_EVERY_MS, member), RETRY);
 }
 

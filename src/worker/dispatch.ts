@@ -11,6 +11,7 @@ import {createHeader, type Header} from '../protocol/header.js';
 import {calledExtra} from '../protocol/reply.js';
 import {DEFAULT_ROUTE_POLICY, type RoutePolicy} from '../protocol/routing.js';
 import type {DispatchedTask, GroupPolicy} from '../protocol/task-group.js';
+import type {Noting} from '../store/acceptance.js';
 import {noteDeadline, noteDeadlineAt} from '../store/deadlines.js';
 import {openGroup, sendGroup, type GroupCall} from '../store/task-groups.js';
 import type {EventWriter, TurnIdentity} from './event-writer.js';
@@ -53,6 +54,8 @@ export interface Call {
   /** Milliseconds after which the answer is not wanted any more. Default: as long as the caller's own is. */
   readonly deadlineMs?: number;
   readonly signal?: AbortSignal;
+  /** It is being noted in the caller's journal. Absent if it is noted, or need not be. */
+  readonly noting?: Noting;
   /** Told when the router begins to wait for a wakeup. */
   readonly onWakeup?: () => void;
 }
@@ -98,7 +101,11 @@ export async function dispatch(router: Router, caller: CallingTurn, call: Call):
     freshMessage: call.isNewMessage,
     // What counts is what the user sends, not what it takes to answer.
     counts: false,
-    caller: {...caller.turn, agentType: caller.agentType, depth: caller.depth + 1},
+    caller: {
+      ...caller.turn,
+      ...{agentType: caller.agentType, depth: caller.depth + 1},
+      ...(call.noting === undefined ? {} : {noting: call.noting}),
+    },
   });
   return route(router, draft);
 }

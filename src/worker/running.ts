@@ -1,4 +1,5 @@
 /** The executions this worker runs now, and the ways to stop one. */
+import type {Outcome} from '../protocol/journal.js';
 import type {TurnIdentity} from './event-writer.js';
 
 /** Why a turn is not ours to end any more. Only one that is still ours can be handed back. */
@@ -21,10 +22,21 @@ export interface RunningTask {
   /** Its deadline has passed: ask it to stop. */
   expire(): void;
   abandon(reason: AbandonReason): void;
+  /** Tell the code what it would else read before it waits. */
+  hear(heard: Heard): void;
+  /** Be told, also of what was heard before. */
+  listen(listener: (heard: Heard) => void): void;
   /**
    * Resolves when waiting for the handler makes no sense any more: `graceMs` after it was asked to stop, else at once.
    */
   stopped(graceMs: number): Promise<'stopped'>;
+}
+
+/** An answer that was kept while a turn of a durable execution runs. */
+export interface Heard {
+  /** Of its entry in the journal. */
+  readonly index: number;
+  readonly outcome: Outcome;
 }
 
 /** What was cancelled while a claim was under way, by execution id. */
@@ -68,6 +80,12 @@ export class RunningTasks {
     return task !== undefined;
   }
 
+  /** An answer was kept for a turn; if it runs here, it need not read it. */
+  hear({executionId, fence}: {readonly executionId: string; readonly fence: string}, heard: Heard): void {
+    const task = this.tasks.get(executionId);
+    if (task?.turn.fence === fence) task.hear(heard);
+  }
+
   end(task: RunningTask): void {
     if (this.tasks.get(task.executionId) === task) this.tasks.delete(task.executionId);
   }
@@ -100,6 +118,8 @@ function createTask(turn: TurnIdentity, messageId: string): RunningTask {
   let cancelReason: string | undefined;
   let abandonReason: AbandonReason | undefined;
   let isLate = false;
+  let unheard: Heard[] = [];
+  let listener: ((heard: Heard) => void) | undefined;
   let graceful: () => void = () => undefined;
   let atOnce: () => void = () => undefined;
   const asked = new Promise<void>(resolve => (graceful = resolve));
@@ -133,6 +153,15 @@ function createTask(turn: TurnIdentity, messageId: string): RunningTask {
       abandonReason ??= reason;
       controller.abort(new DOMException(ABANDONED[reason], 'AbortError'));
       atOnce();
+    },
+    hear(heard) {
+      if (listener === undefined) unheard.push(heard);
+      else listener(heard);
+    },
+    listen(one) {
+      listener = one;
+      for (const heard of unheard) one(heard);
+      unheard = [];
     },
     async stopped(graceMs) {
       let timer: NodeJS.Timeout | undefined;

@@ -2,32 +2,22 @@
  * So that Python's workers of the same agent type can go on with what ours suspended: they resume only an execution
  * whose record names a snapshot of agent configs. Spec §6.7, §9.1.
  */
-import {EMPTY_CONFIGS_SNAPSHOT, SNAPSHOT_TTL_S} from '../protocol/agent-config.js';
 import type {ExecutionRecord} from '../protocol/execution.js';
-import type {Store} from '../store/store.js';
+import type {Keys} from '../protocol/keys.js';
+import type {Finish} from '../store/executions.js';
 
-const RETRY = {retryForMs: 5000};
+/** Fields of the record of an execution that is about to wait. */
+export const resumableFields = (executionId: string) => ({
+  agent_configs_snapshot_key: executionId,
+  agent_configs_version: 0,
+});
 
-/** @returns fields of the record of an execution that is about to wait. */
-export async function keepResumable(
-  store: Store,
-  executionId: string,
-): Promise<{agent_configs_snapshot_key: string; agent_configs_version: number}> {
-  const key = store.keys.agentConfigsSnapshot(executionId);
-  await store.commands.run(
-    redis => redis.set(key, EMPTY_CONFIGS_SNAPSHOT, 'EX', SNAPSHOT_TTL_S, 'NX'),
-    RETRY,
-  );
-  return {agent_configs_snapshot_key: executionId, agent_configs_version: 0};
-}
-
-/** It has ended. What stays behind has a lifetime. */
-export async function forgetResumable(
-  {store, log}: {readonly store: Store; readonly log: {debug(message: string): void}},
-  {agentConfigsSnapshotKey: id}: ExecutionRecord,
-): Promise<void> {
-  if (id === undefined || id === '') return;
-  await store.commands
-    .run(redis => redis.del(store.keys.agentConfigsSnapshot(id)))
-    .catch(() => log.debug('a snapshot of agent configs stays until its lifetime is over'));
+/** What becomes of the snapshot with the end of a turn: kept while it waits, forgotten once it has ended. */
+export function snapshotAfter(
+  keys: Keys,
+  {executionId, agentConfigsSnapshotKey: named = ''}: ExecutionRecord,
+  terminal: boolean,
+): Pick<Finish, 'snapshot'> {
+  if (!terminal) return {snapshot: {key: keys.agentConfigsSnapshot(executionId), then: 'keep'}};
+  return named === '' ? {} : {snapshot: {key: keys.agentConfigsSnapshot(named), then: 'forget'}};
 }

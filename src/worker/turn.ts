@@ -19,10 +19,12 @@ import {
   type ReplyContext,
 } from '../protocol/execution.js';
 import type {Header} from '../protocol/header.js';
+import type {Journal} from '../protocol/journal.js';
 import {announcedQuestion} from '../protocol/question.js';
 import {askersContext, encodeReply, noAnswer} from '../protocol/reply.js';
 import {finalAnswerText, normalizeResult, type TaskResult} from '../protocol/results.js';
 import {isTerminal} from '../protocol/states.js';
+import {takeAnswer} from '../store/answers.js';
 import type {ControlEntry} from '../store/control-streams.js';
 import {
   claimExecution,
@@ -32,6 +34,7 @@ import {
   findExecution,
   finishTurn,
   type Claim,
+  type ClaimRequest,
 } from '../store/executions.js';
 import {holderOf} from '../store/recovery.js';
 import type {Store} from '../store/store.js';
@@ -39,11 +42,11 @@ import type {Handler} from './agent.js';
 import {TurnCalls, type Refusal} from './calls.js';
 import {AgentContext, type ContextFacts} from './context.js';
 import {durableCalls} from './durable/calls.js';
-import {runDurable, takeAnswer} from './durable/turn.js';
+import {answerIn, questionOf, runDurable} from './durable/turn.js';
 import {EventWriter} from './event-writer.js';
 import type {RenewedSessions} from '../store/renewed-sessions.js';
-import {joinAnswer, resolveResume, type Resumed} from './resume.js';
-import {forgetResumable, keepResumable} from './snapshots.js';
+import {joinAnswer, type Answered} from './resume.js';
+import {resumableFields, snapshotAfter} from './snapshots.js';
 import {asksForRetry, isRetryableError, retryDelayMs, type RetryPolicy} from './retry.js';
 import type {ClaimUnderWay, RunningTask, RunningTasks} from './running.js';
 import type {Settler} from './settler.js';
@@ -132,6 +135,8 @@ const BUSY_MS = 100;
 interface Turn {
   readonly claim: Claim;
   readonly task: RunningTask;
+  /** Of a durable execution, if the claim read it. */
+  readonly journal?: Journal;
 }
 
 /** Run one command to its end. Never rejects for what agent code does; rejects when Redis can not be reached. */
@@ -143,11 +148,10 @@ export async function runTurn(
   handler: Handler,
 ): Promise<TurnOutcome> {
   const maxAttempts = handler.retry.maxAttempts ?? env.maxAttempts;
-  const target =
-    handler.run && command.action === 'RESUME' ? await durableTarget(env, delivery, command) : undefined;
-  if (target !== undefined && 'kind' in target) return target;
   const begun = await env.running.whileClaiming(claim =>
-    beginTurn(env, delivery, command, target, agentType, maxAttempts, claim),
+    handler.run && command.action === 'RESUME'
+      ? goOn(env, delivery, command, agentType, maxAttempts, claim)
+      : beginTurn(env, delivery, command, agentType, maxAttempts, claim),
   );
   if ('kind' in begun) return begun;
   const {claim, task} = begun;
@@ -161,27 +165,41 @@ export async function runTurn(
   }
 }
 
-/** What waits for an answer is given it first. @returns what becomes of the entry, if no turn has to begin. */
-async function durableTarget(
+/** Give a durable execution its answer, and claim it. @returns what becomes of the entry, if no turn begins here. */
+async function goOn(
   env: TurnEnvironment,
-  {entry}: Delivery,
+  delivery: Delivery,
   command: ResumeCommand,
-): Promise<Resumed | TurnOutcome> {
-  const answer = await takeAnswer(env.store, entry, command);
-  switch (answer.kind) {
-    case 'begin':
-    case 'anew':
-      if (answer.record === undefined) return {messageId: command.header.messageId, executionId: ''};
-      return {messageId: answer.record.messageId, executionId: answer.record.executionId};
-    case 'later':
+  agentType: string,
+  maxAttempts: number,
+  underWay: ClaimUnderWay,
+): Promise<Turn | TurnOutcome> {
+  const {entry} = delivery;
+  const request = claimRequest(env, delivery, command, undefined, agentType, maxAttempts);
+  const answer = answerIn(command);
+  const taken = await takeAnswer(env.store, request, questionOf(command.header), answer);
+  switch (taken.kind) {
+    case 'begin': {
+      const claim = await claimTurn(env, delivery, request, taken.claim);
+      const begun = claimed(env, delivery, command, claim, underWay);
+      // One that was claimed by another try has been read without its answers.
+      const isRead = 'task' in begun && claim === taken.claim;
+      return isRead ? {...begun, journal: taken.journal} : begun;
+    }
+    case 'kept': {
+      const {index, order, at} = taken;
+      env.running.hear(taken.by, {index, outcome: {order, at, value: answer}});
+      env.settler.add(entry);
+      return OVER;
+    }
+    case 'early':
       return {kind: 'later', delayMs: BUSY_MS};
-    case 'done':
-      if (answer.why !== 'kept')
-        env.log.info('an answer nobody waits for', {
-          entry: entry.id,
-          session_id: command.header.sessionId,
-          why: answer.why,
-        });
+    case 'answered':
+    case 'unknown':
+    case 'terminal':
+      env.log.info('an answer nobody waits for', {
+        ...{entry: entry.id, session_id: command.header.sessionId, why: taken.kind},
+      });
       env.settler.add(entry);
       return OVER;
   }
@@ -192,18 +210,27 @@ async function beginTurn(
   env: TurnEnvironment,
   delivery: Delivery,
   command: TurnCommand,
-  target: Resumed | undefined,
   agentType: string,
   maxAttempts: number,
   underWay: ClaimUnderWay,
 ): Promise<Turn | TurnOutcome> {
-  const resumed =
-    target === undefined && command.action === 'RESUME' ? await resumedBy(env, command) : target;
-  if (resumed === 'answered') {
+  const answers = command.action === 'RESUME' ? await joinAnswer(env.store, command, env.now()) : undefined;
+  if (answers === 'nothing') {
     env.settler.add(delivery.entry);
     return OVER;
   }
-  const claim = await claimTurn(env, delivery, command, resumed, agentType, maxAttempts);
+  const request = claimRequest(env, delivery, command, answers, agentType, maxAttempts);
+  return claimed(env, delivery, command, await claimTurn(env, delivery, request), underWay);
+}
+
+/** What follows a claim. */
+function claimed(
+  env: TurnEnvironment,
+  delivery: Delivery,
+  command: TurnCommand,
+  claim: Claim | 'stolen',
+  underWay: ClaimUnderWay,
+): Turn | TurnOutcome {
   if (claim === 'stolen') return OVER;
   switch (claim.verdict) {
     case 'unawaited':
@@ -231,12 +258,6 @@ async function beginTurn(
   }
 }
 
-/** @returns what a RESUME continues; 'answered' if it continues nothing now. */
-async function resumedBy(env: TurnEnvironment, command: ResumeCommand): Promise<Resumed | 'answered'> {
-  const resumed = await resolveResume(env.store, command);
-  return (await joinAnswer(env.store, command, resumed, env.now())) ?? 'answered';
-}
-
 /** Run the agent under the claim, and end the attempt. */
 async function carryOut(
   env: TurnEnvironment,
@@ -244,8 +265,9 @@ async function carryOut(
   command: TurnCommand,
   agentType: string,
   handler: Handler,
-  {claim, task}: Turn,
+  turn: Turn,
 ): Promise<TurnOutcome> {
+  const {claim, task} = turn;
   const {header} = command;
   const maxAttempts = handler.retry.maxAttempts ?? env.maxAttempts;
   const log = env.log.child({
@@ -296,7 +318,7 @@ async function carryOut(
       env,
       task,
       writer,
-      () => runCode(env, entry, command, handler, {claim, task}, writer, facts, calls, stepAside),
+      () => runCode(env, entry, command, handler, turn, writer, facts, calls, stepAside),
       calls,
       handler.retry,
       command.action === 'ASK_AGENT' && !hasContent(command.content),
@@ -385,24 +407,23 @@ function heldByFullLetters({store, log}: TurnEnvironment): TurnOutcome {
   return {kind: 'later', delayMs: FULL_RETRY_MS};
 }
 
-/** Take the execution. @returns the claim, or 'stolen' if another worker has taken the entry from us. */
-async function claimTurn(
+function claimRequest(
   env: TurnEnvironment,
   {entry, takenFrom}: Delivery,
   command: TurnCommand,
-  resumed: Resumed | undefined,
+  answers: Answered | undefined,
   agentType: string,
   maxAttempts: number,
-): Promise<Claim | 'stolen'> {
+): ClaimRequest {
   const {header} = command;
-  const messageId = resumed?.messageId ?? header.messageId;
-  const reply = command.action === 'ASK_AGENT' ? askersContext(header) : undefined;
+  const isResume = command.action === 'RESUME';
+  const reply = isResume ? undefined : askersContext(header);
   const newId = newExecutionId();
   const newRecord = () =>
     encodeRecord(
       newExecutionRecord({
         executionId: newId,
-        messageId,
+        messageId: header.messageId,
         sessionId: header.sessionId,
         traceId: header.traceId,
         parentMessageId: header.parentMessageId,
@@ -415,33 +436,48 @@ async function claimTurn(
         extra: {redis_message_id: entry.id, cancel_requested: false, cancel_reason: ''},
       }),
     );
-  for (let deadOwner = takenFrom; ;) {
-    const claim = await claimExecution(env.store, {
-      sessionId: header.sessionId,
-      messageId,
-      hint: resumed?.executionId ?? executionHint(command),
-      newExecutionId: newId,
-      newRecord,
-      owner: env.owner,
-      workerId: env.workerId,
-      entry: `${entry.stream}/${entry.id}`,
-      nowMs: env.now(),
-      reopen: command.action === 'RESUME' && header.sourceAgentType === '',
-      ask: command.action === 'ASK_AGENT',
-      deadOwner,
-      maxAttempts,
-      ...(reply === undefined ? {} : {reply}),
-      userCode: header.userCode,
-      ...(resumed?.answers === undefined ? {} : {answers: resumed.answers}),
-      ...(command.action === 'RESUME' ? {question: announcedQuestion(header.metadata).questionId} : {}),
-    });
-    if (claim.verdict !== 'held') return claim;
+  return {
+    sessionId: header.sessionId,
+    messageId: header.messageId,
+    hint: executionHint(command),
+    newExecutionId: newId,
+    newRecord,
+    owner: env.owner,
+    workerId: env.workerId,
+    entry: `${entry.stream}/${entry.id}`,
+    nowMs: env.now(),
+    reopen: isResume && header.sourceAgentType === '',
+    ask: !isResume,
+    deadOwner: takenFrom,
+    maxAttempts,
+    ...(reply === undefined ? {} : {reply}),
+    userCode: header.userCode,
+    ...(answers === undefined ? {} : {answers}),
+    ...(isResume && header.sourceAgentType !== '' ? {callee: header.parentMessageId} : {}),
+    ...(isResume ? {question: announcedQuestion(header.metadata).questionId} : {}),
+  };
+}
+
+/**
+ * Take the execution. @returns the claim, or 'stolen' if another worker has taken the entry from us.
+ * @param first what the claim was told, if it was tried.
+ */
+async function claimTurn(
+  env: TurnEnvironment,
+  {entry, takenFrom}: Delivery,
+  request: ClaimRequest,
+  first: Claim | 'unknown' = 'unknown',
+): Promise<Claim | 'stolen'> {
+  let claim = first === 'unknown' ? await claimExecution(env.store, request) : first;
+  for (let deadOwner = takenFrom; claim.verdict === 'held';) {
     // A worker that was stopped for long may hold a reply whose entries were taken from it meanwhile.
     if ((await holderOf(env.store, env.group, entry)) !== env.owner) return 'stolen';
     const owner = claim.record.extra['x_owner'];
     if (typeof owner !== 'string' || owner === deadOwner || !(await env.isGone(owner))) return claim;
     deadOwner = owner;
+    claim = await claimExecution(env.store, {...request, deadOwner});
   }
+  return claim;
 }
 
 /** Give an attempt back that this worker can not end. What can not be noted now counts as a crash later. */
@@ -488,7 +524,7 @@ async function runCode(
   entry: ControlEntry,
   command: TurnCommand,
   handler: Handler,
-  {claim, task}: Turn,
+  {claim, task, journal}: Turn,
   writer: EventWriter,
   facts: ContextFacts,
   calls: TurnCalls,
@@ -499,7 +535,7 @@ async function runCode(
   const send = durableCalls(env, {claim, task}, facts, writer, stepAside);
   const end = await runDurable(
     env,
-    {entry, command, claim, identity: task.turn, writer, facts, send, stepAside},
+    {entry, command, claim, journal, task, identity: task.turn, writer, facts, send, stepAside},
     handler.run,
   );
   switch (end.kind) {
@@ -631,7 +667,7 @@ async function endTurn(
     ...(terminal ? {} : cleanCount(claim.record)),
     ...(handedOver.length === 0 ? {} : {x_handed_over: handedOver}),
     ...(terminal ? {} : turn.calls.waitingFields(claim.record, env.workerId)),
-    ...(terminal ? {} : await keepResumable(env.store, claim.executionId)),
+    ...(terminal ? {} : resumableFields(claim.executionId)),
   };
   const outcome = await finishTurn(env.store, {
     ...{sessionId: header.sessionId, executionId: claim.executionId, fence: claim.fence},
@@ -639,6 +675,7 @@ async function endTurn(
     events,
     // Asked only where something is written: answering yes counts as done.
     renewEvents: events.length > 0 && env.renewed.due(header.sessionId),
+    ...snapshotAfter(env.store.keys, {...claim.record, executionId: claim.executionId}, terminal),
     // It lives for days: by which clock the hour is counted changes nothing.
     renewRegistry: now - claim.record.createdAt > RENEW_REGISTRY_AFTER_MS,
     // One that waits must not be delivered again: it would ask its question twice. One that has ended may.
@@ -657,7 +694,6 @@ async function endTurn(
     ...(ending.kind === 'failed' || turn.exhausted ? {deadLetter: deadLetterOf(turn, env, now)} : {}),
   });
   const isHeld = outcome === 'held';
-  if (terminal && (outcome === 'ok' || isHeld)) await forgetResumable(env, claim.record);
   const isWritten = outcome === 'ok' || isHeld;
   if (!isWritten) env.renewed.forget(header.sessionId);
   if (outcome === 'terminal' || (outcome === 'ok' && terminal)) env.settler.add(entry);
@@ -714,8 +750,10 @@ async function replyTo(
   result: TaskResult,
 ): Promise<{reply?: {stream: string; document: string}}> {
   const {sessionId, traceId} = header;
+  // A call of ours was accepted from a turn of ours, which is all that its record could tell.
+  const isOurs = typeof claim.record.extra['x_caller'] === 'string';
   const caller =
-    context.parent_message_id === ''
+    context.parent_message_id === '' || (isOurs && ending.kind !== 'cancelled')
       ? undefined
       : await findByMessage(env.store, sessionId, context.parent_message_id);
   if (ending.kind === 'cancelled' && caller?.cancelRequested === true) return {};

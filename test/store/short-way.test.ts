@@ -5,6 +5,9 @@ import type {SendRequest} from '../../src/availability/send.js';
 import {execField} from '../../src/protocol/execution.js';
 import {claimExecution, finishTurn, type ClaimRequest} from '../../src/store/executions.js';
 import type {Store} from '../../src/store/store.js';
+import {createHeader} from '../../src/protocol/header.js';
+import {askersContext} from '../../src/protocol/reply.js';
+import {dispatch} from '../../src/worker/dispatch.js';
 import {describeEachStore, type TestStore} from '../support/stores.js';
 
 const OWNER = 'w-1#0123456789ab';
@@ -16,6 +19,37 @@ async function sent(store: Store, request: Partial<SendRequest> = {}) {
   return new GatewayClient(store).send({
     ...{agentType: 'writer', content: 'x', policy: 'SEND_ANYWAY', ...request},
   });
+}
+
+/** What an agent that was sent something calls. */
+async function called(store: Store, waitForReply: boolean, metadata: Doc = {}) {
+  const caller = await sent(store);
+  const {fence} = await claim(store, caller);
+  const {sessionId, executionId, messageId} = caller;
+  const header = createHeader({messageId, sessionId, traceId: caller.traceId, targetAgentType: 'writer'});
+  const call = await dispatch(
+    {store, now: () => NOW},
+    {
+      ...{turn: {sessionId, executionId, fence}, agentType: 'writer', messageId, header},
+      ...{depth: 0, deadline: undefined},
+    },
+    {
+      ...{
+        agentType: 'critic',
+        content: 'x',
+        messageId: 'msg-call',
+        isNewMessage: true,
+        waitForReply,
+        metadata,
+      },
+      policy: 'SEND_ANYWAY',
+    },
+  );
+  const asked = createHeader({
+    ...{messageId: 'msg-call', sessionId, traceId: '', parentMessageId: messageId, metadata},
+    sourceAgentType: waitForReply ? 'writer' : '',
+  });
+  return {call, caller, reply: askersContext(asked)};
 }
 
 const textOf = async (at: TestStore, store: Store, one: {sessionId: string; executionId: string}) =>
@@ -99,6 +133,41 @@ describeEachStore('a record edited as text', at => {
       ways.push([anonymous(JSON.parse(running) as Doc, one), anonymous(JSON.parse(ended) as Doc, one)]);
     }
     expect(ways[0]).toEqual(ways[1]);
+  });
+
+  test.each([
+    ['that waits', true, {}, true],
+    ['that hands over', false, {}, true],
+    ['whose metadata has a brace', true, {note: '},"x_caller":"exec-1"', x_owner: 'w'}, false],
+    ['whose metadata looks like a record', true, {note: '{},"x_caller":"e"', x_owner: 'w'}, true],
+  ])('is what decoding would have made of it: a call %s', async (_, waits, metadata, isPlain) => {
+    const store = at.open();
+    const ways = [];
+    for (const isLong of [false, true]) {
+      const {call, caller, reply} = await called(store, waits, metadata);
+      const before = await textOf(at, store, call);
+      if (isLong) await respell(at, store, call);
+      const begun = await claim(store, call, reply === undefined ? {} : {reply});
+      expect(begun.verdict).toBe('started');
+      const running = await textOf(at, store, call);
+      expect(running.startsWith(before.slice(0, before.indexOf('QUEUED')))).toBe(!isLong && isPlain);
+      const patch = {status: 'COMPLETED', updated_at: NOW, finished_at: NOW};
+      expect(await finish(store, call, begun.fence, patch)).toBe('ok');
+      const ended = JSON.parse(await textOf(at, store, call)) as Doc;
+      const doc = anonymous({...ended, x_caller: '', parent_message_id: ''}, call);
+      expect(JSON.parse(running)).toMatchObject({parent_message_id: caller.messageId, x_depth: 1});
+      ways.push(JSON.parse(JSON.stringify(doc).replaceAll(caller.messageId, '1')));
+    }
+    expect(ways[0]).toEqual(ways[1]);
+  });
+
+  test('is left to the long way when its caller was cancelled', async () => {
+    const store = at.open();
+    const {call, caller} = await called(store, true);
+    const doc = {...(JSON.parse(await textOf(at, store, caller)) as Doc), cancel_requested: true};
+    const registry = store.keys.sessionRegistry(caller.sessionId);
+    await at.redis().hset(registry, execField(caller.executionId), JSON.stringify(doc));
+    expect(await claim(store, call)).toMatchObject({verdict: 'cancelled'});
   });
 
   test.each([

@@ -8,7 +8,8 @@ import {sessionExecutions} from '../../src/store/executions.js';
 import {sweepOutboxes} from '../../src/store/outbox.js';
 import {RenewedSessions} from '../../src/store/renewed-sessions.js';
 import type {Store} from '../../src/store/store.js';
-import {contentText, GatewayWorker, toHandler} from '../../src/worker/agent.js';
+import {contentText, defineAgent, GatewayWorker, toHandler, type Agent} from '../../src/worker/agent.js';
+import type {DurableContext} from '../../src/worker/durable/context.js';
 import {readEntry} from '../../src/worker/read-entry.js';
 import {RunningTasks} from '../../src/worker/running.js';
 import {Settler} from '../../src/worker/settler.js';
@@ -40,12 +41,24 @@ async function take(store: Store, agentType: string): Promise<ControlEntry> {
   return entry;
 }
 
+/** How an agent is written: for messages, or as if nothing could fail. */
+type Way = Handle | {readonly durable: (ctx: DurableContext) => unknown};
+
+function agentOf(agentType: string, way: Way): Agent {
+  if ('durable' in way) return defineAgent({type: agentType, run: way.durable});
+  const handle: Handle = way;
+  return new (class extends GatewayWorker {
+    override getAgentTypes = () => [agentType];
+    override processCommand = handle;
+  })();
+}
+
 /** Run one turn as a worker does, through a store that may fail. */
 async function turn(
   store: Store,
   entry: ControlEntry,
   agentType: string,
-  handle: Handle,
+  way: Way,
   owner = DEAD,
 ): Promise<void> {
   const abandon = new AbortController();
@@ -57,12 +70,14 @@ async function turn(
     ...{deletesEntries: () => true, abandon: abandon.signal, cancelGraceMs: 1000, maxAttempts: 5},
     ...{workspaceRoot: tmpdir(), stepAside: () => () => undefined, isGone: () => Promise.resolve(false)},
   };
-  const agent = new (class extends GatewayWorker {
-    override getAgentTypes = () => [agentType];
-    override processCommand = handle;
-  })();
   const delivery = {entry, agentType, takenFrom: owner === DEAD ? '' : DEAD, alone: false};
-  await runTurn(env, delivery, readEntry(entry) as TurnCommand, agentType, toHandler(agent));
+  await runTurn(
+    env,
+    delivery,
+    readEntry(entry) as TurnCommand,
+    agentType,
+    toHandler(agentOf(agentType, way)),
+  );
   await settler.flush();
 }
 
@@ -70,6 +85,16 @@ const calling: Handle = (command, ctx) =>
   command.action === 'ASK_AGENT'
     ? ctx.callAgent({agentType: 'b', content: 'x', policy: 'SEND_ANYWAY'})
     : {content: `got ${contentText(command.content)}`};
+
+const durably: Way = {
+  durable: async ctx => ({content: `got ${String(await ctx.call('b', 'x'))}`}),
+};
+
+const durablyTwice: Way = {
+  durable: async ctx => ({
+    content: (await ctx.callAll(['x', 'y'].map(content => ['b', content] as const))).join(' '),
+  }),
+};
 
 const scattering: Handle = async (command, ctx) => {
   if (command.action === 'ASK_AGENT')
@@ -87,7 +112,7 @@ async function endsOnce(
   at: TestStore,
   store: Store,
   entry: ControlEntry,
-  handle: Handle,
+  handle: Way,
   answer: string,
   callees: number,
 ) {
@@ -127,6 +152,53 @@ describeEachStore('a worker that dies between any two of its commands', at => {
       (store, entry) => endsOnce(at, store, entry, calling, 'got x', 1),
     );
     expect(points).toBeGreaterThan(2);
+  }, 120_000);
+
+  test.each([
+    ['one', durably, 'got x', 1],
+    ['several', durablyTwice, 'x y', 2],
+  ] as const)(
+    'while a durable agent calls %s: each call is made once',
+    async (_, way, answer, callees) => {
+      at.breaksRules('dead-workers');
+      const points = await atEveryCrash(
+        () => at.open(),
+        async store => {
+          await send(store, 'a');
+          return take(store, 'a');
+        },
+        (store, entry) => turn(store, entry, 'a', way),
+        (store, entry) => endsOnce(at, store, entry, way, answer, callees),
+      );
+      expect(points).toBeGreaterThan(2);
+    },
+    120_000,
+  );
+
+  test('while it goes on with the answer to a durable agent: it is gone on with once', async () => {
+    at.breaksRules('dead-workers');
+    const points = await atEveryCrash(
+      () => at.open(),
+      async store => {
+        await send(store, 'a', {messageId: 'msg-a'});
+        await turn(store, await take(store, 'a'), 'a', durably);
+        await turn(store, await take(store, 'b'), 'b', command => ({content: contentText(command.content)}));
+        return take(store, 'a');
+      },
+      (store, entry) => turn(store, entry, 'a', durably),
+      async (store, entry) => {
+        await turn(store, entry, 'a', durably, NEXT);
+        await drained(at, store, 'a', 'b');
+        await sweepOutboxes(store, 0);
+        const record = await untilStatus(store, 'a', 'COMPLETED');
+        expect(timeline(record).filter(step => step === 'WAITING_AGENT')).toHaveLength(1);
+        expect((await eventsOf(store)).slice(-2)).toEqual([
+          ['final', 'got x', 'a'],
+          ['end', '', 'a'],
+        ]);
+      },
+    );
+    expect(points).toBeGreaterThan(1);
   }, 120_000);
 
   test('while it calls a group: each call is made once', async () => {

@@ -28,7 +28,9 @@
 -- ARGV[19] limit_key   how many commands of the user are accepted in a window; '': not looked at. quota-window.lua counts
 -- ARGV[20] caller       execution whose turn calls, or '' when a client sends
 -- ARGV[21] fence        of that turn: it must still own its execution, and then it may use any user's session
--- ARGV[22+] documents    one for each stream
+-- ARGV[22] journal      of the caller, in the registry's slot: the call must be noted there; '' if it need not be
+-- ARGV[23] entry        field of the journal that notes it
+-- ARGV[24+] documents    one for each stream
 --
 -- Returns {'accepted', a member that is online or '', most entries of a stream or '' if not looked at, entry id of
 --          each stream...}
@@ -37,6 +39,7 @@
 --         {'cancelled'}: the message it belongs to was cancelled; nothing was written
 --         {'stopped', reason}: the caller was cancelled; nothing was written
 --         {'fenced'}: another attempt owns the caller; nothing was written
+--         {'unnoted'}: the caller's journal does not say that it calls; nothing was written
 --         {'full', 'type' or 'user'}: too much waits, nothing was written
 --         {'over', ms, reason}: the user's limit is used up for so long; nothing was written
 --         {'undecided', circuit, quota, 'online' or 'offline', fallback, the agent type it names as far as this script
@@ -52,8 +55,9 @@ local check, gate = ARGV[5], ARGV[6] == '1'
 if ARGV[20] ~= '' then
   local caller = redis.call('HGET', registry, 'exec:' .. ARGV[20])
   if not caller or not string.find(caller, '"' .. ARGV[21] .. '"', 1, true) then return {'fenced'} end
-  local ok, doc = pcall(cjson.decode, caller)
-  if ok and doc.cancel_requested == true then return {'stopped', tostring(doc.cancel_reason or '')} end
+  local doc = cancelled(caller)
+  if doc then return {'stopped', tostring(doc.cancel_reason or '')} end
+  if ARGV[22] ~= '' and redis.call('HEXISTS', ARGV[22], ARGV[23]) == 0 then return {'unnoted'} end
 end
 
 local user, takes = ARGV[14], false
@@ -73,11 +77,7 @@ if ARGV[7] ~= '1' then
   if known and not refused then return {'duplicate', known, record or ''} end
 end
 
-if ARGV[15] ~= '' then
-  local parent = redis.call('HGET', registry, 'msg_map:' .. ARGV[15])
-  local ok, doc = pcall(cjson.decode, parent and redis.call('HGET', registry, 'exec:' .. parent) or '')
-  if ok and type(doc) == 'table' and doc.cancel_requested == true then return {'cancelled'} end
-end
+if ARGV[15] ~= '' and cancelled(record_of(registry, ARGV[15])) then return {'cancelled'} end
 
 local function alive(lease)
   if not lease then return false end
@@ -180,7 +180,7 @@ if takes then redis.call('HSET', registry, 'x_user_code', user) end
 if ARGV[4] ~= '0' then redis.call('EXPIRE', registry, ARGV[4]) end
 local answer = {'accepted', online, tostring(depth)}
 for i = 7, #KEYS do
-  local entry = redis.pcall('XADD', KEYS[i], '*', 'data', ARGV[i + 15])
+  local entry = redis.pcall('XADD', KEYS[i], '*', 'data', ARGV[i + 17])
   if type(entry) == 'table' and entry.err then
     -- A script does not roll back: a stream of the wrong type must not leave a record behind.
     redis.call('HDEL', registry, 'exec:' .. ARGV[1], 'msg_map:' .. ARGV[2], takes and 'x_user_code' or '')

@@ -21,6 +21,7 @@
 -- ARGV[18] answered      message id of the call that this RESUME answers, or ''
 -- ARGV[19] group         the call's group, of which this answer is the one that was waited for; '' without one
 -- ARGV[20] question      what a person's RESUME answers, 'ask-{execution}@{attempt}' (reply.lua); '' if it does not say
+-- ARGV[21] callee        message id of the call that an agent's RESUME answers: says what it continues (resumed.lua); or ''
 --
 -- Returns {verdict, execution id, record after the step, milliseconds to its deadline or ''}; verdict is
 --   'unknown'    no record exists, and none was given: nothing was written
@@ -45,19 +46,25 @@ for _, state in ipairs(cjson.decode(ARGV[11])) do terminal[state] = true end
 
 
 local id, text = ARGV[2], false
+if id == '' and ARGV[12] ~= '1' then id = resumed(registry, message_id, ARGV[21]) or '' end
 if id ~= '' then text = redis.call('HGET', registry, 'exec:' .. id) end
 
 -- A record that is still as our sender wrote it is edited as text: decoding and encoding it costs eight times as much.
 -- What the pattern does not know, to the letter, takes the long way.
 local STRING = '"[^"\\]*",'
 local FRESH = '^({"execution_id":' .. STRING .. '"message_id":")([^"\\]*)(","session_id":' .. STRING
-  .. '"trace_id":' .. STRING .. '"parent_message_id":"","source_agent_type":' .. STRING
+  .. '"trace_id":' .. STRING .. '"parent_message_id":"([^"\\]*)","source_agent_type":' .. STRING
   .. '"target_agent_type":' .. STRING .. '"stream_name":' .. STRING .. '"status":")QUEUED(","created_at":%d+,'
   .. '"updated_at":)%d+(,"started_at":)0(,"finished_at":0,"timeline":%[{"status":"QUEUED","timestamp":%d+})(%],.*)}$'
-if text and ARGV[12] == '1' and ARGV[16] == '' and not string.find(ARGV[5] .. ARGV[6] .. ARGV[7], '["\\%c]') then
-  local a, found_id, b, c, d, e, f = string.match(text, FRESH)
-  if a and found_id == message_id and not string.find(f, '"x_', 1, true) and not string.find(f, '"cancel_', 1, true)
-    and not string.find(f, '"worker_id"', 1, true) then
+-- What a call has at its end: protocol/reply.ts.
+local CALL, REPLY = '^(.*),"x_depth":%d+', ',"x_reply":%b{},"x_caller":"[^"\\]*"$'
+if text and ARGV[12] == '1' and not string.find(ARGV[5] .. ARGV[6] .. ARGV[7], '["\\%c]') then
+  local a, found_id, b, parent, c, d, e, f = string.match(text, FRESH)
+  local awaited = a and string.match(f, CALL .. REPLY)
+  local rest = awaited or a and (string.match(f, CALL .. '$') or f)
+  if a and found_id == message_id and (awaited or ARGV[16] == '') and not string.find(rest, '"x_', 1, true)
+    and not string.find(rest, '"cancel_', 1, true) and not string.find(rest, '"worker_id"', 1, true)
+    and not (parent ~= '' and cancelled(record_of(registry, parent))) then
     local after = a .. found_id .. b .. 'RUNNING' .. c .. ARGV[8] .. d .. ARGV[8] .. e
       .. ',{"status":"RUNNING","timestamp":' .. ARGV[8] .. '}' .. f .. ',"worker_id":"' .. ARGV[6]
       .. '","x_attempt":1,"x_owner":"' .. ARGV[5] .. '","x_fence":"1@' .. ARGV[5] .. '","x_entry":"' .. ARGV[7] .. '"}'
@@ -68,7 +75,11 @@ if text and ARGV[12] == '1' and ARGV[16] == '' and not string.find(ARGV[5] .. AR
 end
 
 local ok, record = pcall(decode, text or '')
-if not text or not ok or type(record) ~= 'table' or record.message_id ~= message_id then
+local is_known = text and ok and type(record) == 'table'
+if is_known and ARGV[12] ~= '1' and type(record.message_id) == 'string' and record.message_id ~= '' then
+  message_id = record.message_id
+end
+if not is_known or record.message_id ~= message_id then
   id = redis.call('HGET', registry, 'msg_map:' .. message_id)
   text = id and redis.call('HGET', registry, 'exec:' .. id)
   ok, record = pcall(decode, text or '')
@@ -155,9 +166,7 @@ local begun = (tonumber(record.started_at) or 0) ~= 0
 local parent = record.parent_message_id
 if ARGV[12] == '1' and not begun and status ~= 'CANCELLING' and type(parent) == 'string' and parent ~= '' then
   -- Senders of ours are refused when the caller was cancelled (accept.lua); others do not look.
-  local caller = redis.call('HGET', registry, 'msg_map:' .. parent)
-  local is_record, doc = pcall(cjson.decode, caller and redis.call('HGET', registry, 'exec:' .. caller) or '')
-  if is_record and type(doc) == 'table' and doc.cancel_requested == true then
+  if cancelled(record_of(registry, parent)) then
     status, record.status, record.cancel_requested = 'CANCELLING', 'CANCELLING', true
     record.cancel_reason = 'what it belongs to was cancelled'
   end

@@ -15,8 +15,8 @@
 local registry, limit = KEYS[1], tonumber(ARGV[4])
 local caller = redis.call('HGET', registry, 'exec:' .. ARGV[1])
 if not caller or not string.find(caller, '"' .. ARGV[2] .. '"', 1, true) then return {'fenced'} end
-local ok, doc = pcall(cjson.decode, caller)
-if ok and doc.cancel_requested == true then return {'stopped', tostring(doc.cancel_reason or '')} end
+local doc = cancelled(caller)
+if doc then return {'stopped', tostring(doc.cancel_reason or '')} end
 
 local depths, new = {}, {}
 for i = 2, #KEYS do

@@ -6,6 +6,7 @@
 -- KEYS[4]  reply     control stream of the caller; unused when there is no reply
 -- KEYS[5]  deadletter  stream; unused when there is no dead letter
 -- KEYS[6]  outbox    stream of the session, where the dead letter waits when there is no room for it
+-- KEYS[7]  snapshot  string, so that other SDKs may go on with what waits; unused when there is none
 -- ARGV[1]  execution_id
 -- ARGV[2]  fence      '{attempt}@{owner}' of this attempt
 -- ARGV[3]  patch      JSON object, merged into the record; its status is appended to the timeline
@@ -20,7 +21,9 @@
 -- ARGV[11] registry_ttl_s  new lifetime of the registry, or '0' to leave it
 -- ARGV[12] letter_limit  most dead letters, or '0'
 -- ARGV[13] held_letter   what the outbox gets in place of the dead letter
--- ARGV[14+] events    JSON, in order
+-- ARGV[14] snapshot   what is kept there if nothing is yet; 'forget': it goes; '': nothing
+-- ARGV[15] snapshot_ttl_s
+-- ARGV[16+] events    JSON, in order
 --
 -- Returns 'ok'; 'held' if all was written, but the dead letter waits in the outbox and the entry must stay pending.
 -- Nothing was written after 'terminal': the execution has ended already; 'fenced': another attempt owns it;
@@ -50,9 +53,14 @@ local after, refusal = after_plain_end(text), nil
 if not after then after, refusal = end_turn(text, ARGV[2], decode(ARGV[3]), ARGV[9]) end
 if not after then return refusal end
 redis.call('HSET', registry, 'exec:' .. ARGV[1], after)
-for i = 14, #ARGV do redis.call('XADD', KEYS[2], '*', 'data', ARGV[i]) end
-if ARGV[4] ~= '0' and #ARGV >= 14 then redis.call('EXPIRE', KEYS[2], ARGV[4]) end
+for i = 16, #ARGV do redis.call('XADD', KEYS[2], '*', 'data', ARGV[i]) end
+if ARGV[4] ~= '0' and #ARGV >= 16 then redis.call('EXPIRE', KEYS[2], ARGV[4]) end
 if ARGV[11] ~= '0' then redis.call('EXPIRE', registry, ARGV[11]) end
+if ARGV[14] == 'forget' then
+  redis.call('DEL', KEYS[7])
+elseif ARGV[14] ~= '' then
+  redis.call('SET', KEYS[7], ARGV[14], 'EX', ARGV[15], 'NX')
+end
 if ARGV[8] ~= '' then redis.call('XADD', KEYS[4], '*', 'data', ARGV[8]) end
 if ARGV[10] ~= '' then
   local limit = tonumber(ARGV[12])

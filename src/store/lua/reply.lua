@@ -27,7 +27,7 @@
 -- Nothing was written after any but the first.
 --
 -- One script, because two people who both find a question open would both be told that theirs is the answer. Who answers
--- a journal's question is its outcome (answer.lua finds it there); who answers a turn is noted in the registry, where no
+-- a journal's question is its outcome (take-answer.lua finds it there); who answers a turn is noted in the registry, where no
 -- other SDK overwrites it: x_answer:{execution}, and x_reply:{reply} for each that was accepted.
 local registry, journal = KEYS[1], KEYS[2]
 local id, reply_id, question, user = ARGV[1], ARGV[2], ARGV[3], ARGV[7]

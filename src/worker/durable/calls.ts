@@ -20,9 +20,12 @@ export function durableCalls(
   writer: EventWriter,
   stepAside: () => () => void,
 ): SendCall {
-  return async (header, {policy = 'SEND_ANYWAY', ...call}) => {
+  return async (header, {policy = 'SEND_ANYWAY', ...call}, noting) => {
     let back: (() => void) | undefined;
     try {
+      // In a Cluster a call takes several steps, and the look at the journal is not the first.
+      const isCluster = router.store.commands.knownCluster ?? (await router.store.commands.isCluster());
+      if (noting !== undefined && isCluster && !(await noting.isNoted)) return undefined;
       const {agentType, messageId} = facts;
       const deadline = deadlineOf(claim.record);
       await dispatch(
@@ -31,6 +34,7 @@ export function durableCalls(
         {
           ...{...call, policy, waitForReply: true, signal: task.signal},
           isNewMessage: claim.attempt === 1,
+          ...(noting === undefined || isCluster ? {} : {noting}),
           // Somebody has to be started first: others may use the slot meanwhile.
           onWakeup: () => (back ??= stepAside()),
         },

@@ -12,6 +12,7 @@ import {assertShape, encodeJson, isObject, MAX_DOCUMENT_BYTES} from '../../proto
 import type {RoutePolicy} from '../../protocol/routing.js';
 import {openStorage, type Storage} from '../../store/storage.js';
 import {TurnContext, type ContextFacts, type EventScope} from '../context.js';
+import type {Noting} from '../../store/acceptance.js';
 import type {EventWriter} from '../event-writer.js';
 import {retryPolicy, type RetryOptions} from '../retry.js';
 import {CallFailed, StepFailed, textOfFailure} from './failures.js';
@@ -75,10 +76,14 @@ export interface StepTry {
   readonly attempt: number;
 }
 
-/** Sends a call. The header is that of the command that began the run. @returns why it was refused, or undefined if it is on its way. */
+/**
+ * Sends a call. The header is that of the command that began the run; with `noting` it is not sent before it is noted.
+ * @returns why it was refused, or undefined if it is on its way.
+ */
 export type SendCall = (
   header: Header,
   call: {readonly agentType: string; readonly content: Content; readonly messageId: string} & CallOptions,
+  noting: Noting | undefined,
 ) => Promise<ByError | undefined>;
 
 export interface EventsOptions {
@@ -128,14 +133,16 @@ export class DurableContext extends TurnContext {
     let call: Mutable<ReadCall> | undefined;
     const answer = this.durable.run.ask(
       {kind: 'call', target: agentType, what: [agentType, content, options], note: noteOf(content)},
-      async ({messageId}) => {
+      async ({messageId}, index, isNoted) => {
+        const noting = isNoted && {index, isNoted};
         const refusal = hasContent(content)
-          ? await this.durable.send(this.facts.header, {...options, agentType, content, messageId})
+          ? await this.durable.send(this.facts.header, {...options, agentType, content, messageId}, noting)
           : new ByError('INVALID_INPUT', 'The content is empty.', {hint: 'Send some text.'});
         return refusal && failureAnswer(refusal);
       },
       reply => valueOf(agentType, reply),
       {
+        isAhead: true,
         announce: (messageId, index) => (call = {index, messageId, sentAfter: 0}),
         noted: at => {
           if (call !== undefined) call.sentAfter = at;

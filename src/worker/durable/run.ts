@@ -20,6 +20,7 @@ import {
 } from '../../protocol/journal.js';
 import type {QuestionText} from '../../protocol/question.js';
 import type {JournalWrite, Written} from '../../store/journal.js';
+import type {Heard} from '../running.js';
 import {describe, inStep, journalFull, mismatch, notAskedAgain, turnOver} from './failures.js';
 import {DurablePromise} from './promise.js';
 
@@ -30,6 +31,8 @@ export interface DurableHost {
   readonly signal: AbortSignal;
   write(writes: readonly JournalWrite[]): Promise<Written>;
   read(): Promise<Journal>;
+  /** Be told of answers that are kept while the turn runs: those need not be read. Some are told nobody. */
+  listen(listener: (heard: Heard) => void): void;
   /** @param at Unix milliseconds by Redis's clock. */
   setTimer(timerId: string, at: number): Promise<void>;
   /** End the turn, if there is no outcome beyond those the code has seen. */
@@ -65,11 +68,16 @@ export interface Asked {
 }
 
 /**
- * Carries out what was asked, once it is noted. Called again by a later turn if nobody knows whether it was carried out
+ * Carries out what was asked, once it is noted; with `isNoted`, which only what is {@link AskHooks.isAhead} is given, it must
+ * not have an effect before that resolves with true. Called again by a later turn if nobody knows whether it was carried out
  * before; not at all once there is an outcome.
  * @returns an outcome that is there at once, or undefined if it comes as an answer.
  */
-export type CarryOut = (entry: JournalEntry, index: number) => Promise<Answer | undefined>;
+export type CarryOut = (
+  entry: JournalEntry,
+  index: number,
+  isNoted?: Promise<boolean>,
+) => Promise<Answer | undefined>;
 
 /** What an operation may ask for beside. */
 export interface AskHooks {
@@ -77,6 +85,8 @@ export interface AskHooks {
   readonly announce?: (messageId: string, index: number) => void;
   /** Called when the entry is noted, in the turn that notes it. @param at Redis's clock in Unix milliseconds. */
   readonly noted?: (at: number) => void;
+  /** It need not wait for the note: what carries it out looks for that itself, in the step that has the effect. */
+  readonly isAhead?: boolean;
   /** What it waits for does not answer by itself: carry it out again whenever answers came. */
   readonly looksAgain?: boolean;
   /** Fetch what belongs to an outcome before the code gets it. What it throws ends the execution. */
@@ -96,7 +106,13 @@ interface Waiter {
 /** A write, or none, and what follows once it is made. */
 interface Queued {
   readonly write: JournalWrite | undefined;
-  readonly then: (written: Written & {kind: 'ok'}) => Promise<void>;
+  /** What follows the write, but need not wait for its answer. */
+  readonly ahead: ((isNoted: Promise<boolean>) => Promise<Answer | undefined>) | undefined;
+  /** @param begun what came of {@link ahead}. */
+  readonly then: (
+    written: Written & {kind: 'ok'},
+    begun: Promise<Answer | undefined> | undefined,
+  ) => Promise<void>;
 }
 
 /** The step whose effect runs now. */
@@ -112,6 +128,8 @@ export class DurableRun {
   private journal: Journal;
   /** Outcomes by their order, from 1. */
   private readonly ordered = new Map<number, {readonly index: number; readonly outcome: Outcome}>();
+  /** Entries whose answers came while this turn runs, and are not in {@link journal}. */
+  private readonly heard = new Set<number>();
   private readonly waiters = new Map<number, Waiter>();
   /** Timers that are set and have not gone off. */
   private readonly timers = new Map<number, number>();
@@ -137,7 +155,7 @@ export class DurableRun {
   /** Events on their way whose emitter waits for room. */
   private emitting = 0;
   private chances = 0;
-  /** How often the journal was read again in this turn. */
+  /** How often answers came while this turn runs. */
   private reads = 0;
   /** The clocks of Redis and of this process at the last write. */
   private written = {at: 0, here: 0};
@@ -164,6 +182,7 @@ export class DurableRun {
     const {signal} = this.host;
     const cancel = () => this.abort(signal.reason instanceof Error ? signal.reason : new Error('aborted'));
     signal.addEventListener('abort', cancel, {once: true});
+    this.host.listen(heard => this.hear(heard));
     const work = (async (): Promise<RunEnd> => {
       try {
         return {kind: 'value', value: await code()};
@@ -250,7 +269,8 @@ export class DurableRun {
     };
     this.waiters.set(index, {asked, prepare: hooks.prepare, isAwaited: false, settle, reject});
     if (known !== undefined && known.dueAt > 0) this.timers.set(index, known.dueAt);
-    if (!this.journal.outcomes.has(index)) this.begin(index, known, entry, asked, carryOut, hooks);
+    if (!this.journal.outcomes.has(index) && !this.heard.has(index))
+      this.begin(index, known, entry, asked, carryOut, hooks);
     hooks.announce?.(entry.messageId, index);
     this.moved();
     void this.pump();
@@ -297,15 +317,18 @@ export class DurableRun {
         : inMs === undefined
           ? {kind: 'entry', index, entry}
           : {kind: 'timed', index, entry, inMs};
-    void this.enqueue(write, async ({at}) => {
+    const isAhead = hooks.isAhead === true && write?.kind === 'entry';
+    const ahead = isAhead ? (isNoted: Promise<boolean>) => carryOut(entry, index, isNoted) : undefined;
+    const follow: Queued['then'] = async ({at}, begun) => {
       const noted = known ?? {...entry, dueAt: inMs === undefined ? 0 : at + inMs};
       if (known === undefined) hooks.noted?.(at);
       if (noted.dueAt > 0) {
         this.timers.set(index, noted.dueAt);
         await this.host.setTimer(noted.messageId, noted.dueAt);
       }
-      await this.carryOut(index, () => carryOut(noted, index), hooks.looksAgain === true);
-    });
+      await this.carryOut(index, () => begun ?? carryOut(noted, index), hooks.looksAgain === true);
+    };
+    void this.enqueue(write, follow, ahead);
   }
 
   private async carryOut(
@@ -340,19 +363,23 @@ export class DurableRun {
   }
 
   /** Resolves when what follows the write is done; what breaks either ends the run. */
-  private async enqueue(write: Queued['write'], follow: Queued['then']): Promise<void> {
+  private async enqueue(
+    write: Queued['write'],
+    follow: Queued['then'],
+    ahead?: Queued['ahead'],
+  ): Promise<void> {
     this.busy++;
     try {
       await new Promise<void>((resolve, reject) => {
-        const then = async (written: Written & {kind: 'ok'}) => {
+        const then: Queued['then'] = async (written, begun) => {
           try {
-            await follow(written);
+            await follow(written, begun);
             resolve();
           } catch (error) {
             reject(asError(error));
           }
         };
-        this.queue.push({write, then});
+        this.queue.push({write, ahead, then});
         void this.flush();
       });
     } catch (error) {
@@ -379,7 +406,9 @@ export class DurableRun {
         this.queue = [];
         // Each outcome is answered by its order; those of one write are told apart by their place.
         const writes = batch.flatMap(({write}) => write ?? []);
-        const written = writes.length === 0 ? NOTHING_WRITTEN : await this.host.write(writes);
+        const writing = writes.length === 0 ? Promise.resolve(NOTHING_WRITTEN) : this.host.write(writes);
+        const begun = this.beginAhead(batch, writing);
+        const written = await writing;
         if (written.kind === 'fenced') {
           this.end({kind: 'refused', verdict: 'fenced'});
           return;
@@ -390,9 +419,9 @@ export class DurableRun {
         }
         if (written.at > 0) this.written = {at: written.at, here: performance.now()};
         let outcome = 0;
-        for (const {write, then} of batch) {
+        for (const [at, {write, then}] of batch.entries()) {
           const orders = write?.kind === 'outcome' ? [written.orders[outcome++] ?? 0] : [];
-          void then({...written, orders});
+          void then({...written, orders}, begun[at]);
         }
       }
     } catch (error) {
@@ -400,6 +429,23 @@ export class DurableRun {
     } finally {
       this.isFlushing = false;
     }
+  }
+
+  /** What need not wait for the write goes to the server behind it, in the same turn of the event loop. */
+  private beginAhead(
+    batch: readonly Queued[],
+    writing: Promise<Written>,
+  ): readonly (Promise<Answer | undefined> | undefined)[] {
+    const isNoted = writing.then(
+      ({kind}) => kind === 'ok',
+      () => false,
+    );
+    return batch.map(({ahead}) => {
+      const begun = ahead?.(isNoted);
+      // If the write fails nobody looks at it.
+      begun?.catch(() => undefined);
+      return begun;
+    });
   }
 
   private order(journal: Journal): void {
@@ -413,9 +459,20 @@ export class DurableRun {
 
   private async readAgain(): Promise<void> {
     const journal = await this.host.read();
-    this.reads++;
     this.journal = {...journal, end: this.journal.end};
     this.order(journal);
+    this.cameMore();
+  }
+
+  private hear({index, outcome}: Heard): void {
+    if (this.isOver || outcome.order <= this.given) return;
+    this.heard.add(index);
+    this.ordered.set(outcome.order, {index, outcome});
+    this.cameMore();
+  }
+
+  private cameMore(): void {
+    this.reads++;
     void this.pump();
     for (const {again} of this.waiters.values()) again?.();
   }
@@ -499,16 +556,25 @@ export class DurableRun {
     this.busy++;
     try {
       const waiting = this.waiting();
+      const {reads} = this;
       const verdict = await this.host.suspend(waiting);
-      if (verdict === 'more') await this.readAgain();
+      if (verdict === 'more') await this.readUnlessTold(reads);
       else if (verdict === 'ok') this.end({kind: 'suspended', waiting});
       else this.end({kind: 'refused', verdict});
     } catch (error) {
       this.fail(asError(error));
     } finally {
       this.busy--;
+      // The code may have ended meanwhile.
+      if (this.busy === 0) this.whenDone();
       this.moved();
     }
+  }
+
+  /** What came may be told in this turn of the event loop; if there is still more, the next try to suspend says so. */
+  private async readUnlessTold(reads: number): Promise<void> {
+    await immediate();
+    if (this.reads === reads && !this.isOver) await this.readAgain();
   }
 
   private waiting(): Waiting {
