@@ -62,6 +62,11 @@ const sessionOf = (client: Pg.Client): SqlSession => ({
   query: (text, values) => client.query<Record<string, unknown>>(text, values),
 });
 
+/** @throws {ByError} INVALID_CONFIG if `pg` is not installed. */
+export async function requirePg(): Promise<void> {
+  await loadPg();
+}
+
 async function loadPg(): Promise<typeof Pg> {
   try {
     const module = await import('pg');
