@@ -68,7 +68,7 @@ function postgres(address: Address | undefined, asked: string): HistorySettings 
       'INVALID_CONFIG',
       `${asked} asks for history in PostgreSQL, and nothing says where that is.`,
       {
-        hint: 'Set BY_HISTORY_URL to postgres://user:password@host:5432/database.',
+        hint: 'Set BY_HISTORY_URL to postgres://user@host:5432/database; it may carry a password.',
       },
     );
   const {url, source} = address;

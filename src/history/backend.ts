@@ -37,7 +37,7 @@ export interface HistorySession {
 export interface HistoryBackend {
   /** For people: `memory`, `redis`, `postgres`. */
   readonly name: string;
-  /** The newest messages of a session, oldest first. @param limit from 1 to 1,000. Default 10. */
+  /** The newest messages of a session, oldest first. @param limit from 1 to 10,000. Default 10. */
   getHistory(sessionId: string, limit?: number): Promise<HistoryMessage[]>;
   /**
    * Add a message. Nothing happens for empty content, or if the session has one with the same {@link HISTORY_KEY} in its
@@ -49,7 +49,7 @@ export interface HistoryBackend {
     content: Content,
     metadata?: Readonly<Record<string, unknown>>,
   ): Promise<void>;
-  /** The sessions that were active last, newest first. @param limit from 1 to 1,000. Default 100. */
+  /** The sessions that were active last, newest first. @param limit from 1 to 10,000. Default 100. */
   listSessions(limit?: number): Promise<HistorySession[]>;
   close(): Promise<void>;
 }
@@ -62,7 +62,7 @@ export const HISTORY_CUT = 'by_cut';
 /** Longest text, in UTF-16 code units. As of a command, like the bytes of content that is no text. */
 export const MAX_TEXT_LENGTH = MAX_STRING_LENGTH;
 const MAX_METADATA_BYTES = 64 * 1024;
-const MAX_LIMIT = 1000;
+const MAX_LIMIT = 10_000;
 const DEFAULT_LIMIT = 10;
 const DEFAULT_SESSIONS = 100;
 const KEY = /^[\x21-\x7e]{1,200}$/;

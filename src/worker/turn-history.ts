@@ -17,7 +17,7 @@ import {eventKind, eventText, type DataEvent} from '../protocol/events.js';
 /** The history of the session, for agent code. Without one nothing is saved, and nothing is there. */
 export interface SessionHistory {
   /**
-   * The newest messages, oldest first; what this turn was asked is among them. @param limit from 1 to 1,000. Default 10.
+   * The newest messages, oldest first; what this turn was asked is among them. @param limit from 1 to 10,000. Default 10.
    * @throws {ByError} HISTORY_UNAVAILABLE, which is tried again like any error that may pass; INVALID_INPUT.
    */
   get(limit?: number): Promise<HistoryMessage[]>;

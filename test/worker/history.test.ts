@@ -232,6 +232,38 @@ describeEachStore('the history of a session', at => {
     expect(reads).toEqual([[1, 3, 5]]);
   });
 
+  test('has all of what a durable agent said in a turn that was cut off and begun again', async () => {
+    const store = at.open();
+    const history = memoryHistory();
+    let starts = 0;
+    const agent = defineAgent({
+      type: 'talker',
+      async run(ctx) {
+        starts++;
+        await ctx.emitChunk('said before, ');
+        await ctx.step('one', () => ctx.emitChunk('said in a step, '));
+        if (starts === 1) {
+          await ctx.step('hang', async ({signal}) => {
+            await new Promise(resolve => signal.addEventListener('abort', resolve));
+            throw new Error('stopped');
+          });
+        } else await ctx.step('hang', () => undefined);
+        await ctx.emitChunk('said after.');
+      },
+    });
+    const first = await startWorker(store, {agents: [agent], log: silentLogger, history});
+    const sent = await ask(store, 'talker', 'go');
+    const stream = store.keys.sessionDataStream(sent.sessionId);
+    await until(async () => (await at.redis().xlen(stream)) >= 2);
+    await first.stop({drainMs: 0});
+    await work(at, store, [agent], {history});
+    await withStatus(store, sent, 'COMPLETED');
+    expect(shown(await saved(history, sent.sessionId, 2))).toEqual([
+      ['user', 'go'],
+      ['assistant', 'said before, said in a step, said after.'],
+    ]);
+  });
+
   test('has what a sub-agent was asked and answered', async () => {
     const store = at.open();
     const history = memoryHistory();
