@@ -34,7 +34,7 @@ export function memoryHistory(options: MemoryHistoryOptions = {}): HistoryBacken
   return new MemoryHistory(options);
 }
 
-class MemoryHistory implements HistoryBackend {
+export class MemoryHistory implements HistoryBackend {
   readonly name = 'memory';
   /** The session used last comes last. */
   private readonly sessions = new Map<string, Kept[]>();
@@ -60,7 +60,7 @@ class MemoryHistory implements HistoryBackend {
 
   async saveMessage(...given: Parameters<HistoryBackend['saveMessage']>): Promise<void> {
     const message = checkedMessage(...given);
-    if (message !== undefined) this.keep(message);
+    if (message !== undefined) this.add(message);
   }
 
   async listSessions(limit?: number) {
@@ -79,11 +79,11 @@ class MemoryHistory implements HistoryBackend {
     this.size = 0;
   }
 
-  private keep({sessionId, role, content, metadata, key}: NewMessage): void {
+  /** Add a message that is known to be one, and that nobody changes any more. */
+  add({sessionId, role, content, metadata, key}: NewMessage): void {
     const kept = this.sessions.get(sessionId) ?? [];
     if (key !== '' && kept.some(other => other.key === key)) return;
-    const text = typeof content === 'string' ? content : JSON.stringify(content);
-    const size = text.length + JSON.stringify(metadata).length + OVERHEAD;
+    const size = lengthOf(content) + lengthOf(metadata) + OVERHEAD;
     kept.push({message: {role, content, metadata, at: this.now()}, key, size});
     this.size += size;
     this.sessions.delete(sessionId);
@@ -93,6 +93,7 @@ class MemoryHistory implements HistoryBackend {
   }
 
   private makeRoom(): void {
+    if (this.sessions.size <= this.maxSessions && this.size <= this.maxCharacters) return;
     for (const [sessionId, kept] of this.sessions) {
       if (this.sessions.size > this.maxSessions) while (kept.length > 0) this.dropOldest(kept);
       // The message that came last stays, however large.
@@ -109,4 +110,13 @@ class MemoryHistory implements HistoryBackend {
   private dropOldest(kept: Kept[]): void {
     this.size -= kept.shift()?.size ?? 0;
   }
+}
+
+/** Characters of its texts, roughly: every task pays for it twice. */
+function lengthOf(value: unknown): number {
+  if (typeof value === 'string') return value.length;
+  if (typeof value !== 'object' || value === null) return 8;
+  let length = 0;
+  for (const name in value) length += name.length + lengthOf((value as Record<string, unknown>)[name]);
+  return length;
 }

@@ -6,15 +6,11 @@ import {backoffMs} from '../backoff.js';
 import {sleep} from '../clock.js';
 import {ByError, messageOf} from '../errors.js';
 import type {Logger} from '../log.js';
-import type {Content} from '../protocol/commands.js';
-import type {HistoryBackend, HistoryMessage, HistoryRole} from './backend.js';
+import type {HistoryBackend, HistoryMessage, NewMessage} from './backend.js';
+import {MemoryHistory} from './memory.js';
 
-export interface MessageToSave {
-  readonly sessionId: string;
-  readonly role: HistoryRole;
-  readonly content: Content;
-  readonly metadata: Readonly<Record<string, unknown>>;
-}
+/** One that was checked, and that nobody changes any more. */
+export type MessageToSave = NewMessage;
 
 /** What a turn needs of a history. */
 export interface HistoryAccess {
@@ -24,6 +20,29 @@ export interface HistoryAccess {
   settled(sessionId: string): Promise<void>;
   /** What was saved here before is among it. @throws {ByError} HISTORY_UNAVAILABLE, HISTORY_SCHEMA, INVALID_INPUT. */
   read(sessionId: string, limit?: number): Promise<HistoryMessage[]>;
+}
+
+/** The history of a worker, whichever its turns use. */
+export interface WorkerHistory extends HistoryAccess {
+  /** For people. */
+  readonly name: string;
+  /** Resolves when nothing waits to be saved any more. */
+  flush(): Promise<void>;
+}
+
+/** What is in this process needs no queue, and costs each task least so. */
+export function accessTo(backend: HistoryBackend, log: Logger): WorkerHistory {
+  return backend instanceof MemoryHistory ? inMemory(backend) : new HistorySaver(backend, log);
+}
+
+function inMemory(memory: MemoryHistory): WorkerHistory {
+  return {
+    name: memory.name,
+    save: message => memory.add(message),
+    settled: () => Promise.resolve(),
+    read: (sessionId, limit) => memory.getHistory(sessionId, limit),
+    flush: () => Promise.resolve(),
+  };
 }
 
 export interface SaverOptions {
@@ -45,7 +64,7 @@ interface Line {
   readonly whenEmpty: (() => void)[];
 }
 
-export class HistorySaver implements HistoryAccess {
+export class HistorySaver implements WorkerHistory {
   /** Sessions with something to save. */
   private readonly lines = new Map<string, Line>();
   /** Those of which nothing is being saved now. */

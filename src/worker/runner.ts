@@ -28,7 +28,7 @@ import {executionHint, findByMessage, findExecution} from '../store/executions.j
 import {stopExecution} from '../store/stop.js';
 import type {HistoryBackend} from '../history/backend.js';
 import {memoryHistory} from '../history/memory.js';
-import {HistorySaver} from '../history/saver.js';
+import {accessTo, type WorkerHistory} from '../history/saver.js';
 import {toHandler, type Agent, type Handler} from './agent.js';
 import {Isolation} from './isolation.js';
 import {Parked} from './parked.js';
@@ -148,7 +148,7 @@ class Worker implements WorkerHandle {
   private readonly group: string;
   private readonly env: TurnEnvironment;
   private readonly ends: ExecutionEnds | undefined;
-  private readonly history: HistorySaver | undefined;
+  private readonly history: WorkerHistory | undefined;
   private readonly abandon = new AbortController();
   /** Aborted when nothing new is read any more. */
   private readonly closing = new AbortController();
@@ -234,7 +234,7 @@ class Worker implements WorkerHandle {
     }
     this.ends = circuit && new ExecutionEnds(store, circuit, this.log);
     const {history = memoryHistory({now: this.now})} = options;
-    this.history = history === false ? undefined : new HistorySaver(history, this.log);
+    this.history = history === false ? undefined : accessTo(history, this.log);
     this.env = {
       store,
       ends: this.ends,

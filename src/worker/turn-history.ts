@@ -9,9 +9,10 @@ import {
   MAX_TEXT_LENGTH,
   type HistoryMessage,
   type HistoryRole,
+  type NewMessage,
 } from '../history/backend.js';
 import type {HistoryAccess} from '../history/saver.js';
-import type {Content} from '../protocol/commands.js';
+import {hasContent, type Content} from '../protocol/commands.js';
 import {eventKind, eventText, type DataEvent} from '../protocol/events.js';
 
 /** The history of the session, for agent code. Without one nothing is saved, and nothing is there. */
@@ -55,12 +56,19 @@ export class TurnHistory implements SessionHistory {
 
   /** The turn begins. */
   saveAsk(content: Content, sourceAgentType: string): void {
-    const {executionId, messageId, traceId, agentType} = this.turn;
-    this.put('user', content, {
-      ...{message_id: messageId, trace_id: traceId, agent_id: agentType},
-      ...(sourceAgentType === '' ? {} : {source_agent_type: sourceAgentType}),
-      [HISTORY_KEY]: `${executionId}/ask`,
-    });
+    const {sessionId, executionId, messageId, traceId, agentType} = this.turn;
+    if (this.access === undefined || !hasContent(content)) return;
+    const key = `${executionId}/ask`;
+    const metadata: Record<string, unknown> = {
+      message_id: messageId,
+      trace_id: traceId,
+      agent_id: agentType,
+      [HISTORY_KEY]: key,
+    };
+    if (sourceAgentType !== '') metadata['source_agent_type'] = sourceAgentType;
+    // The agent holds the same list, and may change it.
+    const kept = typeof content === 'string' ? content : structuredClone(content);
+    this.access.save({sessionId, role: 'user', content: kept, metadata, key});
   }
 
   /** Something was emitted: pieces of the answer are kept until the turn ends. */
@@ -76,15 +84,21 @@ export class TurnHistory implements SessionHistory {
 
   /** The turn has ended, and that is written. @param whole its result, for an agent that said nothing on the way. */
   saveAnswer(status: string, whole = ''): void {
-    const {executionId, entryId, traceId, agentType, messageId, parentMessageId} = this.turn;
-    const text = this.said === '' ? whole.slice(0, MAX_TEXT_LENGTH) : this.said;
-    const isCut = this.isCut || text.length < (this.said || whole).length;
-    this.put('assistant', text, {
-      ...{trace_id: traceId, agent_id: agentType, parent_message_id: parentMessageId, message_id: messageId},
-      ...(status === 'COMPLETED' ? {} : {status}),
-      ...(isCut ? {[HISTORY_CUT]: true} : {}),
-      [HISTORY_KEY]: `${executionId}/${entryId}/answer`,
-    });
+    const {sessionId, executionId, entryId, traceId, agentType, messageId, parentMessageId} = this.turn;
+    const said = this.said === '' ? whole : this.said;
+    if (this.access === undefined || !hasContent(said)) return;
+    const key = `${executionId}/${entryId}/answer`;
+    const metadata: Record<string, unknown> = {
+      trace_id: traceId,
+      agent_id: agentType,
+      parent_message_id: parentMessageId,
+      message_id: messageId,
+      [HISTORY_KEY]: key,
+    };
+    if (status !== 'COMPLETED') metadata['status'] = status;
+    if (this.isCut || said.length > MAX_TEXT_LENGTH) metadata[HISTORY_CUT] = true;
+    const content = said.slice(0, MAX_TEXT_LENGTH);
+    this.access.save({sessionId, role: 'assistant', content, metadata, key});
   }
 
   async get(limit?: number): Promise<HistoryMessage[]> {
@@ -103,15 +117,18 @@ export class TurnHistory implements SessionHistory {
     content: Content,
     metadata: Readonly<Record<string, unknown>>,
   ): Promise<void> {
-    const keyed = {[HISTORY_KEY]: key, ...metadata};
-    this.check(role, content, keyed);
-    this.put(role, content, keyed);
+    const message = this.check(role, content, {[HISTORY_KEY]: key, ...metadata});
+    if (message !== undefined) this.access?.save(message);
     await this.access?.settled(this.turn.sessionId);
   }
 
   /** @throws {ByError} INVALID_INPUT, MESSAGE_TOO_LARGE. */
-  check(role: HistoryRole, content: Content, metadata: Readonly<Record<string, unknown>>): void {
-    checkedMessage(this.turn.sessionId, role, content, metadata);
+  check(
+    role: HistoryRole,
+    content: Content,
+    metadata: Readonly<Record<string, unknown>>,
+  ): NewMessage | undefined {
+    return checkedMessage(this.turn.sessionId, role, content, metadata);
   }
 
   /** @param part of the execution within which the same message is the same. */
@@ -124,10 +141,6 @@ export class TurnHistory implements SessionHistory {
     const time = (this.times.get(name) ?? 0) + 1;
     this.times.set(name, time);
     return `${this.turn.executionId}/${name}/${time}`;
-  }
-
-  private put(role: HistoryRole, content: Content, metadata: Readonly<Record<string, unknown>>): void {
-    if (content.length > 0) this.access?.save({sessionId: this.turn.sessionId, role, content, metadata});
   }
 }
 

@@ -124,7 +124,7 @@ describe('history in a PostgreSQL that misbehaves', () => {
     await history.getHistory('lost-reply');
     proxy.loseReplies();
     saver.save({
-      ...{sessionId: 'lost-reply', role: 'user', content: 'x'},
+      ...{sessionId: 'lost-reply', role: 'user', content: 'x', key: 'exec-1/ask'},
       metadata: {by_key: 'exec-1/ask'},
     });
     await until(async () => (await rows('lost-reply')).length === 1);
@@ -152,7 +152,7 @@ describe('what waits to be saved', () => {
     };
     const saver = new HistorySaver(slow, silentLogger, {maxWaiting: 10});
     const save = (sessionId: string, content: string) =>
-      saver.save({sessionId, role: 'user', content, metadata: {}});
+      saver.save({sessionId, role: 'user', content, metadata: {}, key: ''});
     for (let index = 0; index < 20; index++) save('stuck', `${index}`);
     release();
     await saver.flush();
