@@ -14,7 +14,7 @@ const rows: readonly (readonly string[])[] = [
   ['src/testing'],
   ['src/dev', 'src/scaffold'],
   ['src/client', 'src/worker', 'src/orchestration'],
-  ['src/observe', 'src/plugins', 'src/availability', 'src/history'],
+  ['src/observe', 'src/plugins', 'src/availability', 'src/history', 'src/files'],
   ['src/registry'],
   ['src/store'],
   ['src/config', 'src/protocol'],

@@ -25,6 +25,8 @@ import type {
 } from './calls.js';
 import type {EventWriter} from './event-writer.js';
 import type {SessionHistory, TurnHistory} from './turn-history.js';
+import type {FileStore} from '../files/file-store.js';
+import {localFiles} from '../files/local-files.js';
 import {openWorkspace, type Workspace} from './workspace.js';
 
 export interface ContextFacts {
@@ -58,6 +60,7 @@ export interface EventScope {
 export class TurnContext {
   protected readonly emitter: EventContext;
   private opened: Workspace | undefined;
+  private store: FileStore | undefined;
 
   constructor(
     protected readonly facts: ContextFacts,
@@ -121,6 +124,10 @@ export class TurnContext {
   get workspace(): Workspace {
     const {sessionId, userCode} = this.facts.header;
     return (this.opened ??= openWorkspace(this.facts.workspaceRoot, {sessionId, userCode}));
+  }
+  /** The same files, one by one: whole or not at all, as streams, within limits. */
+  get files(): FileStore {
+    return (this.store ??= localFiles(this.workspace.path));
   }
   /** What was said in the session, by the person and by agents. */
   get history(): SessionHistory {
