@@ -1,7 +1,7 @@
 // Installs what is missing and runs every check. On a machine without a Redis server it gets one the way the machine
 // allows, or fails and says what to install: tests that did not run must not look like tests that passed.
 import {execFileSync, spawnSync} from 'node:child_process';
-import {existsSync, readFileSync, statSync} from 'node:fs';
+import {existsSync, readdirSync, readFileSync, statSync} from 'node:fs';
 import path from 'node:path';
 import {fileURLToPath} from 'node:url';
 
@@ -11,6 +11,7 @@ const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
 if (isStale()) run(npm, ['ci', '--no-audit', '--no-fund']);
 provideRedis();
 provideOpenssl();
+providePostgres();
 run(npm, ['run', 'check']);
 
 function isStale() {
@@ -48,6 +49,23 @@ function provideOpenssl() {
   }
   run('apt-get', ['update', '-q']);
   run('apt-get', ['install', '-y', '-q', '--no-install-recommends', 'openssl']);
+}
+
+/** Tests of history start one of their own. */
+function providePostgres() {
+  const debian = '/usr/lib/postgresql';
+  const versions = existsSync(debian) ? readdirSync(debian) : [];
+  if (versions.some(version => existsSync(path.join(debian, version, 'bin', 'initdb')))) return;
+  if (works('initdb', ['--version']) && works('postgres', ['--version'])) return;
+  if (!isDebian() || process.getuid?.() !== 0) {
+    console.error(
+      'The tests need PostgreSQL, and this machine has none.\n' +
+        'Install it (Debian, Ubuntu: sudo apt-get install postgresql; macOS: brew install postgresql).',
+    );
+    process.exit(1);
+  }
+  run('apt-get', ['update', '-q']);
+  run('apt-get', ['install', '-y', '-q', '--no-install-recommends', 'postgresql']);
 }
 
 function works(command, args) {

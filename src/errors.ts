@@ -19,6 +19,8 @@ const codes = {
   REDIS_TIMEOUT: {exit: 3, retryable: true},
   KEY_SCHEMA: {exit: 3, retryable: false},
   NOT_DURABLE: {exit: 3, retryable: true},
+  HISTORY_UNAVAILABLE: {exit: 3, retryable: true},
+  HISTORY_SCHEMA: {exit: 3, retryable: false},
 
   NOT_FOUND: {exit: 4, retryable: false},
 

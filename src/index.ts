@@ -23,6 +23,26 @@ export type {
   GroupTask,
   MemberResult,
 } from './worker/calls.js';
+export type {SessionHistory} from './worker/turn-history.js';
+export {
+  HISTORY_KEY,
+  HISTORY_ROLES,
+  type HistoryBackend,
+  type HistoryMessage,
+  type HistoryRole,
+  type HistorySession,
+} from './history/backend.js';
+export {memoryHistory, type MemoryHistoryOptions} from './history/memory.js';
+export {redisHistory, type RedisHistoryOptions} from './history/redis.js';
+export type {
+  FileContent,
+  FileInfo,
+  FilePage,
+  FileStore,
+  ListOptions,
+  PutOptions,
+} from './files/file-store.js';
+export {localFiles} from './files/local-files.js';
 export type {Workspace, WorkspaceEntry} from './worker/workspace.js';
 export type {RetryOptions} from './worker/retry.js';
 export {startWorker, type WorkerEnd, type WorkerHandle, type WorkerOptions} from './worker/runner.js';

@@ -1,7 +1,9 @@
 /** `by worker run`: load, start, wait, stop. */
 import {resolve} from 'node:path';
+import {historyFromEnv} from '../config/load.js';
 import {loadProject} from '../config/project.js';
 import {ByError} from '../errors.js';
+import {openHistory} from '../history/open.js';
 import {createLogger, type Logger} from '../log.js';
 import {loadAgents} from '../worker/load-agents.js';
 import type {ExecutionCircuitRules} from '../store/execution-circuit.js';
@@ -51,7 +53,10 @@ export async function runWorkers(
   const loaded = await Promise.all(plans.map(async plan => ({plan, agents: await loadAgents(plan.entry)})));
   if (run.check) return {workers: []};
   const settings = await connectionSettings(run.connection);
-  const workspaceRoot = await projectWorkspaces();
+  const project = await loadProject(process.cwd());
+  // Outside of a project the worker's own default counts.
+  const workspaceRoot = project && resolve(project.dir, project.config.workspaceRoot ?? '.by/workspaces');
+  const history = await openHistory(historyFromEnv(project?.config.history), settings);
   const handles: WorkerHandle[] = [];
   const stopAll = (drainMs: number) => Promise.all(handles.map(handle => handle.stop({drainMs})));
   run.stop.addEventListener('abort', () => void stopAll(run.drainMs), {once: true});
@@ -65,6 +70,7 @@ export async function runWorkers(
           agentsFile: resolve(plan.entry),
           group: run.group,
           log: workerLog(run.printer),
+          history: history ?? false,
           ...(workspaceRoot === undefined ? {} : {workspaceRoot}),
           ...(plan.workerId === undefined ? {} : {workerId: plan.workerId}),
           ...(plan.concurrency === undefined ? {} : {concurrency: plan.concurrency}),
@@ -80,6 +86,7 @@ export async function runWorkers(
     }
   } catch (error) {
     await stopAll(0);
+    await history?.close();
     throw error;
   }
   // A signal may have come while workers were starting.
@@ -87,6 +94,7 @@ export async function runWorkers(
   const ends = await Promise.all(
     handles.map(async handle => ({workerId: handle.workerId, end: await handle.done})),
   );
+  await history?.close();
   const lost = ends.find(({end}) => end === 'lease-lost' || end === 'deaf');
   if (lost) {
     throw new ByError('LEASE_LOST', `Worker "${lost.workerId}" lost its lease.`, {
@@ -94,12 +102,6 @@ export async function runWorkers(
     });
   }
   return {workers: ends};
-}
-
-/** Where the project keeps its sessions' files; outside of a project the worker's own default counts. */
-async function projectWorkspaces(): Promise<string | undefined> {
-  const project = await loadProject(process.cwd());
-  return project && resolve(project.dir, project.config.workspaceRoot ?? '.by/workspaces');
 }
 
 async function planned(run: RunWorkers): Promise<Planned[]> {

@@ -1,11 +1,16 @@
 /** The only reader of the process's environment: below here everything is handed in. */
 import {homedir} from 'node:os';
 import {resolveConnection, type ConnectionSettings, type ConnectionSources} from './connection.js';
+import {resolveHistory, type HistoryConfig, type HistorySettings} from './history.js';
 import type {KubernetesSources} from './kubeconfig.js';
 
 /** {@link resolveConnection} with this process's environment. */
 export const connectionFromEnv = (sources: Omit<ConnectionSources, 'env'>): ConnectionSettings =>
   resolveConnection({...sources, env: process.env});
+
+/** {@link resolveHistory} with this process's environment. */
+export const historyFromEnv = (config?: HistoryConfig): HistorySettings =>
+  resolveHistory(process.env, config);
 
 /** The secret that signs requests to a service that starts workers; undefined if none is set. */
 export const wakeupSecretFromEnv = (): string | undefined => process.env['BY_WAKEUP_SECRET'] || undefined;

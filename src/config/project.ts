@@ -4,6 +4,7 @@ import {dirname} from 'node:path';
 import {z} from 'zod';
 import {ByError, messageOf} from '../errors.js';
 import {ID_PATTERN} from '../ids.js';
+import {HistoryConfig} from './history.js';
 import {findProjectFile} from './find-project.js';
 import {importModule} from './import-module.js';
 
@@ -15,6 +16,7 @@ export const ProjectConfig = z.strictObject({
   keySchema: z.literal(['v1', 'v2']).optional(),
   /** Folder for the sessions' files, relative to the config file. Default `.by/workspaces`. */
   workspaceRoot: z.string().min(1).optional(),
+  history: HistoryConfig.optional(),
   workers: z
     .array(
       z.strictObject({

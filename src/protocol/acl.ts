@@ -209,6 +209,7 @@ function workerGrants(options: AclOptions): Grant[] {
         // Agents call agents: a worker sends as a client does.
         ...[...routing, keys.pendingQueue('*'), keys.taskGroup('*'), keys.taskGroupResults('*')],
         ...circuits,
+        keys.history('*'),
       ],
     },
     // Of what they serve, where it may open because executions fail.
@@ -226,6 +227,8 @@ function workerGrants(options: AclOptions): Grant[] {
       access: 'RW',
       keys: [keys.storage('*', '*')],
     },
+    // Where history is kept in Redis.
+    {commands: 'hget hmget hset hdel hincrby hexists expire', access: 'RW', keys: [keys.history('*')]},
     // A journal begins anew when a person continues the execution after its end.
     {commands: 'del', access: 'RW', keys: [keys.journal('*', '*')]},
     {

@@ -70,6 +70,7 @@ const TABLE: Table = {
   deadlines: ['zset', 'senders, workers, managers', settled],
   journal: ['hash', 'senders, workers, managers', ttl(SESSION_TTL_S)],
   storage: ['hash', 'workers', ttl(SESSION_TTL_S)],
+  history: ['hash', 'workers', ttl(SESSION_TTL_S)],
   timers: ['zset', 'workers, managers', settled],
   sessionOutbox: ['stream', 'senders, workers', ttl(SESSION_TTL_S)],
   openOutboxes: ['stream', 'senders', settled],

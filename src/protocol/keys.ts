@@ -84,6 +84,7 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
   };
   const workerIdOf = (what: string) => idIn(id => worker(what, id));
   const sessionRegistry = (sessionId: string) => `${base}session:${tag(sessionId)}:registry`;
+  const history = (sessionId: string) => `${base}control_plane:by:history:${tag(sessionId)}`;
   const ctrlStream = (type: string) => `${base}ctrl:agent_type:${type}`;
   /** The name of another key inside a key of ours, so that both share a Cluster slot. */
   const sameSlot = (key: string) => (v2 && !key.slice(prefix.length).includes('{') ? `{${key}}` : key);
@@ -203,6 +204,8 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
       `${base}control_plane:by:journal:${tag(sessionId)}:${executionId}`,
     /** What a library keeps for a session. In the session's slot. */
     storage: (sessionId: string, name: string) => `${base}control_plane:by:storage:${tag(sessionId)}:${name}`,
+    /** What was said in a session, for its agents. In the session's slot. */
+    history,
     /** Timers of durable executions, by when they go off. */
     timers: () => `${base}control_plane:by:timers`,
     /** Stream of sessions whose outbox may hold something nobody carries on with. */
@@ -233,6 +236,9 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
     sessionPattern: () => `${escapeGlob(prefix)}${sessionRegistry('*').slice(prefix.length)}`,
     /** @returns undefined if the key is no session's registry of this schema. */
     sessionIdOfRegistry: idIn(sessionRegistry),
+    historyPattern: () => `${escapeGlob(prefix)}${history('*').slice(prefix.length)}`,
+    /** @returns undefined if the key is no history of this schema. */
+    sessionIdOfHistory: idIn(history),
   };
 }
 

@@ -24,6 +24,9 @@ import type {
   TurnCalls,
 } from './calls.js';
 import type {EventWriter} from './event-writer.js';
+import type {SessionHistory, TurnHistory} from './turn-history.js';
+import type {FileStore} from '../files/file-store.js';
+import {localFiles} from '../files/local-files.js';
 import {openWorkspace, type Workspace} from './workspace.js';
 
 export interface ContextFacts {
@@ -44,6 +47,7 @@ export interface ContextFacts {
   readonly now: () => number;
   /** The folder in which sessions have their workspaces. */
   readonly workspaceRoot: string;
+  readonly history: TurnHistory;
 }
 
 /** A step's own message id, and the one it belongs to. */
@@ -56,6 +60,7 @@ export interface EventScope {
 export class TurnContext {
   protected readonly emitter: EventContext;
   private opened: Workspace | undefined;
+  private store: FileStore | undefined;
 
   constructor(
     protected readonly facts: ContextFacts,
@@ -120,6 +125,14 @@ export class TurnContext {
     const {sessionId, userCode} = this.facts.header;
     return (this.opened ??= openWorkspace(this.facts.workspaceRoot, {sessionId, userCode}));
   }
+  /** The same files, one by one: whole or not at all, as streams, within limits. */
+  get files(): FileStore {
+    return (this.store ??= localFiles(this.workspace.path));
+  }
+  /** What was said in the session, by the person and by agents. */
+  get history(): SessionHistory {
+    return this.facts.history;
+  }
   /**
    * When {@link signal} aborts because the sender wants no answer any more, in Unix milliseconds by this process's clock;
    * undefined if the sender set no deadline.
@@ -162,6 +175,7 @@ export class TurnContext {
   }
 
   protected emit(event: DataEvent): Promise<void> {
+    this.facts.history.hear(event);
     return this.writer.emit(event);
   }
 }

@@ -9,6 +9,7 @@ import {openStore, type Store} from '../store/store.js';
 import {toHandler, type Agent} from './agent.js';
 import type {TurnIdentity} from './event-writer.js';
 import type {FromIsolated, IsolatedJob, ToIsolated} from './isolation.js';
+import {HistoryOverPipe} from './isolated-history.js';
 import {loadAgents} from './load-agents.js';
 import {readEntry} from './read-entry.js';
 import {Recovery} from './recovery.js';
@@ -29,6 +30,8 @@ const running = new (class extends RunningTasks {
   }
 })();
 
+const history = new HistoryOverPipe(request => void tell(request));
+
 /** Of the first job: they are the same for all. */
 let store: Store | undefined;
 let agents: Promise<Agent[]> | undefined;
@@ -46,6 +49,9 @@ process.on('message', (message: ToIsolated) => {
   switch (message.kind) {
     case 'job':
       void work(message.job);
+      break;
+    case 'history':
+      history.answered(message);
       break;
     case 'cancel':
       for (const task of running.all()) task.cancel(message.reason, message.force);
@@ -85,7 +91,7 @@ async function work(job: IsolatedJob): Promise<void> {
 }
 
 function environment(
-  {worker, deletesEntries}: IsolatedJob,
+  {worker, deletesEntries, hasHistory}: IsolatedJob,
   store: Store,
   settler: Settler,
   log: TurnEnvironment['log'],
@@ -95,6 +101,7 @@ function environment(
     ...worker,
     ...{store, settler, log, running},
     ends: {note: (agentType, status) => void tell({kind: 'ended', agentType, status})},
+    history: hasHistory ? history : undefined,
     now: systemClock,
     renewed: new RenewedSessions(systemClock),
     deletesEntries: () => deletesEntries,

@@ -11,6 +11,7 @@ import {codeFile, isBuilt} from '../config/package-info.js';
 import {ProtocolError, type ProtocolErrorCode} from '../protocol/limits.js';
 import type {StoreOptions} from '../store/store.js';
 import type {TurnIdentity} from './event-writer.js';
+import {answerHistory, type HistoryAnswer, type HistoryRequest} from './isolated-history.js';
 import type {AbandonReason, ClaimUnderWay, RunningTask} from './running.js';
 import type {Delivery, TurnEnvironment, TurnOutcome} from './turn.js';
 
@@ -26,12 +27,15 @@ export interface IsolatedJob {
     'workerId' | 'owner' | 'group' | 'cancelGraceMs' | 'maxAttempts' | 'workspaceRoot'
   >;
   readonly deletesEntries: boolean;
+  /** The worker keeps a history: it is asked for it, wherever it keeps it. */
+  readonly hasHistory: boolean;
 }
 
 export type ToIsolated =
   | {readonly kind: 'job'; readonly job: IsolatedJob}
   | {readonly kind: 'cancel'; readonly reason: string; readonly force: boolean}
-  | {readonly kind: 'abandon'; readonly reason: AbandonReason};
+  | {readonly kind: 'abandon'; readonly reason: AbandonReason}
+  | HistoryAnswer;
 
 export type FromIsolated =
   /** The agents are loaded: from here on the process ends by what it runs. */
@@ -41,6 +45,7 @@ export type FromIsolated =
   /** What is stored of the execution can not be worked with. */
   | {readonly kind: 'unreadable'; readonly code: ProtocolErrorCode; readonly reason: string}
   | {readonly kind: 'ended'; readonly agentType: string; readonly status: string}
+  | HistoryRequest
   | {readonly kind: 'outcome'; readonly outcome: TurnOutcome};
 
 /** Processes at once. Each costs what a worker costs before it works: some 60 MB and a third of a second. */
@@ -92,6 +97,7 @@ export class Isolation {
           workspaceRoot: env.workspaceRoot,
         },
         deletesEntries: env.deletesEntries(delivery.entry.stream),
+        hasHistory: env.history !== undefined,
       };
       const {outcome, isReusable} = await env.running.whileClaiming(underWay =>
         carryOut(child, job, env, underWay),
@@ -185,6 +191,9 @@ function carryOut(
           break;
         case 'ended':
           env.ends?.note(message.agentType, message.status);
+          break;
+        case 'history':
+          void answerHistory(env.history, message, answer => tell(child, answer));
           break;
         case 'outcome':
           over({outcome: message.outcome, isReusable: task?.signal.aborted !== true});

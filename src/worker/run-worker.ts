@@ -1,6 +1,7 @@
 /** The quick way to run agents as a process: connection from the environment, signals handled, ends when told to. */
-import {connectionFromEnv} from '../config/load.js';
+import {connectionFromEnv, historyFromEnv} from '../config/load.js';
 import {ByError} from '../errors.js';
+import {openHistory} from '../history/open.js';
 import {startWorker, type WorkerEnd, type WorkerOptions} from './runner.js';
 
 export interface RunWorkerOptions extends WorkerOptions {
@@ -10,13 +11,16 @@ export interface RunWorkerOptions extends WorkerOptions {
 }
 
 /**
+ * As {@link startWorker}, with history where the environment says (BY_HISTORY, BY_HISTORY_URL), else in memory.
  * Run until SIGTERM or SIGINT (the first drains, the second hands back at once), eviction, or a lost lease.
  * @throws {ByError} as startWorker; LEASE_LOST when another process took the worker id.
  */
 export async function runWorker(options: RunWorkerOptions): Promise<WorkerEnd> {
   const {redisUrl, keySchema, ...worker} = options;
   const settings = connectionFromEnv({flagUrl: redisUrl, flagKeySchema: keySchema});
-  const handle = await startWorker({...settings, name: 'by-worker'}, worker);
+  const opened = worker.history === undefined ? await openHistory(historyFromEnv(), settings) : undefined;
+  const history = worker.history ?? opened ?? false;
+  const handle = await startWorker({...settings, name: 'by-worker'}, {...worker, history});
   let signals = 0;
   const onSignal = () => void handle.stop(++signals > 1 ? {drainMs: 0} : {});
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
@@ -30,5 +34,6 @@ export async function runWorker(options: RunWorkerOptions): Promise<WorkerEnd> {
     return end;
   } finally {
     process.off('SIGTERM', onSignal).off('SIGINT', onSignal);
+    await opened?.close();
   }
 }

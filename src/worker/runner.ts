@@ -26,6 +26,9 @@ import {checkServer, openStore, type Store, type StoreOptions} from '../store/st
 import type {Connection} from '../store/connection.js';
 import {executionHint, findByMessage, findExecution} from '../store/executions.js';
 import {stopExecution} from '../store/stop.js';
+import type {HistoryBackend} from '../history/backend.js';
+import {memoryHistory} from '../history/memory.js';
+import {accessTo, type WorkerHistory} from '../history/saver.js';
 import {toHandler, type Agent, type Handler} from './agent.js';
 import {Isolation} from './isolation.js';
 import {Parked} from './parked.js';
@@ -72,6 +75,11 @@ export interface WorkerOptions {
   readonly workspaceRoot?: string;
   /** When executions that fail open the circuit of their agent type. Default: never. */
   readonly circuit?: ExecutionCircuitRules;
+  /**
+   * Where what is said in sessions is kept; false for nowhere. Stays open when the worker ends. Default: the memory of this
+   * process.
+   */
+  readonly history?: HistoryBackend | false;
   readonly log?: Logger;
   readonly now?: Clock;
 }
@@ -140,6 +148,7 @@ class Worker implements WorkerHandle {
   private readonly group: string;
   private readonly env: TurnEnvironment;
   private readonly ends: ExecutionEnds | undefined;
+  private readonly history: WorkerHistory | undefined;
   private readonly abandon = new AbortController();
   /** Aborted when nothing new is read any more. */
   private readonly closing = new AbortController();
@@ -224,9 +233,12 @@ class Worker implements WorkerHandle {
       });
     }
     this.ends = circuit && new ExecutionEnds(store, circuit, this.log);
+    const {history = memoryHistory({now: this.now})} = options;
+    this.history = history === false ? undefined : accessTo(history, this.log);
     this.env = {
       store,
       ends: this.ends,
+      history: this.history,
       workerId: this.workerId,
       owner: name,
       group: this.group,
@@ -289,6 +301,7 @@ class Worker implements WorkerHandle {
       agent_types: this.agentTypes.join(','),
       slots: this.slots.total,
       durability: durabilityOf(server).level,
+      history: this.history?.name ?? 'off',
     });
   }
 
@@ -832,7 +845,8 @@ class Worker implements WorkerHandle {
     // A blocked read that outlived our consumer would make it anew, and be given entries nobody here runs.
     if (ours) await within(READS_END_MS, Promise.allSettled(this.loops));
     const budget = this.abandon.signal.aborted ? HURRIED_FINAL_MS : FINAL_MS;
-    await within(budget, this.finish(ours));
+    // Beside each other: a database that hangs must not keep the worker from leaving.
+    await within(budget, Promise.all([this.finish(ours), this.history?.flush()]));
     this.closeConnections();
     this.log.info('stopped', {reason});
     this.resolveDone(reason);

@@ -52,6 +52,8 @@ import type {ClaimUnderWay, RunningTask, RunningTasks} from './running.js';
 import type {Settler} from './settler.js';
 import {asideOnce} from './slots.js';
 import type {ExecutionEnds} from './execution-ends.js';
+import type {HistoryAccess} from '../history/saver.js';
+import {TurnHistory} from './turn-history.js';
 
 export interface TurnEnvironment {
   readonly store: Store;
@@ -66,6 +68,8 @@ export interface TurnEnvironment {
   readonly settler: Settler;
   /** Told how executions end; absent where no circuit may open by that. */
   readonly ends?: Pick<ExecutionEnds, 'note'> | undefined;
+  /** Where what is said is kept; undefined for nowhere. */
+  readonly history?: HistoryAccess | undefined;
   /** Whether settled entries of this stream are deleted: not while another group reads it. */
   deletesEntries(stream: string): boolean;
   /** Aborted when the worker must end its work without finishing it. */
@@ -294,6 +298,11 @@ async function carryOut(
     isFirstStart: claim.attempt === 1,
     stepAside,
   });
+  const parentMessageId = claim.record.parentMessageId || header.parentMessageId;
+  const history = new TurnHistory(env.history, {
+    ...{sessionId: header.sessionId, executionId: claim.executionId, entryId: entry.id},
+    ...{traceId: header.traceId, agentType, messageId, parentMessageId, subAgent},
+  });
   const facts: ContextFacts = {
     header,
     executionId: claim.executionId,
@@ -301,19 +310,23 @@ async function carryOut(
     workerId: env.workerId,
     agentType,
     messageId,
-    parentMessageId: claim.record.parentMessageId || header.parentMessageId,
+    parentMessageId,
     subAgent,
     signal: task.signal,
     deadline,
     log,
     now: env.now,
     workspaceRoot: env.workspaceRoot,
+    history,
   };
   log.info('started', {agent_type: agentType, attempt: claim.attempt});
   // The worker may have been told to stop while the claim was under way.
   if (env.abandon.aborted) task.abandon('worker stops');
+  const decided = decidedAtClaim(claim, maxAttempts);
+  if (decided === undefined && command.action === 'ASK_AGENT')
+    history.saveAsk(command.content, header.sourceAgentType);
   let ending =
-    decidedAtClaim(claim, maxAttempts) ??
+    decided ??
     (await runHandler(
       env,
       task,
@@ -327,6 +340,7 @@ async function carryOut(
   if (ending.kind === 'parked') {
     writer.refuse();
     if (ending.status === 'TERMINAL') env.settler.add(entry);
+    else history.saveAnswer(ending.status);
     log.info(ending.status.toLowerCase(), {duration_ms: env.now() - startedAt, events: writer.count});
     return OVER;
   }
@@ -365,6 +379,7 @@ async function carryOut(
     const reason = await cancelReasonOf(env, header.sessionId, claim.executionId);
     outcome = await endTurn(env, {...ended, ending: {kind: 'cancelled', reason}, exhausted: false});
   }
+  if (!NOT_WRITTEN.has(outcome.status)) history.saveAnswer(outcome.status, wholeAnswer(ending));
   // What expired before it began says nothing about the agent.
   if (claim.verdict !== 'expired') env.ends?.note(agentType, outcome.status);
   // A handler that was given up, or forgot what it began, learns that nobody takes what it says.
@@ -374,6 +389,16 @@ async function carryOut(
     events: writer.count,
   });
   return outcome.isHeld ? heldByFullLetters(env) : OVER;
+}
+
+/** What ending a turn says when its end was not ours to write. */
+const NOT_WRITTEN: ReadonlySet<string> = new Set(['FENCED', 'TERMINAL', 'CANCELLING']);
+
+/** The result of an agent as text; '' for a turn that waits, or has none. */
+function wholeAnswer(ending: Finished): string {
+  if (ending.kind !== 'result' || ending.refused !== undefined || !isTerminal(ending.result.status))
+    return '';
+  return finalAnswerText(ending.result) ?? '';
 }
 
 /** What the claim already says about the end: nothing of the agent runs. */

@@ -29,6 +29,14 @@ class Writer extends GatewayWorker {
       case 'die-once':
         if (ctx.attempt === 1) die();
         break;
+      // Half of it is told by each attempt that dies, and the last one tells all.
+      case 'talk-and-die-twice':
+        await ctx.history.save('tool', 'a note');
+        await ctx.emitChunk('half ');
+        if (ctx.attempt < 3) die();
+        say('read', (await ctx.history.get(20)).map(({role}) => role).join(','));
+        await ctx.emitChunk('whole');
+        break;
       case 'hang-once':
         if (ctx.attempt === 1) {
           await ctx.emitChunk('half ');

@@ -38,17 +38,21 @@ export async function spawnWorker(
     dieBefore,
     url,
     skewMs = 0,
+    history,
   }: {
     readonly dieBefore?: string;
     readonly url?: string;
     /** How far its clock is ahead of everybody else's; negative if behind. */
     readonly skewMs?: number;
+    /** Where it keeps history: `redis`, or the address of a PostgreSQL database. Default: its memory. */
+    readonly history?: string;
   } = {},
 ): Promise<WorkerProcess> {
   const options = {
     store: {url: url ?? at.url('worker'), prefix: store.keys.prefix, keySchema: store.keys.schema},
     worker: {leaseMs: LEASE_MS, ...worker},
     ...(dieBefore === undefined ? {} : {dieBefore}),
+    ...(history === undefined ? {} : {history}),
   };
   const child = spawn(
     process.execPath,

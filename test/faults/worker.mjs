@@ -1,10 +1,11 @@
 // A worker process for the fault tests: the built package, with the agent of agents.mjs.
 // Its options are the JSON in argv[2]. Standard output tells the test what happens, a line a thing.
-import {createLogger, startWorker} from '../../dist/src/index.js';
+import {createLogger, openStore, redisHistory, startWorker} from '../../dist/src/index.js';
+import {postgresHistory} from '../../dist/src/history/postgres.js';
 import {Socket} from 'node:net';
 import {agent} from './agents.mjs';
 
-const {store, worker, dieBefore} = JSON.parse(process.argv[2]);
+const {store, worker, dieBefore, history} = JSON.parse(process.argv[2]);
 const say = (...words) => process.stdout.write(`${words.join(' ')}\n`);
 
 if (dieBefore !== undefined) {
@@ -16,9 +17,14 @@ if (dieBefore !== undefined) {
   };
 }
 
+// `redis`, or the address of a database.
+const openHistory = place =>
+  place === 'redis' ? redisHistory(openStore(store)) : postgresHistory({url: place});
+
 const handle = await startWorker(store, {
   agents: [agent],
   ...worker,
+  ...(history === undefined ? {} : {history: openHistory(history)}),
   log: createLogger({level: 'warn', write: line => process.stderr.write(`${line}\n`)}),
 });
 say('online');

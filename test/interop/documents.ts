@@ -247,6 +247,7 @@ const KEY_PATTERNS: readonly RegExp[] = (['v1', 'v2'] as const).flatMap(schema =
     workerIdOfLease: _lease,
     workerIdOfAdmin: _admin,
     sessionIdOfRegistry: _session,
+    sessionIdOfHistory: _history,
     ...named
   } = createKeys({schema});
   const makers: ((...ids: string[]) => string)[] = [...Object.values(named), ...Object.values(tsTrace)];

@@ -16,6 +16,8 @@ const NO_KEYS = [
   'ctrlStreamPattern',
   'sessionPattern',
   'sessionIdOfRegistry',
+  'historyPattern',
+  'sessionIdOfHistory',
 ];
 
 function boundText(bound: KeyBound): string {

@@ -11,6 +11,7 @@ function everyKey(keys: Keys): string[] {
     workerIdOfLease: _lease,
     workerIdOfAdmin: _admin,
     sessionIdOfRegistry: _session,
+    sessionIdOfHistory: _history,
     ...named
   } = keys;
   const makers: ((...ids: string[]) => string)[] = [...Object.values(named), ...Object.values(tsTrace)];
@@ -43,6 +44,9 @@ describe('keys', () => {
     expect(keys.sessionIdOfRegistry(keys.sessionRegistry('s:1'))).toBe('s:1');
     expect(keys.sessionIdOfRegistry(keys.sessionDataStream('s'))).toBeUndefined();
     expect(keys.sessionIdOfRegistry(keys.checkpoint('s', 'c'))).toBeUndefined();
+    expect(keys.sessionIdOfHistory(keys.history('s:1'))).toBe('s:1');
+    expect(keys.sessionIdOfHistory(keys.journal('s', 'e'))).toBeUndefined();
+    expect(keys.historyPattern().replace('*', 's')).toBe(keys.history('s'));
     expect(keys.sessionPattern().replace('*', 's')).toBe(keys.sessionRegistry('s'));
     expect(keys.ctrlStreamPattern().replace('*', 't')).toBe(keys.ctrlStream('t'));
   });

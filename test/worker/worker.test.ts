@@ -88,6 +88,36 @@ describeEachStore('a worker', at => {
     expect((await ask('sess-1', '../../note=x')).errorCode).toBe('WORKSPACE_ESCAPE');
   });
 
+  test('gives a session its files, the same to the agents after it', async () => {
+    const store = at.open();
+    const workspaceRoot = await mkdtemp(join(tmpdir(), 'by-files-'));
+    at.cleanup(() => rm(workspaceRoot, {recursive: true, force: true}));
+    const writer = defineAgent({
+      type: 'file-writer',
+      run: (ctx, {text}) => ctx.step('write', async () => (await ctx.files.put('out/note.txt', text)).size),
+    });
+    const reader = defineAgent({
+      type: 'file-reader',
+      run: async ({files, workspace}) => {
+        const {files: found} = await files.list();
+        return `${found.map(({name}) => name).join()}: ${(await workspace.readFile('out/note.txt')).toString()}`;
+      },
+    });
+    await work(at, store, [writer, reader], {workspaceRoot});
+    const client = new GatewayClient(store);
+    for (const [agentType, answer] of [
+      ['file-writer', '5'],
+      ['file-reader', 'out/note.txt: hello'],
+    ] as const) {
+      const sent = await client.send({agentType, content: 'hello', sessionId: 's'});
+      const {items, record} = await watch(store, sent);
+      expect([record.status, shown(items)]).toEqual([
+        'COMPLETED',
+        expect.arrayContaining([['final', answer]]),
+      ]);
+    }
+  });
+
   test('leaves nothing behind on the control stream', async () => {
     const store = at.open();
     await work(at, store, [echo]);

@@ -14,9 +14,11 @@ import {openStorage, type Storage} from '../../store/storage.js';
 import {TurnContext, type ContextFacts, type EventScope} from '../context.js';
 import type {Noting} from '../../store/acceptance.js';
 import type {EventWriter} from '../event-writer.js';
+import type {SessionHistory} from '../turn-history.js';
 import {retryPolicy, type RetryOptions} from '../retry.js';
 import {CallFailed, StepFailed, textOfFailure} from './failures.js';
 import {CallEvents, type EventBatch, type EventSource, type ReadCall} from './call-events.js';
+import {DurableHistory} from './history.js';
 import type {DurablePromise} from './promise.js';
 import {failureAnswer, type DurableRun} from './run.js';
 
@@ -260,6 +262,19 @@ export class DurableContext extends TurnContext {
         throw new StepFailed(name, textOfFailure(answer), errorName);
       },
     );
+  }
+
+  /**
+   * What was said in the session. A read is kept like a step, so every turn gets the same; a message is saved once, whatever
+   * the code does again. Inside of a step both are a part of it.
+   */
+  override get history(): SessionHistory {
+    const {run} = this.durable;
+    return new DurableHistory(this.facts.history, {
+      isInStep: () => run.isInStep,
+      run: run.number,
+      step: (name, effect, options) => this.step(name, effect, options),
+    });
   }
 
   /** The time, the same in every turn: that of the last answer, in Unix milliseconds. */

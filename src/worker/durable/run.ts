@@ -224,6 +224,16 @@ export class DurableRun {
     }
   }
 
+  /** Whether the code that runs now is the effect of a step. */
+  get isInStep(): boolean {
+    return steps.getStore() !== undefined;
+  }
+
+  /** 0, and one more for each time a person continued the execution after its end. */
+  get number(): number {
+    return this.journal.run;
+  }
+
   /** A number that no two uses in one execution share, and every turn counts alike. */
   nextChance(): number {
     return this.chances++;

@@ -170,7 +170,10 @@ async function emittedBefore(
     const isOurs =
       sourceAgentType === facts.agentType &&
       (messageId === facts.messageId || (parentMessageId === facts.messageId && !children.has(messageId)));
-    if (isOurs && metadata['by_step'] === undefined) count++;
+    if (!isOurs) continue;
+    // It was said in this turn, by an attempt that could not go on.
+    facts.history.hear(item.event);
+    if (metadata['by_step'] === undefined) count++;
   }
   return count;
 }
