@@ -10,6 +10,10 @@ export const connectionFromEnv = (sources: Omit<ConnectionSources, 'env'>): Conn
 /** The secret that signs requests to a service that starts workers; undefined if none is set. */
 export const wakeupSecretFromEnv = (): string | undefined => process.env['BY_WAKEUP_SECRET'] || undefined;
 
+/** Port of the pages about a worker's health (spec §6.13), as it is written; undefined if none is set. */
+export const workerHealthFromEnv = (): string | undefined =>
+  process.env['BYAI_WORKER_HEALTH_PORT'] || undefined;
+
 /** One variable that the operator named; undefined if it is not set. */
 export const namedFromEnv = (name: string): string | undefined => process.env[name];
 

@@ -1,7 +1,9 @@
 /** The quick way to run agents as a process: connection from the environment, signals handled, ends when told to. */
-import {connectionFromEnv} from '../config/load.js';
+import {connectionFromEnv, workerHealthFromEnv} from '../config/load.js';
 import {ByError} from '../errors.js';
-import {startWorker, type WorkerEnd, type WorkerOptions} from './runner.js';
+import {parseHealthAddress, startHealthServer} from '../observe/health-server.js';
+import {WorkersWatch} from '../observe/worker-health.js';
+import {startWorker, type WorkerEnd, type WorkerHandle, type WorkerOptions} from './runner.js';
 
 export interface RunWorkerOptions extends WorkerOptions {
   /** Default: BY_REDIS_URL and the SDKs' variables, else localhost. */
@@ -10,13 +12,27 @@ export interface RunWorkerOptions extends WorkerOptions {
 }
 
 /**
+ * With BYAI_WORKER_HEALTH_PORT it answers `/healthz`, `/readyz` and `/metrics` there, to this machine only.
+ *
  * Run until SIGTERM or SIGINT (the first drains, the second hands back at once), eviction, or a lost lease.
  * @throws {ByError} as startWorker; LEASE_LOST when another process took the worker id.
  */
 export async function runWorker(options: RunWorkerOptions): Promise<WorkerEnd> {
   const {redisUrl, keySchema, ...worker} = options;
   const settings = connectionFromEnv({flagUrl: redisUrl, flagKeySchema: keySchema});
-  const handle = await startWorker({...settings, name: 'by-worker'}, worker);
+  const port = workerHealthFromEnv();
+  const watch = new WorkersWatch();
+  const server = port === undefined ? undefined : await startHealthServer(parseHealthAddress(port), watch);
+  try {
+    return await untilTold(
+      await startWorker({...settings, name: 'by-worker'}, server ? {watch: watch.add(), ...worker} : worker),
+    );
+  } finally {
+    await server?.close();
+  }
+}
+
+async function untilTold(handle: WorkerHandle): Promise<WorkerEnd> {
   let signals = 0;
   const onSignal = () => void handle.stop(++signals > 1 ? {drainMs: 0} : {});
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal);

@@ -49,6 +49,7 @@ import type {ClaimUnderWay, RunningTask, RunningTasks} from './running.js';
 import type {Settler} from './settler.js';
 import {asideOnce} from './slots.js';
 import type {ExecutionEnds} from './execution-ends.js';
+import type {WorkerEvents} from '../observe/worker-health.js';
 
 export interface TurnEnvironment {
   readonly store: Store;
@@ -63,6 +64,8 @@ export interface TurnEnvironment {
   readonly settler: Settler;
   /** Told how executions end; absent where no circuit may open by that. */
   readonly ends?: Pick<ExecutionEnds, 'note'> | undefined;
+  /** Told of turns as they begin and end. */
+  readonly watch?: Pick<WorkerEvents, 'started' | 'ended'> | undefined;
   /** Whether settled entries of this stream are deleted: not while another group reads it. */
   deletesEntries(stream: string): boolean;
   /** Aborted when the worker must end its work without finishing it. */
@@ -252,6 +255,7 @@ async function carryOut(
     session_id: header.sessionId,
     message_id: header.messageId,
     execution_id: claim.executionId,
+    attempt: claim.attempt,
   });
   const startedAt = env.now();
   const endsAt = claim.leftMs === undefined ? Infinity : performance.now() + claim.leftMs;
@@ -287,7 +291,9 @@ async function carryOut(
     now: env.now,
     workspaceRoot: env.workspaceRoot,
   };
-  log.info('started', {agent_type: agentType, attempt: claim.attempt});
+  log.info('started', {agent_type: agentType});
+  // A later attempt was not in the queue all that time.
+  env.watch?.started(agentType, claim.attempt === 1 ? startedAt - entryTimeMs(entry.id) : undefined);
   // The worker may have been told to stop while the claim was under way.
   if (env.abandon.aborted) task.abandon('worker stops');
   let ending =
@@ -312,6 +318,8 @@ async function carryOut(
     log.warn('abandoned', {reason: task.abandonReason ?? 'worker stops'});
     if (task.abandonReason !== 'fenced' && task.abandonReason !== 'lease lost')
       await handBack(env, task, writer);
+    // What its code goes on to say belongs to nobody.
+    writer.refuse();
     return OVER;
   }
   const {crashes, failures} = countedAttempts(claim.record);
@@ -329,7 +337,7 @@ async function carryOut(
         },
         30_000,
       );
-      log.warn('failed, to be tried again', {attempt: claim.attempt, delay_ms: delayMs, error});
+      log.warn('failed, to be tried again', {delay_ms: delayMs, error});
       if (noted === 'terminal') env.settler.add(entry);
       return noted === 'ok' ? {kind: 'later', delayMs} : OVER;
     }
@@ -345,6 +353,10 @@ async function carryOut(
   }
   // What expired before it began says nothing about the agent.
   if (claim.verdict !== 'expired') env.ends?.note(agentType, outcome.status);
+  env.watch?.ended({
+    ...{agentType, status: outcome.status, errorType: errorTypeOf(ending)},
+    ...{runMs: env.now() - startedAt, totalMs: env.now() - claim.record.createdAt},
+  });
   // A handler that was given up, or forgot what it began, learns that nobody takes what it says.
   if (task.signal.aborted) writer.refuse();
   log.info(outcome.status === 'TERMINAL' ? 'had been ended from outside' : outcome.status.toLowerCase(), {
@@ -687,6 +699,12 @@ function errorFields(ending: Ended['ending']): Record<string, unknown> {
     failed_stage: 'process_command',
     ...(ending.error instanceof ByError ? {error_code: ending.error.code} : {}),
   };
+}
+
+/** What went wrong, in a word: a code of ours, or the name of the error. '' if nothing did. */
+function errorTypeOf(ending: Ended['ending']): string {
+  const {error_code: code, error_type: type} = errorFields(ending);
+  return typeof code === 'string' ? code : typeof type === 'string' ? type : '';
 }
 
 /** Who waits for a reply, and the message it answers. Nobody for a root. */
