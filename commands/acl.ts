@@ -2,7 +2,7 @@ import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import {LocalCommand} from '../src/cli/local-command.js';
 
-const ROLES = ['client', 'worker', 'manager', 'viewer'] as const;
+const ROLES = ['client', 'worker', 'manager', 'viewer', 'service'] as const;
 
 export default class Acl extends LocalCommand {
   static override summary = 'Print the line that gives a Redis user exactly the rights of a role.';
@@ -10,6 +10,7 @@ export default class Acl extends LocalCommand {
 worker   serves the agent types named, under worker ids with the prefix named
 manager  carries out wakeups, releases and replays; for operators too
 viewer   reads everything, changes nothing
+service  registers itself for others to find, and finds them
 The line holds no password: give the user one beside it, ACL SETUSER NAME '>password'. Applied again it replaces the
 rights and keeps the passwords. Whoever may add to a queue may also wipe it (XADD with MAXLEN): Redis has no rule
 against that, so clients belong to services you trust, not to tenants.`;

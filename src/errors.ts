@@ -30,6 +30,7 @@ const codes = {
   QUEUE_FULL: {exit: 5, retryable: true},
   DEAD_LETTERS_FULL: {exit: 5, retryable: true},
   WORKER_NOT_ONLINE: {exit: 5, retryable: true},
+  SERVICE_UNAVAILABLE: {exit: 5, retryable: true},
 
   TASK_FAILED: {exit: 6, retryable: false},
   ATTEMPTS_EXHAUSTED: {exit: 6, retryable: false},

@@ -93,6 +93,41 @@ export {
   type WakeupVerdict,
 } from './availability/wakeup-signature.js';
 
+export {
+  allowAgentType,
+  deniedWorkers,
+  denyAgentType,
+  evictWorker,
+  rejoinWorker,
+  resumeWorker,
+  suspendWorker,
+  type AdminOptions,
+  type AdminOutcome,
+  type EvictOptions,
+} from './store/worker-admin.js';
+export {
+  startHealthServer,
+  type HealthAddress,
+  type HealthPages,
+  type HealthServer,
+} from './observe/health-server.js';
+export {WorkersWatch, type WorkerEvents} from './observe/worker-health.js';
+export {
+  ServiceRegistry,
+  type RegisteredService,
+  type ServiceRegistration,
+  type ServiceRegistryOptions,
+} from './registry/service-registry.js';
+export {DiscoveryClient, type DiscoveryOptions} from './registry/discovery-client.js';
+export {
+  DiscoveryHttpClient,
+  type DiscoveryHttpOptions,
+  type HttpMethod,
+  type ServiceRequest,
+  type ServiceResponse,
+} from './client/discovery-http-client.js';
+export type {ServiceInstance} from './protocol/discovery.js';
+export type {FoundInstance} from './store/services.js';
 export {openStore, type Store, type StoreOptions} from './store/store.js';
 export {defineConfig, type ProjectConfig} from './config/project.js';
 export {ByError, type ErrorCode} from './errors.js';

@@ -42,9 +42,27 @@ The first Ctrl-C or SIGTERM finishes what runs and stops; the second hands it ba
       description: 'how long it stays open before one command may try (default: 30s)',
       dependsOn: ['circuit-rate'],
     }),
+    health: Flags.string({
+      description:
+        'answer /healthz, /readyz and /metrics (Prometheus) here; a bare port is of this machine only (default: BYAI_WORKER_HEALTH_PORT)',
+      helpValue: 'HOST:PORT',
+    }),
+    'log-format': Flags.option({
+      options: ['json', 'pretty'] as const,
+      description: 'form of the log on standard error (default: pretty on a terminal, else json)',
+    })(),
+    'log-level': Flags.option({
+      options: ['debug', 'info', 'warn', 'error'] as const,
+      description: 'log nothing below it (default: info); by worker log-level changes it while it runs',
+    })(),
     check: Flags.boolean({description: 'load the agents, say whether that works, and start nothing'}),
   };
   protected override readonly endsBySignal = true;
+
+  /** Whether a person reads the log as it comes. */
+  private get logsToTerminal(): boolean {
+    return this.terminal.isErrorTerminal && this.printer.mode === 'text';
+  }
 
   async run() {
     const {args, flags} = await this.parse(WorkerRun);
@@ -66,6 +84,9 @@ The first Ctrl-C or SIGTERM finishes what runs and stops; the second hands it ba
               windowMs: flags['circuit-window'],
               openMs: flags['circuit-open'],
             },
+      health: flags.health,
+      logFormat: flags['log-format'] ?? (this.logsToTerminal ? 'pretty' : 'json'),
+      logLevel: flags['log-level'],
       check: flags.check,
       stop: this.signal,
       force: this.forceSignal,

@@ -3,6 +3,7 @@ import {BaseCommand} from '../../src/cli/base-command.js';
 
 export default class WorkerShow extends BaseCommand {
   static override summary = 'Show one worker.';
+  static override aliases = ['worker:info'];
   static override args = {worker: Args.string({required: true, description: 'worker id'})};
 
   async run() {
@@ -18,6 +19,7 @@ export default class WorkerShow extends BaseCommand {
       ['worker', worker.workerId],
       ['state', worker.reason === '' ? worker.state : `${worker.state} (${worker.reason})`],
       ['agent types', worker.agentTypes.join(', ') || '-'],
+      worker.deniedTypes.length === 0 ? undefined : ['barred from', worker.deniedTypes.join(', ')],
       ['lease', worker.leaseMs > 0 ? `${Math.round(worker.leaseMs / 1000)} s left` : 'none'],
       ['heartbeat', worker.lastSeen > 0 ? relativeTime(worker.lastSeen, Date.now()) : 'never'],
       ['host', worker.ipAddress || '-'],

@@ -16,13 +16,7 @@ import {loadProject} from '../config/project.js';
 import {projectWorkers} from '../dev/project-workers.js';
 import {ByError} from '../errors.js';
 import {createLogger, type Logger} from '../log.js';
-import {
-  healthPages,
-  healthWarning,
-  parseHealthAddress,
-  startHealthServer,
-  type HealthAddress,
-} from '../observe/health-server.js';
+import {parseHealthAddress, startHealthServer, type HealthAddress} from '../observe/health-server.js';
 import {ManagerWatch} from '../observe/manager-health.js';
 import {refuseEviction} from '../store/durability.js';
 import {checkServer, type Store} from '../store/store.js';
@@ -35,6 +29,7 @@ import {askingProvider, makeProvider, shellCommand} from './make-provider.js';
 import {readMockMode} from './mock-script.js';
 import {paint, type Printer} from './printer.js';
 import {openRecord} from './record-wakeups.js';
+import {tellHealth} from './tell-health.js';
 import {clockTime} from './time.js';
 import {wakeupLine} from './wakeup-line.js';
 
@@ -287,12 +282,6 @@ function tellDelivery(
 ): void {
   printer.out(paint.dim(clockTime(Date.now())), ` pending  ${agentType} ${executionId} ${outcome}`);
   printer.event({type: 'pending', agentType, executionId, outcome});
-}
-
-function tellHealth(printer: Printer, address: HealthAddress): void {
-  printer.note(paint.dim(`  ${healthPages(address)}`));
-  const warning = healthWarning(address);
-  if (warning !== undefined) printer.warn(warning);
 }
 
 function printingPool(printer: Printer): ProcessPool {

@@ -4,13 +4,19 @@ import {historyFromEnv} from '../config/load.js';
 import {loadProject} from '../config/project.js';
 import {ByError} from '../errors.js';
 import {openHistory} from '../history/open.js';
-import {createLogger, type Logger} from '../log.js';
+import type {HistoryBackend} from '../history/backend.js';
+import type {LogLevel} from '../log.js';
 import {loadAgents} from '../worker/load-agents.js';
 import type {ExecutionCircuitRules} from '../store/execution-circuit.js';
 import {startWorker, type WorkerEnd, type WorkerHandle} from '../worker/runner.js';
+import {workerHealthFromEnv} from '../config/load.js';
+import {parseHealthAddress, startHealthServer, type HealthServer} from '../observe/health-server.js';
+import {WorkersWatch} from '../observe/worker-health.js';
 import {connectionSettings} from './connect.js';
+import {tellHealth} from './tell-health.js';
 import type {ConnectionChoice} from './flags.js';
 import {paint, type Printer} from './printer.js';
+import {workerLog, type LogFormat} from './worker-log.js';
 
 export interface RunWorkers {
   readonly connection: ConnectionChoice;
@@ -22,6 +28,11 @@ export interface RunWorkers {
   readonly drainMs: number;
   /** When executions that fail open a circuit; undefined: as by.config says. */
   readonly circuit: CircuitSettings | undefined;
+  /** `HOST:PORT`, or a port of this machine; undefined: as BYAI_WORKER_HEALTH_PORT says, else nowhere. */
+  readonly health: string | undefined;
+  readonly logFormat: LogFormat;
+  /** Undefined for `info`, or `debug` where --verbose asks for more. */
+  readonly logLevel: LogLevel | undefined;
   /** Load the agents and start nothing. */
   readonly check: boolean;
   /** The first signal: finish and stop. */
@@ -56,10 +67,52 @@ export async function runWorkers(
   const project = await loadProject(process.cwd());
   // Outside of a project the worker's own default counts.
   const workspaceRoot = project && resolve(project.dir, project.config.workspaceRoot ?? '.by/workspaces');
-  const history = await openHistory(historyFromEnv(project?.config.history), settings);
+  const watch = new WorkersWatch(loaded.length);
+  // Before the workers: an address that is taken must not show after something was begun.
+  const server = await openHealth(run, watch);
+  let history: HistoryBackend | undefined;
+  try {
+    history = await openHistory(historyFromEnv(project?.config.history), settings);
+    return await startAll(run, settings, loaded, {workspaceRoot, watch, history});
+  } finally {
+    await history?.close();
+    await server?.close();
+  }
+}
+
+async function openHealth(run: RunWorkers, watch: WorkersWatch): Promise<HealthServer | undefined> {
+  const text = run.health ?? workerHealthFromEnv();
+  if (text === undefined) return undefined;
+  const server = await startHealthServer(parseHealthAddress(text), watch);
+  tellHealth(run.printer, server);
+  return server;
+}
+
+/** What the workers of one process share. */
+interface Shared {
+  readonly workspaceRoot: string | undefined;
+  readonly watch: WorkersWatch;
+  readonly history: HistoryBackend | undefined;
+}
+
+type Loaded = {readonly plan: Planned; readonly agents: Awaited<ReturnType<typeof loadAgents>>};
+
+async function startAll(
+  run: RunWorkers,
+  settings: Awaited<ReturnType<typeof connectionSettings>>,
+  loaded: readonly Loaded[],
+  {workspaceRoot, watch, history}: Shared,
+): Promise<{workers: readonly {workerId: string; end: WorkerEnd}[]}> {
   const handles: WorkerHandle[] = [];
   const stopAll = (drainMs: number) => Promise.all(handles.map(handle => handle.stop({drainMs})));
-  run.stop.addEventListener('abort', () => void stopAll(run.drainMs), {once: true});
+  run.stop.addEventListener(
+    'abort',
+    () => {
+      watch.drain();
+      void stopAll(run.drainMs);
+    },
+    {once: true},
+  );
   run.force.addEventListener('abort', () => void stopAll(0), {once: true});
   try {
     for (const {plan, agents} of loaded) {
@@ -69,8 +122,9 @@ export async function runWorkers(
           agents,
           agentsFile: resolve(plan.entry),
           group: run.group,
-          log: workerLog(run.printer),
           history: history ?? false,
+          watch: watch.add(),
+          log: workerLog(run.printer, run.logFormat, run.logLevel),
           ...(workspaceRoot === undefined ? {} : {workspaceRoot}),
           ...(plan.workerId === undefined ? {} : {workerId: plan.workerId}),
           ...(plan.concurrency === undefined ? {} : {concurrency: plan.concurrency}),
@@ -86,7 +140,6 @@ export async function runWorkers(
     }
   } catch (error) {
     await stopAll(0);
-    await history?.close();
     throw error;
   }
   // A signal may have come while workers were starting.
@@ -94,7 +147,6 @@ export async function runWorkers(
   const ends = await Promise.all(
     handles.map(async handle => ({workerId: handle.workerId, end: await handle.done})),
   );
-  await history?.close();
   const lost = ends.find(({end}) => end === 'lease-lost' || end === 'deaf');
   if (lost) {
     throw new ByError('LEASE_LOST', `Worker "${lost.workerId}" lost its lease.`, {
@@ -128,25 +180,3 @@ const circuitRules = ({rate, min, windowMs, openMs}: CircuitSettings): Execution
   ...(windowMs === undefined ? {} : {windowMs}),
   ...(openMs === undefined ? {} : {openMs}),
 });
-
-/** For a person a line a thing that happens, for a program JSON lines: both on standard error. */
-function workerLog(printer: Printer): Logger {
-  if (printer.mode !== 'text') return createLogger();
-  return createLogger({
-    level: printer.isVerbose ? 'debug' : 'info',
-    write: (_line, level, message, fields) => {
-      const {
-        worker_id: _worker,
-        session_id: session,
-        message_id: id,
-        execution_id: _execution,
-        ...rest
-      } = fields;
-      const facts = Object.entries(rest).map(([name, value]) => `${name}=${String(value)}`);
-      const line = [session ?? '', id ?? '', message, ...facts].filter(part => part !== '').join('  ');
-      const time = new Date().toTimeString().slice(0, 8);
-      if (level === 'warn' || level === 'error') printer.err(paint.dim(time), ' ', paint.yellow(line));
-      else printer.note(paint.dim(time), ' ', line);
-    },
-  });
-}

@@ -17,6 +17,8 @@ export interface Terminal {
   readonly canShowScreen: boolean;
   /** Standard output is a terminal, or BY_FORCE_TTY says to write as if it were. */
   readonly isOutputTerminal: boolean;
+  /** The same of standard error. */
+  readonly isErrorTerminal: boolean;
   /** Columns to lay output out for; undefined where nothing is to be cut. */
   readonly columns: number | undefined;
   /** Only ASCII decoration: BY_ASCII. */
@@ -43,6 +45,7 @@ export function terminalOf({stdin, stdout, stderr}: Streams, env: Environment): 
     canPrompt,
     canShowScreen: canPrompt && !isDumb && !isOn(env.BY_NO_UI) && !isOn(env.INK_SCREEN_READER),
     isOutputTerminal,
+    isErrorTerminal: stderr.isTTY === true || forced,
     // A terminal that reports no width (a serial line, some containers) says 0 or nothing.
     columns: isOutputTerminal ? stdout.columns || Number(env.COLUMNS) || 80 : undefined,
     ascii: isOn(env.BY_ASCII),

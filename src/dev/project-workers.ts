@@ -48,7 +48,8 @@ export function projectWorkers(
     const name = planned.length === 1 ? 'worker' : `worker-${index + 1}`;
     const workerId = worker.workerId ?? `worker-${workerName(worker.agentTypes, worker.entry)}-${index + 1}`;
     const run = [bin, 'worker', 'run', worker.entry];
-    const options = ['--worker-id', workerId, '--drain', `${place.drainMs}ms`];
+    // People read what it says, behind its name.
+    const options = ['--worker-id', workerId, '--drain', `${place.drainMs}ms`, '--log-format', 'pretty'];
     if (worker.concurrency !== undefined) options.push('--concurrency', String(worker.concurrency));
     const base = {name, file: process.execPath, cwd: dir, env};
     return {

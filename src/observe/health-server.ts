@@ -40,7 +40,7 @@ export const healthPages = (address: HealthAddress): string =>
 export const healthWarning = (address: HealthAddress): string | undefined =>
   ['127.0.0.1', '::1', 'localhost'].includes(address.host)
     ? undefined
-    : `${shownAddress(address)} can be read by everybody who reaches it: agent types and how much waits for them.`;
+    : `${shownAddress(address)} can be read by everybody who reaches it: agent types, and how much there is to do for them.`;
 
 export interface HealthServer extends HealthAddress {
   close(): Promise<void>;

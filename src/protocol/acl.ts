@@ -5,7 +5,7 @@
  */
 import {createKeys, type KeySchema} from './keys.js';
 
-export const ACL_ROLES = ['client', 'worker', 'manager', 'viewer'] as const;
+export const ACL_ROLES = ['client', 'worker', 'manager', 'viewer', 'service'] as const;
 export type AclRole = (typeof ACL_ROLES)[number];
 
 export interface AclOptions {
@@ -81,10 +81,26 @@ function grantsOf(role: AclRole, options: AclOptions): Grant[] {
           keys: everything(options),
         },
       ];
+    case 'service':
+      return serviceGrants(options);
     case 'viewer':
       return [{commands: READ_ALL, access: 'R', keys: everything(options)}];
   }
 }
+
+/** Where services are found. */
+function discoveryKeys({schema, prefix = ''}: AclOptions): string[] {
+  const keys = createKeys({schema, prefix});
+  return [keys.sdServices(), keys.sdInstances('*'), keys.sdActive('*')];
+}
+
+const serviceGrants = (options: AclOptions): Grant[] => [
+  {
+    commands: 'hset hdel hmget zadd zrem zrange zrangebyscore sadd smembers',
+    access: 'RW',
+    keys: discoveryKeys(options),
+  },
+];
 
 /** Every key of the deployment: the metrics keys have a name of their own. */
 const everything = ({prefix = ''}: AclOptions): string[] => [
@@ -171,7 +187,7 @@ function workerGrants(options: AclOptions): Grant[] {
   const ownStreams = [...agentTypes.map(keys.ctrlStream), keys.workerCtrlStream(workers)];
   const lease = keys.workerLease(workers);
   const memberships = [...agentTypes.map(keys.members), keys.declaredTypes(workers), keys.knownWorkers()];
-  const reads = [...agentTypes.map(keys.denied), keys.workerAdmin(workers)];
+  const reads = [...agentTypes.map(keys.denied), keys.workerAdmin(workers), keys.workerLogLevel(workers)];
   const letters = keys.deadletter();
   const circuits = agentTypes.flatMap(type => [
     keys.circuit(type),
@@ -238,10 +254,12 @@ function workerGrants(options: AclOptions): Grant[] {
     },
     {commands: 'set get del unlink exists expire pexpire ttl pttl', access: 'RW', keys: [lease]},
     {commands: 'sadd srem smembers sismember del unlink expire', access: 'RW', keys: memberships},
-    {commands: 'hget hmget hgetall sismember smembers', access: 'R', keys: reads},
+    {commands: 'get hget hmget hgetall sismember smembers', access: 'R', keys: reads},
     {commands: 'get mget smembers srandmember sismember exists ttl pttl', access: 'R', keys: routing},
     {commands: 'xread xrange', access: 'R', keys: [keys.wakeupResult('*')]},
     {commands: 'set del', access: 'RW', keys: ownStreams.map(keys.recoveryTurn)},
+    // Agents call services.
+    {commands: 'hmget zrange smembers', access: 'R', keys: discoveryKeys(options)},
     // What Python's workers keep beside.
     {
       commands: 'hset hget hgetall hdel hincrby expire zadd zrem zrange zremrangebyrank zcard',

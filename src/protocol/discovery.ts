@@ -1,5 +1,6 @@
 /** Service discovery: instances of a service, and which of them to call. Spec §9.3. */
 import {z} from 'zod';
+import {newHexUuid} from '../ids.js';
 import {parseUntrustedObject, ProtocolError} from './limits.js';
 import {document, integer, text, textOr, textOrNull, wire} from './wire.js';
 
@@ -32,6 +33,11 @@ export function readServiceInstance(data: string | Uint8Array): ServiceInstance 
   }
   return instance;
 }
+
+/** Ids we give say so, because only of those we know that they have heartbeats: `svc:by-3d5e736b`. */
+export const newInstanceId = (service: string): string => `${service}:by-${newHexUuid().slice(0, 8)}`;
+
+export const isOurInstanceId = (id: string): boolean => /:by-[0-9a-f]{8}$/.test(id);
 
 /** @param lastHeartbeat Unix milliseconds, the score in the sorted set of active instances. */
 export function isHealthy(lastHeartbeat: number, now: number, thresholdMs = HEALTH_THRESHOLD_MS): boolean {

@@ -82,6 +82,7 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
       return key.slice(head.length, key.length - tail.length);
     };
   };
+  const denied = (type: string) => agentType('denied', type);
   const workerIdOf = (what: string) => idIn(id => worker(what, id));
   const sessionRegistry = (sessionId: string) => `${base}session:${tag(sessionId)}:registry`;
   const history = (sessionId: string) => `${base}control_plane:by:history:${tag(sessionId)}`;
@@ -150,7 +151,7 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
     declaredTypes: (workerId: string) => worker('agent_types', workerId),
     /** Worker ids routable for an agent type; join with the lease, for nobody removes a crashed worker. */
     members: (type: string) => agentType('workers', type),
-    denied: (type: string) => agentType('denied', type),
+    denied,
     workerExecutions: (workerId: string) => worker('executions', workerId),
     workerActiveIndex: (workerId: string) => worker('active_execution_index', workerId),
     /** Legacy, unused: only there to be recognised. */
@@ -218,6 +219,8 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
     deadletterAudit: () => `${base}control_plane:mgmt:deadletter:audit`,
     /** Since when a known worker has had no lease: by how much of its TTL has passed. In the worker's slot. */
     goneSince: (workerId: string) => `${base}control_plane:by:gone_since:${tag(workerId)}`,
+    /** How much a worker is to log for a while. In the worker's slot. */
+    workerLogLevel: (workerId: string) => `${base}control_plane:by:log_level:${tag(workerId)}`,
     /** Lock with TTL: which manager sweeps. */
     sweepTurn: () => `${base}control_plane:by:sweep`,
     /** Lock with TTL: whose turn it is to look for dead consumers of a stream. In the stream's slot. */
@@ -232,6 +235,9 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
     adminPattern: () => workerPattern('admin'),
     /** @returns undefined if the key is no admin hash of this schema. */
     workerIdOfAdmin: workerIdOf('admin'),
+    deniedPattern: () => `${escapeGlob(prefix)}${denied('*').slice(prefix.length)}`,
+    /** @returns undefined if the key is no set of workers barred from an agent type. */
+    agentTypeOfDenied: idIn(denied),
     ctrlStreamPattern: () => `${escapeGlob(prefix)}${ctrlStream('*').slice(prefix.length)}`,
     sessionPattern: () => `${escapeGlob(prefix)}${sessionRegistry('*').slice(prefix.length)}`,
     /** @returns undefined if the key is no session's registry of this schema. */

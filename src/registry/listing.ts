@@ -2,6 +2,7 @@
 import {ByError} from '../errors.js';
 import {knownWorkers, workerFacts, type WorkerFacts} from '../store/presence.js';
 import type {Store} from '../store/store.js';
+import {deniedAmong, managedWorkers} from '../store/worker-admin.js';
 
 export type WorkerState = 'online' | 'draining' | 'suspended' | 'evicted' | 'stale';
 
@@ -22,12 +23,19 @@ export interface AgentTypeSummary {
 }
 
 export async function listWorkers(store: Store): Promise<WorkerSummary[]> {
-  const facts = await workerFacts(store, await knownWorkers(store));
-  return facts.map(summarise);
+  const [known, managed] = await Promise.all([knownWorkers(store), managedWorkers(store)]);
+  const facts = await workerFacts(store, managed);
+  // One that left, and that an operator let take work again before, is nobody.
+  return facts
+    .filter(({workerId, lifecycle}) => lifecycle !== 'active' || known.includes(workerId))
+    .map(summarise);
 }
 
 /** @throws {ByError} NOT_FOUND */
-export async function showWorker(store: Store, workerId: string): Promise<WorkerSummary> {
+export async function showWorker(
+  store: Store,
+  workerId: string,
+): Promise<WorkerSummary & {readonly deniedTypes: readonly string[]}> {
   const [facts] = await workerFacts(store, [workerId]);
   if (!facts || (!facts.online && facts.agentTypes.length === 0 && facts.lifecycle === 'active')) {
     throw new ByError('NOT_FOUND', `There is no worker "${workerId}".`, {
@@ -35,7 +43,7 @@ export async function showWorker(store: Store, workerId: string): Promise<Worker
       next: ['by worker list'],
     });
   }
-  return summarise(facts);
+  return {...summarise(facts), deniedTypes: await deniedAmong(store, workerId, facts.agentTypes)};
 }
 
 function summarise(facts: WorkerFacts): WorkerSummary {

@@ -35,6 +35,18 @@ export async function ensureGroup(store: Store, stream: string, group: string): 
   );
 }
 
+/** Show in a group under this name before anything was read: who looks at it sees that we do. Safe to repeat. */
+export async function announceConsumer(
+  store: Store,
+  stream: string,
+  group: string,
+  consumer: string,
+): Promise<void> {
+  await store.commands.run(redis => redis.xgroup('CREATECONSUMER', stream, group, consumer), {
+    retryForMs: 5000,
+  });
+}
+
 export interface ReadRequest {
   readonly streams: readonly string[];
   readonly group: string;

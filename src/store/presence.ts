@@ -1,4 +1,6 @@
 /** Who is there: leases, membership and admin state of workers, as spec §5 lays them out. */
+import {isLogLevel, type LogLevel} from '../log.js';
+import type {Lifecycle} from '../protocol/admin.js';
 import {SESSION_TTL_S} from '../protocol/keys.js';
 import {decodePresence, encodePresence} from '../protocol/presence.js';
 import {defineScript, flag, texts} from './script.js';
@@ -33,12 +35,12 @@ export async function claimLease(store: Store, lease: Lease): Promise<boolean> {
 
 const heartbeatScript = defineScript({
   file: 'heartbeat.lua',
-  keys: ['lease', 'admin', 'declared'],
+  keys: ['lease', 'admin', 'declared', 'level'],
   args: ['workerId', 'token', 'presence', 'ttlMs', 'join'],
   reply: texts,
 });
 
-export type Lifecycle = 'active' | 'suspended' | 'evicted';
+export type {Lifecycle};
 
 export type HeartbeatAnswer =
   /** Another process holds the worker id: stop at once. */
@@ -49,6 +51,10 @@ export type HeartbeatAnswer =
       readonly lapsed: boolean;
       readonly lifecycle: Lifecycle;
       readonly reason: string;
+      /** Evicted, and running work is not to be waited for. */
+      readonly force: boolean;
+      /** How much the worker is to log; undefined where nobody said. */
+      readonly logLevel: LogLevel | undefined;
       readonly deniedTypes: readonly string[];
     };
 
@@ -66,33 +72,35 @@ export async function heartbeat(
   const {keys} = store;
   const {agentTypes, join} = request;
   const isCluster = await store.commands.isCluster();
-  const [verdict, lifecycle = 'active', reason = '', ...deniedTypes] = await heartbeatScript(
-    store.commands,
-    {
-      keys: {
-        lease: keys.workerLease(lease.workerId),
-        admin: keys.workerAdmin(lease.workerId),
-        declared: keys.declaredTypes(lease.workerId),
-      },
-      args: {
-        workerId: lease.workerId,
-        token: lease.token,
-        // A lease never seen is held, but nobody counts on it: what routers of every SDK understand as not online.
-        presence: encodePresence({
+  const [verdict, lifecycle = 'active', reason = '', force, level = '', ...deniedTypes] =
+    await heartbeatScript(
+      store.commands,
+      {
+        keys: {
+          lease: keys.workerLease(lease.workerId),
+          admin: keys.workerAdmin(lease.workerId),
+          declared: keys.declaredTypes(lease.workerId),
+          level: keys.workerLogLevel(lease.workerId),
+        },
+        args: {
+          workerId: lease.workerId,
           token: lease.token,
-          lastSeen: join ? request.nowMs : 0,
-          ipAddress: lease.ipAddress,
-        }),
-        ttlMs: lease.ttlMs ?? LEASE_MS,
-        join: join ? '1' : '0',
+          // A lease never seen is held, but nobody counts on it: what routers of every SDK understand as not online.
+          presence: encodePresence({
+            token: lease.token,
+            lastSeen: join ? request.nowMs : 0,
+            ipAddress: lease.ipAddress,
+          }),
+          ttlMs: lease.ttlMs ?? LEASE_MS,
+          join: join ? '1' : '0',
+        },
+        moreKeys: isCluster
+          ? []
+          : [keys.knownWorkers(), ...agentTypes.flatMap(type => [keys.members(type), keys.denied(type)])],
+        moreArgs: agentTypes,
       },
-      moreKeys: isCluster
-        ? []
-        : [keys.knownWorkers(), ...agentTypes.flatMap(type => [keys.members(type), keys.denied(type)])],
-      moreArgs: agentTypes,
-    },
-    request.timeoutMs === undefined ? {} : {timeoutMs: request.timeoutMs},
-  );
+      request.timeoutMs === undefined ? {} : {timeoutMs: request.timeoutMs},
+    );
   if (verdict === 'lost') return {kind: 'lost'};
   const isActive = lifecycle !== 'suspended' && lifecycle !== 'evicted';
   return {
@@ -100,8 +108,11 @@ export async function heartbeat(
     lapsed: verdict === 'regained',
     lifecycle: isActive ? 'active' : lifecycle,
     reason,
-    deniedTypes:
-      isCluster && isActive ? await keepMembership(store, lease.workerId, agentTypes, join) : deniedTypes,
+    force: lifecycle === 'evicted' && force === '1',
+    logLevel: isLogLevel(level) ? level : undefined,
+    deniedTypes: isCluster
+      ? await keepMembership(store, lease.workerId, agentTypes, join && isActive)
+      : deniedTypes,
   };
 }
 
@@ -119,11 +130,13 @@ async function keepMembership(
       redis.sadd(keys.knownWorkers(), workerId),
     ]);
     const isDenied = (i: number) => denials[i] === 1;
-    const joined = agentTypes.filter((_, i) => join && !isDenied(i));
-    await Promise.all([
-      ...joined.map(type => redis.sadd(keys.members(type), workerId)),
-      ...(join ? [] : agentTypes.map(type => redis.srem(keys.members(type), workerId))),
-    ]);
+    await Promise.all(
+      agentTypes.map((type, i) =>
+        join && !isDenied(i)
+          ? redis.sadd(keys.members(type), workerId)
+          : redis.srem(keys.members(type), workerId),
+      ),
+    );
     return agentTypes.filter((_, i) => isDenied(i));
   });
 }

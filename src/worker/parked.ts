@@ -43,12 +43,14 @@ export class Parked<T extends Parkable> {
     return this.due.shift();
   }
 
-  /** Forget everything. @returns what was held. */
-  clear(): T[] {
-    const held = [...this.timers.keys(), ...this.due];
-    for (const timer of this.timers.values()) clearTimeout(timer);
-    this.timers.clear();
-    this.due = [];
+  /** Forget everything, or what fits. @returns what was held. */
+  clear(fits: (item: T) => boolean = () => true): T[] {
+    const held = [...this.timers.keys(), ...this.due].filter(fits);
+    for (const item of held) {
+      clearTimeout(this.timers.get(item));
+      this.timers.delete(item);
+    }
+    this.due = this.due.filter(item => !held.includes(item));
     return held;
   }
 }

@@ -9,14 +9,20 @@ import {backoffMs} from '../backoff.js';
 import {sleep, systemClock, type Clock} from '../clock.js';
 import {ByError, messageOf} from '../errors.js';
 import {isValidId, newHexUuid} from '../ids.js';
-import {createLogger, type Logger} from '../log.js';
+import {createLogger, type Logger, type LogLevel} from '../log.js';
 import type {CancelCommand, Command} from '../protocol/commands.js';
 import {ProtocolError} from '../protocol/limits.js';
 import {consumerName, handOverName} from '../protocol/consumers.js';
 import {CONSUMER_GROUP, SESSION_TTL_S} from '../protocol/keys.js';
 import {sweepDeadlines} from '../store/deadlines.js';
 import {sweepTimers} from '../store/timers.js';
-import {ensureGroup, groupsOf, readNew, type ControlEntry} from '../store/control-streams.js';
+import {
+  announceConsumer,
+  ensureGroup,
+  groupsOf,
+  readNew,
+  type ControlEntry,
+} from '../store/control-streams.js';
 import {claimLease, dropStaleTypes, heartbeat, LEASE_MS, leave, type Lease} from '../store/presence.js';
 import {claimPending, dropConsumer, handOver} from '../store/recovery.js';
 import {durabilityOf, refuseEviction} from '../store/durability.js';
@@ -29,6 +35,7 @@ import {stopExecution} from '../store/stop.js';
 import type {HistoryBackend} from '../history/backend.js';
 import {memoryHistory} from '../history/memory.js';
 import {accessTo, type WorkerHistory} from '../history/saver.js';
+import type {WorkerEvents} from '../observe/worker-health.js';
 import {toHandler, type Agent, type Handler} from './agent.js';
 import {Isolation} from './isolation.js';
 import {Parked} from './parked.js';
@@ -81,6 +88,8 @@ export interface WorkerOptions {
    */
   readonly history?: HistoryBackend | false;
   readonly log?: Logger;
+  /** Told what the worker does, for pages of its health: `new WorkersWatch().add()`. */
+  readonly watch?: WorkerEvents;
   readonly now?: Clock;
 }
 
@@ -154,8 +163,8 @@ class Worker implements WorkerHandle {
   private readonly closing = new AbortController();
   /** Connections that wait for entries. */
   private readonly readers: Connection[] = [];
-  /** Those that are blocked on agent types' streams now. */
-  private readonly reading = new Set<Connection>();
+  /** Those that are blocked on agent types' streams now, and on which types'. */
+  private readonly reading = new Map<Connection, readonly string[]>();
   private readonly turns = new Set<Promise<void>>();
   /** Heartbeats under way: in a Cluster they take several steps, and one that ended after we left would put us back. */
   private readonly beats = new Set<Promise<void>>();
@@ -178,6 +187,8 @@ class Worker implements WorkerHandle {
   private readonly loops: Promise<void>[] = [];
   private lifecycle: 'active' | 'suspended' | 'evicted' = 'active';
   private deniedTypes: readonly string[] = [];
+  /** Said by an operator; undefined where nobody did. */
+  private logLevel: LogLevel | undefined;
   private rotation = 0;
   private ending: Promise<WorkerEnd> | undefined;
   private resolveDone: (end: WorkerEnd) => void = () => undefined;
@@ -239,6 +250,7 @@ class Worker implements WorkerHandle {
       store,
       ends: this.ends,
       history: this.history,
+      watch: options.watch,
       workerId: this.workerId,
       owner: name,
       group: this.group,
@@ -280,6 +292,7 @@ class Worker implements WorkerHandle {
     for (const type of this.agentTypes)
       await ensureGroup(this.store, this.store.keys.ctrlStream(type), this.group);
     await ensureGroup(this.store, controlStream, this.group);
+    await announceConsumer(this.store, controlStream, this.group, this.env.owner);
     // An earlier life of this worker gave it a lifetime when it left.
     await this.store.commands.run(redis => redis.persist(controlStream), {retryForMs: 5000});
     await this.lookForOtherGroups();
@@ -297,6 +310,11 @@ class Worker implements WorkerHandle {
       ...(await this.workLoops()),
       this.recoveryLoop(),
     );
+    this.options.watch?.online({
+      workerId: this.workerId,
+      slots: this.slots.total,
+      running: () => this.running,
+    });
     this.log.info('online', {
       agent_types: this.agentTypes.join(','),
       slots: this.slots.total,
@@ -441,6 +459,7 @@ class Worker implements WorkerHandle {
     while (!this.closing.signal.aborted) {
       await this.slots.available();
       if (this.closing.signal.aborted as boolean) return;
+      if (failures === 0) this.options.watch?.looked();
       this.takeDue();
       const types = this.readableTypes(agentTypes);
       if (types.length === 0 || this.parked.size > this.slots.total * PARKED_PER_SLOT) {
@@ -459,8 +478,9 @@ class Worker implements WorkerHandle {
         this.suspectsFirst &&= this.solitude.isWanted;
         if (this.solitude.isWanted) continue;
         const {chosen, count} = shareSlots(types, Math.min(most, this.slots.free), this.rotation++);
-        if (chosen.length === 0 || this.parked.hasDue) continue;
-        this.reading.add(reader);
+        // An operator may have decided something while we were looking.
+        if (chosen.length === 0 || this.parked.hasDue || !chosen.every(type => this.mayRun(type))) continue;
+        this.reading.set(reader, chosen);
         await this.slots.hold(
           count * chosen.length,
           () =>
@@ -532,7 +552,7 @@ class Worker implements WorkerHandle {
   private nudge(): void {
     this.slots.wake();
     // Told too early or too late it comes to nothing, and the next look tells it again.
-    for (const reader of this.reading) void reader.unblock(this.store.commands).catch(() => undefined);
+    for (const reader of this.reading.keys()) void reader.unblock(this.store.commands).catch(() => undefined);
   }
 
   private readableTypes(agentTypes: readonly string[]): string[] {
@@ -557,7 +577,8 @@ class Worker implements WorkerHandle {
         return {kind: 'over'};
       })
       .then(async outcome => {
-        const isOurs = outcome.kind === 'later' && !this.closing.signal.aborted;
+        const isOurs =
+          outcome.kind === 'later' && !this.closing.signal.aborted && this.mayRun(delivery.agentType);
         if (isOurs) this.parked.add(delivery, outcome.delayMs);
         else {
           this.inHand.delete(handle(entry));
@@ -609,7 +630,7 @@ class Worker implements WorkerHandle {
       case 'RESUME_WORKER':
       case 'EVICT_WORKER':
         // The admin hash is the truth: a command may be older than what the operator decided since.
-        if (streamType === undefined) await this.beat();
+        if (streamType === undefined) await this.obey(command);
         break;
       case 'RELOAD_PLUGINS':
         this.log.warn('this worker has no plugins to reload');
@@ -754,11 +775,21 @@ class Worker implements WorkerHandle {
           await this.lookForOtherGroups();
         }
       } catch (error) {
+        this.options.watch?.unheard();
         this.log.warn('heartbeat failed', {error: messageOf(error)});
         this.silentSince ??= performance.now();
         if (performance.now() - this.silentSince > 2 * this.leaseMs) void this.end('deaf', 0);
       }
     }
+  }
+
+  /** An operator decided something: look what holds now, and settle the command once it is done. */
+  private async obey(command: Command): Promise<void> {
+    await this.beat();
+    await this.barredReadsEnded();
+    // Managers of other SDKs say it in the command alone.
+    if (this.lifecycle === 'evicted' && command.action === 'EVICT_WORKER' && command.force)
+      void this.end('evicted', 0);
   }
 
   private async beat(): Promise<void> {
@@ -795,11 +826,46 @@ class Worker implements WorkerHandle {
     }
     if (answer.lifecycle !== this.lifecycle)
       this.log.info('lifecycle changed', {to: answer.lifecycle, reason: answer.reason});
+    this.options.watch?.heartbeat(answer.lifecycle);
+    this.setLogLevel(answer.logLevel);
+    const isBarred = answer.lifecycle !== 'active' || answer.deniedTypes.length > 0;
     this.lifecycle = answer.lifecycle;
     this.deniedTypes = answer.deniedTypes;
     this.slots.wake();
+    if (isBarred) this.letGoOfBarred();
     if (this.lifecycle === 'evicted' && this.loops.length > 0)
-      void this.end('evicted', this.options.drainMs ?? 25_000);
+      void this.end('evicted', answer.force ? 0 : (this.options.drainMs ?? 25_000));
+  }
+
+  private setLogLevel(level: LogLevel | undefined): void {
+    if (level === this.logLevel) return;
+    this.logLevel = level;
+    this.log.setLevel?.(level);
+    this.log.info('log level changed', {to: level ?? 'as it was started'});
+  }
+
+  /** What waits here for another attempt is for those who may take it. */
+  private letGoOfBarred(): void {
+    const barred = this.parked.clear(({agentType}) => !this.mayRun(agentType));
+    for (const {entry} of barred) this.inHand.delete(handle(entry));
+    void this.handOver(barred);
+    void this.barredReadsEnded();
+  }
+
+  /** Whether an operator lets this worker take work of a type; what is addressed to the worker alone it may. */
+  private mayRun(agentType: string | undefined): boolean {
+    return agentType === undefined || this.readableTypes([agentType]).length > 0;
+  }
+
+  /** No read that began before is under way on agent types this worker may not read. */
+  private async barredReadsEnded(): Promise<void> {
+    const isBarred = (types: readonly string[]) => !types.every(type => this.mayRun(type));
+    const giveUpAt = performance.now() + READ_BLOCK_MS;
+    while ([...this.reading.values()].some(isBarred) && performance.now() < giveUpAt) {
+      this.nudge();
+      await sleep(UNBLOCK_EVERY_MS, this.closing.signal);
+      if (this.closing.signal.aborted) return;
+    }
   }
 
   /** Abort the tasks that another worker has taken over. */
@@ -830,6 +896,7 @@ class Worker implements WorkerHandle {
    * the deadline and {@link FINAL_MS}.
    */
   private async shutDown(reason: WorkerEnd, drainMs: number): Promise<WorkerEnd> {
+    this.options.watch?.ending(reason);
     this.log.info('stopping', {reason, running: this.slots.busy});
     this.closing.abort();
     this.slots.wake();

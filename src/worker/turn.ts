@@ -54,6 +54,7 @@ import {asideOnce} from './slots.js';
 import type {ExecutionEnds} from './execution-ends.js';
 import type {HistoryAccess} from '../history/saver.js';
 import {TurnHistory} from './turn-history.js';
+import type {WorkerEvents} from '../observe/worker-health.js';
 
 export interface TurnEnvironment {
   readonly store: Store;
@@ -70,6 +71,8 @@ export interface TurnEnvironment {
   readonly ends?: Pick<ExecutionEnds, 'note'> | undefined;
   /** Where what is said is kept; undefined for nowhere. */
   readonly history?: HistoryAccess | undefined;
+  /** Told of turns as they begin and end. */
+  readonly watch?: Pick<WorkerEvents, 'started' | 'ended'> | undefined;
   /** Whether settled entries of this stream are deleted: not while another group reads it. */
   deletesEntries(stream: string): boolean;
   /** Aborted when the worker must end its work without finishing it. */
@@ -278,6 +281,7 @@ async function carryOut(
     session_id: header.sessionId,
     message_id: header.messageId,
     execution_id: claim.executionId,
+    attempt: claim.attempt,
   });
   const startedAt = env.now();
   const endsAt = claim.leftMs === undefined ? Infinity : performance.now() + claim.leftMs;
@@ -319,7 +323,9 @@ async function carryOut(
     workspaceRoot: env.workspaceRoot,
     history,
   };
-  log.info('started', {agent_type: agentType, attempt: claim.attempt});
+  log.info('started', {agent_type: agentType});
+  // A later attempt was not in the queue all that time.
+  env.watch?.started(agentType, claim.attempt === 1 ? startedAt - entryTimeMs(entry.id) : undefined);
   // The worker may have been told to stop while the claim was under way.
   if (env.abandon.aborted) task.abandon('worker stops');
   const decided = decidedAtClaim(claim, maxAttempts);
@@ -348,6 +354,8 @@ async function carryOut(
     log.warn('abandoned', {reason: task.abandonReason ?? 'worker stops'});
     if (task.abandonReason !== 'fenced' && task.abandonReason !== 'lease lost')
       await handBack(env, task, writer);
+    // What its code goes on to say belongs to nobody.
+    writer.refuse();
     return OVER;
   }
   const {crashes, failures} = countedAttempts(claim.record);
@@ -365,7 +373,7 @@ async function carryOut(
         },
         30_000,
       );
-      log.warn('failed, to be tried again', {attempt: claim.attempt, delay_ms: delayMs, error});
+      log.warn('failed, to be tried again', {delay_ms: delayMs, error});
       if (noted === 'terminal') env.settler.add(entry);
       return noted === 'ok' ? {kind: 'later', delayMs} : OVER;
     }
@@ -382,6 +390,10 @@ async function carryOut(
   if (!NOT_WRITTEN.has(outcome.status)) history.saveAnswer(outcome.status, wholeAnswer(ending));
   // What expired before it began says nothing about the agent.
   if (claim.verdict !== 'expired') env.ends?.note(agentType, outcome.status);
+  env.watch?.ended({
+    ...{agentType, status: outcome.status, errorType: errorTypeOf(ending)},
+    ...{runMs: env.now() - startedAt, totalMs: env.now() - claim.record.createdAt},
+  });
   // A handler that was given up, or forgot what it began, learns that nobody takes what it says.
   if (task.signal.aborted) writer.refuse();
   log.info(outcome.status === 'TERMINAL' ? 'had been ended from outside' : outcome.status.toLowerCase(), {
@@ -748,6 +760,12 @@ function errorFields(ending: Ended['ending']): Record<string, unknown> {
     failed_stage: 'process_command',
     ...(ending.error instanceof ByError ? {error_code: ending.error.code} : {}),
   };
+}
+
+/** What went wrong, in a word: a code of ours, or the name of the error. '' if nothing did. */
+function errorTypeOf(ending: Ended['ending']): string {
+  const {error_code: code, error_type: type} = errorFields(ending);
+  return typeof code === 'string' ? code : typeof type === 'string' ? type : '';
 }
 
 /** Who waits for a reply, and the message it answers. Nobody for a root. */

@@ -26,7 +26,19 @@ import {followEntries, lastEntriesStart} from '../../src/store/data-streams.js';
 import {sweepDeadlines} from '../../src/store/deadlines.js';
 import {listDeadLetters} from '../../src/store/dead-letters.js';
 import {auditOf, dropDeadLetter} from '../../src/store/replays.js';
+import {DiscoveryClient} from '../../src/registry/discovery-client.js';
+import {ServiceRegistry} from '../../src/registry/service-registry.js';
 import {openStore, type Store} from '../../src/store/store.js';
+import {
+  allowAgentType,
+  deniedWorkers,
+  denyAgentType,
+  evictWorker,
+  isKnownWorker,
+  rejoinWorker,
+  resumeWorker,
+  suspendWorker,
+} from '../../src/store/worker-admin.js';
 import {defineAgent} from '../../src/worker/agent.js';
 import {startWorker} from '../../src/worker/runner.js';
 import {startRedisCluster} from '../support/redis-cluster.js';
@@ -213,6 +225,43 @@ describe.each([
     }
     return 'no server has it';
   }
+
+  test('a service registers itself and finds others, and does nothing else', async () => {
+    const service = storeOf('service');
+    const registry = new ServiceRegistry(service);
+    const {instance} = await registry.register({service: 'billing', host: 'h', port: 1});
+    for (const role of ['service', 'worker', 'manager', 'viewer'] as const)
+      expect(await new DiscoveryClient(storeOf(role)).instances('billing'), role).toMatchObject([instance]);
+    for (const role of ['client', 'worker', 'viewer'] as const)
+      await expect(
+        new ServiceRegistry(storeOf(role)).register({service: 'billing', host: 'h', port: 2}),
+      ).rejects.toMatchObject({code: 'REDIS_AUTH'});
+    await expect(suspendWorker(service, 'w-1')).rejects.toMatchObject({code: 'REDIS_AUTH'});
+    await expect(new GatewayClient(service).send({agentType: 'fl', content: 'x'})).rejects.toMatchObject({
+      code: 'REDIS_AUTH',
+    });
+    await registry.stop();
+  });
+
+  test('only operators decide about workers', async () => {
+    for (const role of ['client', 'worker', 'viewer'] as const) {
+      const store = storeOf(role);
+      for (const decide of [suspendWorker, evictWorker, rejoinWorker])
+        await expect(decide(store, 'w-9'), role).rejects.toMatchObject({code: 'REDIS_AUTH'});
+      await expect(denyAgentType(store, 'fl', 'w-9'), role).rejects.toMatchObject({code: 'REDIS_AUTH'});
+      await expect(allowAgentType(store, 'fl', 'w-9'), role).rejects.toMatchObject({code: 'REDIS_AUTH'});
+    }
+    const operator = storeOf('manager');
+    expect(await deniedWorkers(operator, 'fl')).toEqual([]);
+    expect(await isKnownWorker(operator, 'w-9')).toBe(false);
+    await suspendWorker(operator, 'w-9');
+    await resumeWorker(operator, 'w-9');
+    await evictWorker(operator, 'w-9');
+    await rejoinWorker(operator, 'w-9');
+    expect(await denyAgentType(operator, 'fl', 'w-9')).toBe(true);
+    expect(await deniedWorkers(storeOf('viewer'), 'fl')).toEqual(['w-9']);
+    expect(await allowAgentType(operator, 'fl', 'w-9')).toBe(true);
+  });
 
   test('nobody can do another’s work', async () => {
     const {keys} = storeOf('viewer');

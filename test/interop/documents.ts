@@ -246,6 +246,7 @@ const KEY_PATTERNS: readonly RegExp[] = (['v1', 'v2'] as const).flatMap(schema =
     tsTrace,
     workerIdOfLease: _lease,
     workerIdOfAdmin: _admin,
+    agentTypeOfDenied: _denied,
     sessionIdOfRegistry: _session,
     sessionIdOfHistory: _history,
     ...named

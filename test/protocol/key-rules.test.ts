@@ -13,6 +13,8 @@ const NO_KEYS = [
   'workerIdOfLease',
   'adminPattern',
   'workerIdOfAdmin',
+  'deniedPattern',
+  'agentTypeOfDenied',
   'ctrlStreamPattern',
   'sessionPattern',
   'sessionIdOfRegistry',

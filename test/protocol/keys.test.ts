@@ -10,6 +10,7 @@ function everyKey(keys: Keys): string[] {
     tsTrace,
     workerIdOfLease: _lease,
     workerIdOfAdmin: _admin,
+    agentTypeOfDenied: _denied,
     sessionIdOfRegistry: _session,
     sessionIdOfHistory: _history,
     ...named

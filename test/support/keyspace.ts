@@ -101,10 +101,16 @@ function idIn(make: (id: string) => string, key: string): string {
   return key.slice(head.length, key.length - tail.length);
 }
 
-/** Workers that stopped must be gone from every set; agent types need nobody to live. */
+/** Workers and instances that stopped must be gone; agent types and services need nobody to live. */
 async function leftBehind(store: Store, name: string, key: string): Promise<string | undefined> {
   const {keys} = store;
-  if (name === 'pendingTypes') return undefined;
+  if (name === 'pendingTypes' || name === 'sdServices') return undefined;
+  if (name === 'sdInstances' || name === 'sdActive') {
+    const left = await store.commands.run(redis =>
+      name === 'sdActive' ? redis.zcard(key) : redis.hlen(key),
+    );
+    return left === 0 ? undefined : `still names ${left} instances`;
+  }
   const isDead = async (workerId: string) => {
     const lease = await store.commands.run(redis => redis.get(keys.workerLease(workerId)));
     return lease === null || decodePresence(lease).token === null;

@@ -250,7 +250,11 @@ export class DurableContext extends TurnContext {
             if (this.signal.aborted) throw error;
             const isFinal = (error as {retryable?: unknown} | null)?.retryable === false;
             if (attempt >= most || isFinal) return await this.told(failureAnswer(error));
-            this.log.warn('a step failed, to be tried again', {step: name, attempt, error: messageOf(error)});
+            this.log.warn('a step failed, to be tried again', {
+              step: name,
+              try: attempt,
+              error: messageOf(error),
+            });
             await this.durable.run.noteTries(index, attempt, messageOf(error).slice(0, 1024));
             await sleep(backoffMs(attempt, policy), this.signal);
           }

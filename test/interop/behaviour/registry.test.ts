@@ -12,10 +12,21 @@ import {
   workerFacts,
   type Lease,
 } from '../../../src/store/presence.js';
+import {encodeServiceInstance} from '../../../src/protocol/discovery.js';
+import {DiscoveryClient} from '../../../src/registry/discovery-client.js';
+import {ServiceRegistry, type ServiceRegistration} from '../../../src/registry/service-registry.js';
 import type {Store} from '../../../src/store/store.js';
+import {
+  evictWorker,
+  rejoinWorker,
+  resumeWorker,
+  suspendWorker,
+  type AdminOutcome,
+} from '../../../src/store/worker-admin.js';
 import {contentText, defineAgent} from '../../../src/worker/agent.js';
 import {startWorker} from '../../../src/worker/runner.js';
 import {until, type TestStore} from '../../support/stores.js';
+import {behaviouralRows} from '../behavioural.js';
 import {asDoc, at as field, type Doc, type Row} from '../vectors.js';
 import {
   contents,
@@ -176,7 +187,69 @@ const steps: Record<string, RowTest> = {
   },
 };
 
-// Admin state, as a worker obeys it. The rows' managers are Python's; ours come with issue 3.
+// What operators decide. The calls of these rows come one after the other, on a worker that is only there.
+
+const calls: readonly (readonly [string, (store: Store, reason: string) => Promise<AdminOutcome>])[] = [
+  ['admin_suspend', (store, reason) => suspendWorker(store, 'worker-01', {reason, now: () => NOON})],
+  ['admin_resume', store => resumeWorker(store, 'worker-01', {now: () => NOON})],
+  ['admin_evict', (store, reason) => evictWorker(store, 'worker-01', {reason, force: true, now: () => NOON})],
+  ['admin_clear', store => rejoinWorker(store, 'worker-01')],
+];
+
+/** Ids of commands are drawn: as whether they have the form of the row's. */
+const drawnIds = (value: unknown): unknown =>
+  JSON.parse(JSON.stringify(value).replaceAll(/"(message|trace)_id":"[0-9a-f]{32}"/g, '"$1_id":"<32 hex>"'));
+
+const decided = (name: string): RowTest => ({
+  run: async (at, row) => {
+    const store = storeFor(at, row);
+    await claimLease(store, lease);
+    await beat(store);
+    const last = calls.findIndex(([call]) => call === name);
+    for (const [call, act] of calls.slice(0, last + 1)) {
+      const reason = behaviouralRows('registry').find(({id}) => id === `registry/v1.${call}`);
+      await act(store, (reason && (asDoc(reason.input)['reason'] as string | undefined)) ?? '');
+    }
+    const {['byai_gateway:ctrl:worker:worker-01']: stream, ...found} = await contents(at.redis(), store);
+    const {['byai_gateway:ctrl:worker:worker-01']: wantedStream, ...wanted} = asDoc(
+      field(row.expected, 'redis'),
+    );
+    const valuesOf = (stored: Readonly<Record<string, unknown>>) =>
+      Object.entries(stored).map(([key, doc]) => [key, asDoc(doc)['type'], valueIn(asDoc(doc))]);
+    expect(valuesOf(withoutForce(found))).toEqual(valuesOf(wanted).sort());
+    // Once the worker is let in again nobody reads what it was told; the row leaves that out.
+    if (wantedStream === undefined) return;
+    const documents = (asDoc(wantedStream)['value'] as Doc[]).map(
+      entry => JSON.parse(field(entry, 'fields', 'data') as string) as unknown,
+    );
+    expect(drawnIds(stream?.value)).toEqual(drawnIds(documents));
+  },
+});
+
+const valueIn = ({value}: Doc): unknown =>
+  typeof value === 'string' ? (JSON.parse(value) as unknown) : value;
+
+/** The field of ours beside the three. */
+const withoutForce = (found: Record<string, Stored>): Record<string, unknown> =>
+  Object.fromEntries(
+    Object.entries(found).map(([key, stored]) => {
+      if (!key.includes(':admin:')) return [key, stored];
+      const {x_force: _force, ...value} = asDoc(stored.value);
+      return [key, {...stored, value}];
+    }),
+  );
+
+const decisions: Record<string, RowTest> = {
+  'registry/v1.admin_suspend': decided('admin_suspend'),
+  'registry/v1.admin_resume': decided('admin_resume'),
+  'registry/v1.admin_evict': {
+    differs: 'a field of ours says also that it was by force, for a worker that ends already',
+    ...decided('admin_evict'),
+  },
+  'registry/v1.admin_clear': decided('admin_clear'),
+};
+
+// Admin state, as a worker obeys it, whoever writes it.
 
 const WORKER = {workerId: 'worker-w', agentType: 'writer'};
 const STATISTICS = /:registry:worker:(executions|history_snapshots|status):/;
@@ -254,4 +327,68 @@ const admin: Record<string, RowTest> = {
   },
 };
 
-runRows('registry', {...steps, ...admin});
+// Services. The rows come one after the other, too.
+
+async function registered(at: TestStore, row: Row) {
+  const store = storeFor(at, row);
+  const {input} = behaviouralRows('registry').find(({id}) => id === 'discovery/v1.register') ?? row;
+  const {service_name: service, host, port, weight, metadata, path_prefix: pathPrefix} = asDoc(input);
+  const registry = new ServiceRegistry(store, {now: () => NOON});
+  at.cleanup(() => registry.stop());
+  const registration = {service, host, port, weight, metadata, pathPrefix, id: 'svc:3d5e736b'};
+  const {unregister} = await registry.register(registration as ServiceRegistration);
+  return {store, unregister};
+}
+
+async function compareServices(at: TestStore, store: Store, row: Row): Promise<void> {
+  const found = await contents(at.redis(), store);
+  const wanted = asDoc(field(row.expected, 'redis'));
+  expect(Object.keys(found)).toEqual(Object.keys(wanted).sort());
+  for (const [name, {type, value, ttl}] of Object.entries(found)) {
+    const doc = asDoc(wanted[name]);
+    expect([type, ttl], name).toEqual([doc['type'], doc['ttl_seconds']]);
+    const members = doc['value'];
+    if (type === 'hash') expect(value).toEqual(mapped(members));
+    else expect(value).toEqual(type === 'zset' ? (members as unknown[]).flat().map(String) : members);
+  }
+}
+
+const mapped = (hash: unknown) =>
+  Object.fromEntries(Object.entries(asDoc(hash)).map(([id, text]) => [id, JSON.parse(text as string)]));
+
+const registers: RowTest = {
+  async run(at, row) {
+    await compareServices(at, (await registered(at, row)).store, row);
+  },
+};
+
+const findsInstances: RowTest = {
+  async run(at, row) {
+    const {store} = await registered(at, row);
+    const found = await new DiscoveryClient(store, {now: () => NOON}).instances('svc');
+    const wire = found.map(({lastHeartbeat, ...instance}) => ({
+      ...(JSON.parse(encodeServiceInstance(instance)) as object),
+      last_heartbeat: lastHeartbeat,
+    }));
+    expect(wire).toEqual(row.expected);
+  },
+};
+
+const unregisters: RowTest = {
+  async run(at, row) {
+    const {store, unregister} = await registered(at, row);
+    await unregister();
+    await compareServices(at, store, row);
+  },
+};
+
+const services: Record<string, RowTest> = {
+  'discovery/v1.register': registers,
+  'discovery/v1.get_instances': findsInstances,
+  'discovery/v1.unregister': unregisters,
+  'discovery/v2.register': registers,
+  'discovery/v2.get_instances': findsInstances,
+  'discovery/v2.unregister': unregisters,
+};
+
+runRows('registry', {...steps, ...services, ...decisions, ...admin});

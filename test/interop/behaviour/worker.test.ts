@@ -7,6 +7,7 @@ import {encodeCommand} from '../../../src/protocol/commands.js';
 import {createHeader} from '../../../src/protocol/header.js';
 import {groupsOf} from '../../../src/store/control-streams.js';
 import type {Store} from '../../../src/store/store.js';
+import {evictWorker} from '../../../src/store/worker-admin.js';
 import {contentText} from '../../../src/worker/agent.js';
 import {until, type TestStore} from '../../support/stores.js';
 import {asDoc, at as field, type Doc, type Row} from '../vectors.js';
@@ -524,6 +525,24 @@ const hazards: Record<string, RowTest> = {
       expect(await worker.done).toBe('evicted');
       expect([timelineOf(await onlyRecord(ran.redis, ran.store))]).toEqual(field(row.expected, 'timelines'));
       expect(await eventTypes(ran)).toEqual(field(row.expected, 'event_types'));
+    },
+  },
+  'hazards/evict_with_running_task.force': {
+    differs: 'R6, force interrupts: the work is handed back, and goes on elsewhere',
+    async run(at, row) {
+      expect(field(row.input, 'force')).toBe(true);
+      const ran = openAll(at);
+      const {handle, begun, finish} = workingUntil();
+      const worker = await work(at, ran.store, handle);
+      await ran.client.send({agentType: 'writer', content: 'x', sessionId: 'sess-1'});
+      await begun;
+      await evictWorker(ran.store, 'worker-01', {force: true});
+      expect(await worker.done).toBe('evicted');
+      await work(at, ran.store, () => 'done', {workerId: 'worker-02'});
+      const record = await recordWith(ran.redis, ran.store, 'COMPLETED');
+      expect(timelineOf(record)).toEqual(['QUEUED', 'RUNNING', 'QUEUED', 'RUNNING', 'COMPLETED']);
+      expect(await eventTypes(ran)).toEqual(field(row.expected, 'event_types'));
+      finish();
     },
   },
   'hazards/direct_ask_blocks_cancel': {
