@@ -1,9 +1,10 @@
 /** `by worker run`: load, start, wait, stop. */
 import {resolve} from 'node:path';
-import {loadProject} from '../config/project.js';
+import {loadProject, type Project, type ProjectConfig} from '../config/project.js';
 import {ByError} from '../errors.js';
 import {createLogger, type Logger} from '../log.js';
 import {loadAgents} from '../worker/load-agents.js';
+import type {PluginSource} from '../plugins/load-plugins.js';
 import type {ExecutionCircuitRules} from '../store/execution-circuit.js';
 import {startWorker, type WorkerEnd, type WorkerHandle} from '../worker/runner.js';
 import {connectionSettings} from './connect.js';
@@ -17,6 +18,8 @@ export interface RunWorkers {
   readonly workerId: string | undefined;
   readonly concurrency: number | undefined;
   readonly group: string;
+  /** Files and folders of plugins, beside those of by.config. */
+  readonly plugins: readonly string[];
   readonly drainMs: number;
   /** When executions that fail open a circuit; undefined: as by.config says. */
   readonly circuit: CircuitSettings | undefined;
@@ -41,6 +44,7 @@ interface Planned {
   readonly workerId: string | undefined;
   readonly concurrency: number | undefined;
   readonly circuit: ExecutionCircuitRules | undefined;
+  readonly plugins: readonly PluginSource[];
 }
 
 /** @throws {ByError} USAGE, WORKER_LOAD_FAILED, WORKER_ID_TAKEN, LEASE_LOST, and what connecting throws. */
@@ -52,6 +56,7 @@ export async function runWorkers(
   if (run.check) return {workers: []};
   const settings = await connectionSettings(run.connection);
   const workspaceRoot = await projectWorkspaces();
+  const pluginSettings = (await loadProject(process.cwd()))?.config.pluginSettings;
   const handles: WorkerHandle[] = [];
   const stopAll = (drainMs: number) => Promise.all(handles.map(handle => handle.stop({drainMs})));
   run.stop.addEventListener('abort', () => void stopAll(run.drainMs), {once: true});
@@ -65,6 +70,8 @@ export async function runWorkers(
           agentsFile: resolve(plan.entry),
           group: run.group,
           log: workerLog(run.printer),
+          plugins: plan.plugins,
+          ...(pluginSettings === undefined ? {} : {pluginSettings}),
           ...(workspaceRoot === undefined ? {} : {workspaceRoot}),
           ...(plan.workerId === undefined ? {} : {workerId: plan.workerId}),
           ...(plan.concurrency === undefined ? {} : {concurrency: plan.concurrency}),
@@ -104,9 +111,14 @@ async function projectWorkspaces(): Promise<string | undefined> {
 
 async function planned(run: RunWorkers): Promise<Planned[]> {
   const asked = run.circuit && circuitRules(run.circuit);
-  if (run.file !== undefined)
-    return [{entry: run.file, workerId: run.workerId, concurrency: run.concurrency, circuit: asked}];
   const project = await loadProject(process.cwd());
+  const named = run.plugins.map(path => resolve(path));
+  if (run.file !== undefined) {
+    const entry = resolve(run.file);
+    const same = project?.config.workers.find(worker => resolve(project.dir, worker.entry) === entry);
+    const plugins = [...projectPlugins(project, same), ...named];
+    return [{entry: run.file, workerId: run.workerId, concurrency: run.concurrency, circuit: asked, plugins}];
+  }
   if (!project || project.config.workers.length === 0) {
     throw new ByError('USAGE', 'No file was named, and no by.config with workers was found.', {
       hint: 'Name the file that exports your agents: by worker run src/worker.ts',
@@ -117,7 +129,19 @@ async function planned(run: RunWorkers): Promise<Planned[]> {
     workerId: run.workerId ?? worker.workerId,
     concurrency: run.concurrency ?? worker.concurrency,
     circuit: asked ?? (worker.circuit && circuitRules(worker.circuit)),
+    plugins: [...projectPlugins(project, worker), ...named],
   }));
+}
+
+/** Those of all workers, then those of this one; paths are relative to the config file. */
+function projectPlugins(
+  project: Project | undefined,
+  worker: ProjectConfig['workers'][number] | undefined,
+): PluginSource[] {
+  if (project === undefined) return [];
+  return [...(project.config.plugins ?? []), ...(worker?.plugins ?? [])].map(source =>
+    typeof source === 'string' ? resolve(project.dir, source) : (source as PluginSource),
+  );
 }
 
 const circuitRules = ({rate, min, windowMs, openMs}: CircuitSettings): ExecutionCircuitRules => ({

@@ -26,6 +26,14 @@ export interface IsolatedJob {
     'workerId' | 'owner' | 'group' | 'cancelGraceMs' | 'maxAttempts' | 'workspaceRoot'
   >;
   readonly deletesEntries: boolean;
+  readonly plugins: IsolatedPlugins;
+}
+
+/** The plugins of the worker, as far as another process can have them. */
+export interface IsolatedPlugins {
+  readonly paths: readonly string[];
+  readonly settings: Readonly<Record<string, unknown>> | undefined;
+  readonly hookTimeoutMs: number | undefined;
 }
 
 export type ToIsolated =
@@ -65,6 +73,7 @@ export class Isolation {
     private readonly agentsFile: string,
     private readonly store: StoreOptions,
     private readonly closing: AbortSignal,
+    private readonly plugins: IsolatedPlugins = {paths: [], settings: undefined, hookTimeoutMs: undefined},
   ) {
     closing.addEventListener('abort', () => {
       for (const letGo of this.waiting.splice(0)) letGo(false);
@@ -92,6 +101,7 @@ export class Isolation {
           workspaceRoot: env.workspaceRoot,
         },
         deletesEntries: env.deletesEntries(delivery.entry.stream),
+        plugins: this.plugins,
       };
       const {outcome, isReusable} = await env.running.whileClaiming(underWay =>
         carryOut(child, job, env, underWay),

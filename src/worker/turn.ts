@@ -32,6 +32,7 @@ import {
   findExecution,
   finishTurn,
   type Claim,
+  type Finish,
 } from '../store/executions.js';
 import {holderOf} from '../store/recovery.js';
 import type {Store} from '../store/store.js';
@@ -47,8 +48,10 @@ import {forgetResumable, keepResumable} from './snapshots.js';
 import {asksForRetry, isRetryableError, retryDelayMs, type RetryPolicy} from './retry.js';
 import type {ClaimUnderWay, RunningTask, RunningTasks} from './running.js';
 import type {Settler} from './settler.js';
+import type {PluginHost} from '../plugins/host.js';
 import {asideOnce} from './slots.js';
 import type {ExecutionEnds} from './execution-ends.js';
+import {TurnPlugins, type TurnEnd} from './turn-plugins.js';
 
 export interface TurnEnvironment {
   readonly store: Store;
@@ -63,6 +66,7 @@ export interface TurnEnvironment {
   readonly settler: Settler;
   /** Told how executions end; absent where no circuit may open by that. */
   readonly ends?: Pick<ExecutionEnds, 'note'> | undefined;
+  readonly plugins?: PluginHost | undefined;
   /** Whether settled entries of this stream are deleted: not while another group reads it. */
   deletesEntries(stream: string): boolean;
   /** Aborted when the worker must end its work without finishing it. */
@@ -132,6 +136,7 @@ const BUSY_MS = 100;
 interface Turn {
   readonly claim: Claim;
   readonly task: RunningTask;
+  plugins?: TurnPlugins | undefined;
 }
 
 /** Run one command to its end. Never rejects for what agent code does; rejects when Redis can not be reached. */
@@ -158,6 +163,7 @@ export async function runTurn(
   } finally {
     clearTimeout(deadline);
     env.running.end(task);
+    await begun.plugins?.finish();
   }
 }
 
@@ -244,8 +250,9 @@ async function carryOut(
   command: TurnCommand,
   agentType: string,
   handler: Handler,
-  {claim, task}: Turn,
+  turn: Turn,
 ): Promise<TurnOutcome> {
+  const {claim, task} = turn;
   const {header} = command;
   const maxAttempts = handler.retry.maxAttempts ?? env.maxAttempts;
   const log = env.log.child({
@@ -265,14 +272,7 @@ async function carryOut(
   const messageId = claim.record.messageId || header.messageId;
   const deadline = claim.leftMs === undefined ? undefined : startedAt + claim.leftMs;
   const stepAside = asideOnce(() => env.stepAside());
-  const calls = new TurnCalls(env, {
-    ...{turn: task.turn, task, writer, header, agentType, messageId},
-    ...{deadline: deadlineOf(claim.record), localDeadline: deadline, depth: callDepth(claim.record)},
-    entry: `${entry.stream}/${entry.id}`,
-    isFirstStart: claim.attempt === 1,
-    stepAside,
-  });
-  const facts: ContextFacts = {
+  const bare: ContextFacts = {
     header,
     executionId: claim.executionId,
     attempt: claim.attempt,
@@ -287,6 +287,16 @@ async function carryOut(
     now: env.now,
     workspaceRoot: env.workspaceRoot,
   };
+  const plugins = env.plugins && (await TurnPlugins.begin(env.plugins, bare, claim.record));
+  turn.plugins = plugins;
+  const facts: ContextFacts = plugins === undefined ? bare : {...bare, plugins};
+  const calls = new TurnCalls(env, {
+    ...{turn: task.turn, task, writer, header, agentType, messageId, plugins},
+    ...{deadline: deadlineOf(claim.record), localDeadline: deadline, depth: callDepth(claim.record)},
+    entry: `${entry.stream}/${entry.id}`,
+    isFirstStart: claim.attempt === 1,
+    stepAside,
+  });
   log.info('started', {agent_type: agentType, attempt: claim.attempt});
   // The worker may have been told to stop while the claim was under way.
   if (env.abandon.aborted) task.abandon('worker stops');
@@ -305,6 +315,7 @@ async function carryOut(
   if (ending.kind === 'parked') {
     writer.refuse();
     if (ending.status === 'TERMINAL') env.settler.add(entry);
+    else plugins?.ended({kind: 'done', status: ending.status});
     log.info(ending.status.toLowerCase(), {duration_ms: env.now() - startedAt, events: writer.count});
     return OVER;
   }
@@ -330,6 +341,7 @@ async function carryOut(
         30_000,
       );
       log.warn('failed, to be tried again', {attempt: claim.attempt, delay_ms: delayMs, error});
+      if (noted === 'ok') plugins?.ended({kind: 'failed', error: errorOf(ending), willRetry: true});
       if (noted === 'terminal') env.settler.add(entry);
       return noted === 'ok' ? {kind: 'later', delayMs} : OVER;
     }
@@ -337,12 +349,26 @@ async function carryOut(
     ending = late(`the next attempt would begin after it, and the last one failed: ${error}`);
   }
   const exhausted = claim.verdict === 'exhausted' || (mayRetry && isLast && maxAttempts > 1);
-  const ended = {entry, command, header, claim, agentType, writer, calls, subAgent, ending, exhausted};
+  const ended = {
+    entry,
+    command,
+    header,
+    claim,
+    agentType,
+    writer,
+    calls,
+    subAgent,
+    ending,
+    exhausted,
+    plugins,
+  };
   let outcome = await endTurn(env, ended);
   if (outcome.status === 'CANCELLING') {
     const reason = await cancelReasonOf(env, header.sessionId, claim.executionId);
-    outcome = await endTurn(env, {...ended, ending: {kind: 'cancelled', reason}, exhausted: false});
+    ending = {kind: 'cancelled', reason};
+    outcome = await endTurn(env, {...ended, ending, exhausted: false});
   }
+  if (outcome.isWritten) plugins?.ended(toldOf(ending));
   // What expired before it began says nothing about the agent.
   if (claim.verdict !== 'expired') env.ends?.note(agentType, outcome.status);
   // A handler that was given up, or forgot what it began, learns that nobody takes what it says.
@@ -494,6 +520,7 @@ async function runCode(
   calls: TurnCalls,
   stepAside: () => () => void,
 ): Promise<Handled> {
+  await facts.plugins?.start();
   if (handler.run === undefined)
     return {value: await handler.handle(command, new AgentContext(facts, writer, calls))};
   const send = durableCalls(env, {claim, task}, facts, writer, stepAside);
@@ -587,17 +614,18 @@ interface Ended {
   readonly ending: Finished;
   /** It was started as often as it may be. */
   readonly exhausted: boolean;
+  readonly plugins: TurnPlugins | undefined;
 }
 
 /**
  * Write the end of a turn in one step.
- * @returns the status it ended with (if nothing was written, why: FENCED, TERMINAL, CANCELLING), and whether its dead
- *   letter waits for room.
+ * @returns the status it ended with (if nothing was written, why: FENCED, TERMINAL, CANCELLING), whether it was written,
+ *   and whether its dead letter waits for room.
  */
 async function endTurn(
   env: TurnEnvironment,
   turn: Ended,
-): Promise<{readonly status: string; readonly isHeld: boolean}> {
+): Promise<{readonly status: string; readonly isWritten: boolean; readonly isHeld: boolean}> {
   const {entry, header, claim, agentType, writer, ending} = turn;
   const now = env.now();
   const result = resultOf(ending);
@@ -631,9 +659,12 @@ async function endTurn(
     ...(terminal ? {} : cleanCount(claim.record)),
     ...(handedOver.length === 0 ? {} : {x_handed_over: handedOver}),
     ...(terminal ? {} : turn.calls.waitingFields(claim.record, env.workerId)),
+    ...turn.plugins?.recordFields(terminal),
     ...(terminal ? {} : await keepResumable(env.store, claim.executionId)),
   };
-  const outcome = await finishTurn(env.store, {
+  const answersCaller = terminal && caller !== undefined;
+  const reply = answersCaller ? await replyTo(env, caller, turn, result) : {};
+  const end: Finish = {
     ...{sessionId: header.sessionId, executionId: claim.executionId, fence: claim.fence},
     patch,
     events,
@@ -652,17 +683,49 @@ async function endTurn(
             deleteEntry: env.deletesEntries(entry.stream),
           },
         }),
-    ...(terminal && caller !== undefined ? await replyTo(env, caller, turn, result) : {}),
+    ...reply,
     // Who set a deadline has said that nobody wants the answer later: it is no dead letter (decisions/0008).
     ...(ending.kind === 'failed' || turn.exhausted ? {deadLetter: deadLetterOf(turn, env, now)} : {}),
-  });
+  };
+  const write = () => finishTurn(env.store, end);
+  const outcome =
+    turn.plugins === undefined || !answersCaller || reply.reply === undefined
+      ? await write()
+      : await turn.plugins.returning(
+          {
+            ...{callerAgentType: caller.context.source_agent_type, status: result.status},
+            ...{content: result.content, data: result.replyData},
+          },
+          write,
+        );
   const isHeld = outcome === 'held';
   if (terminal && (outcome === 'ok' || isHeld)) await forgetResumable(env, claim.record);
   const isWritten = outcome === 'ok' || isHeld;
   if (!isWritten) env.renewed.forget(header.sessionId);
   if (outcome === 'terminal' || (outcome === 'ok' && terminal)) env.settler.add(entry);
-  return {status: isWritten ? result.status : outcome.toUpperCase(), isHeld};
+  return {status: isWritten ? result.status : outcome.toUpperCase(), isWritten, isHeld};
 }
+
+/** The end as plugins are told it. */
+function toldOf(ending: Finished): TurnEnd {
+  switch (ending.kind) {
+    case 'result':
+      if (ending.result.status === 'FAILED')
+        return {kind: 'failed', error: new Error(failureText(ending)), willRetry: false};
+      return {
+        ...{kind: 'done', status: ending.result.status},
+        ...{content: ending.result.content, data: ending.result.replyData},
+      };
+    case 'failed':
+    case 'late':
+      return {kind: 'failed', error: ending.error, willRetry: false};
+    case 'cancelled':
+      return ending;
+  }
+}
+
+const errorOf = (ending: Finished): unknown =>
+  'error' in ending ? ending.error : new Error(failureText(ending));
 
 function resultOf(ending: Ended['ending']): TaskResult {
   switch (ending.kind) {

@@ -10,6 +10,7 @@ import type {Header} from '../../protocol/header.js';
 import type {Answer} from '../../protocol/journal.js';
 import {assertShape, encodeJson, isObject, MAX_DOCUMENT_BYTES} from '../../protocol/limits.js';
 import type {RoutePolicy} from '../../protocol/routing.js';
+import type {ToolContext} from '../../plugins/agent-config.js';
 import {TurnContext, type ContextFacts, type EventScope} from '../context.js';
 import type {EventWriter} from '../event-writer.js';
 import {retryPolicy, type RetryOptions} from '../retry.js';
@@ -284,6 +285,12 @@ export class DurableContext extends TurnContext {
     const {isNew, step} = this.durable.run.takesEvent();
     if (!isNew) return;
     await super.emit(step === undefined ? event : {...event, metadata: {...event.metadata, by_step: step}});
+  }
+
+  /** A tool runs once, like any effect; inside a step it is part of that. */
+  protected override runTool(name: string, effect: (ctx: ToolContext) => Promise<unknown>): Promise<unknown> {
+    if (this.durable.run.isInStep) return super.runTool(name, effect);
+    return this.step(`tool ${name}`, ({signal}) => effect(this.toolContext(signal)));
   }
 
   private async *eventsOf(

@@ -242,6 +242,11 @@ export class DurableRun {
     return promise;
   }
 
+  /** Whether the effect of a step is what runs now. */
+  get isInStep(): boolean {
+    return steps.getStore() !== undefined;
+  }
+
   /** Run an effect inside the entry of its step. */
   inStep<T>(index: number, effect: () => T): T {
     return steps.run(index, effect);
