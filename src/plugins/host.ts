@@ -4,7 +4,7 @@
  */
 import {ByError, messageOf} from '../errors.js';
 import type {Logger} from '../log.js';
-import {emptyConfigsSnapshot, isPickledSnapshot} from '../protocol/agent-config.js';
+import {isEmptySnapshot, isPickledSnapshot} from '../protocol/agent-config.js';
 import type {ConfigSnapshot, PluginReport} from '../protocol/config-snapshot.js';
 import type {ExecutionRecord} from '../protocol/execution.js';
 import {MAX_DOCUMENT_BYTES} from '../protocol/limits.js';
@@ -490,13 +490,18 @@ export class PluginHost {
   }
 
   /** A Python worker keeps what an execution began with as a pickle. That is code: it is left alone. */
-  private async noticePickle({agentConfigsSnapshotKey: id, sessionId, executionId}: ExecutionRecord) {
+  private async noticePickle({
+    agentConfigsSnapshotKey: id,
+    agentConfigsVersion,
+    sessionId,
+    executionId,
+  }: ExecutionRecord) {
     if (id === undefined || id === '') return;
     const {store, log} = this.options;
     const text = await store.commands.run(redis => redis.get(store.keys.agentConfigsSnapshot(id)), {
       retryForMs: 5000,
     });
-    if (text === null || !isPickledSnapshot(text) || text === emptyConfigsSnapshot()) return;
+    if (text === null || !isPickledSnapshot(text) || isEmptySnapshot(text, agentConfigsVersion)) return;
     log.info('an execution began on a Python worker: its configuration is a pickle and is not read', {
       ...{session_id: sessionId, execution_id: executionId},
     });

@@ -660,7 +660,7 @@ async function endTurn(
     ...(handedOver.length === 0 ? {} : {x_handed_over: handedOver}),
     ...(terminal ? {} : turn.calls.waitingFields(claim.record, env.workerId)),
     ...turn.plugins?.recordFields(terminal),
-    ...(terminal ? {} : await keepResumable(env.store, claim.executionId)),
+    ...(terminal ? {} : await keepResumable(env.store, claim.executionId, turn.plugins?.config.version)),
   };
   const answersCaller = terminal && caller !== undefined;
   const reply = answersCaller ? await replyTo(env, caller, turn, result) : {};

@@ -5,8 +5,6 @@ const CHECKPOINTS = 'issue 2: reading with checkpoints';
 const FORCED_EVICTION = 'issue 3: an EVICT with force interrupts what runs';
 const ADMIN = 'issue 3: the calls that suspend, resume, evict and clear a worker';
 const DISCOVERY = 'issue 5: service discovery';
-const SNAPSHOTS = 'issue 5: agent-config snapshots';
-const RELOAD = 'issue 5: reloading plugins';
 const TRACES = 'issue 5: trace records';
 const STATISTICS = 'issue 6: worker statistics';
 
@@ -25,14 +23,11 @@ export const later: Readonly<Record<Area, Readonly<Record<string, string>>>> = {
     'discovery/v2.unregister': DISCOVERY,
   },
   executions: {
-    'executions/exec.3_fields': SNAPSHOTS,
     'executions/exec.worker_summary': STATISTICS,
   },
   client: {
     'client/read.checkpoint': CHECKPOINTS,
     'client/read.consume_breaks_after_2nd': CHECKPOINTS,
-    'control/reload.success': RELOAD,
-    'control/reload.failure': RELOAD,
   },
   worker: {
     'hazards/evict_with_running_task.force': FORCED_EVICTION,
