@@ -8,5 +8,6 @@ export default defineConfig({
     {entry: './map-reduce.ts', agentTypes: ['word_census', 'word_counter']},
     {entry: './saga.ts', agentTypes: ['trip', 'cashier']},
     {entry: './chat.ts', agentTypes: ['chat', 'weather']},
+    {entry: './translator.ts', agentTypes: ['translator'], plugins: ['./plugins']},
   ],
 });

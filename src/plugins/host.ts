@@ -20,7 +20,6 @@ import {
   type NewestReload,
 } from '../store/plugin-state.js';
 import type {Store} from '../store/store.js';
-import {loadConfig} from './agent-config.js';
 import {
   auditOf,
   mergeConfigs,
@@ -33,6 +32,7 @@ import {
 import {HookKeeper, Hooks} from './hooks.js';
 import {inTime, loadSource, type LoadedPlugin, type PluginSource} from './load-plugins.js';
 import type {Plugin, PluginWorker} from './plugin.js';
+import {assertNew, registeredBy} from './register.js';
 import {TurnConfig} from './turn-config.js';
 
 export interface PluginHostOptions {
@@ -354,7 +354,7 @@ export class PluginHost {
     for (const {plugin, source} of plugins) {
       await attempt(async () => {
         if (reload !== undefined) await this.reloadOne(plugin, source, reload);
-        registered.push({plugin: plugin.manifest.name, configs: await this.ask(plugin)});
+        registered.push(await registeredBy(plugin, this.worker));
       });
     }
     return {plugins, registered, errors};
@@ -378,29 +378,6 @@ export class PluginHost {
     } finally {
       late.abort();
     }
-  }
-
-  private async ask(plugin: Plugin) {
-    const {name} = plugin.manifest;
-    const owner = `Plugin "${name}"`;
-    const late = new AbortController();
-    let configs: unknown = [];
-    try {
-      await inTime(
-        `${owner} can not register its agent configs`,
-        (async () => {
-          configs = await plugin.registerAgentConfigs?.({...this.worker, signal: late.signal});
-        })(),
-      );
-    } finally {
-      late.abort();
-    }
-    if (!Array.isArray(configs ?? [])) {
-      throw new ByError('PLUGIN_LOAD_FAILED', `${owner}: registerAgentConfigs returned no list.`, {
-        hint: 'Return an array of agent configs.',
-      });
-    }
-    return ((configs ?? []) as never[]).map(config => loadConfig(config, owner));
   }
 
   /** @throws {ByError} PLUGIN_LOAD_FAILED */
@@ -536,16 +513,6 @@ export async function answerWithoutPlugins(
 
 const isLoadFailure = (error: unknown): error is ByError =>
   error instanceof ByError && error.code === 'PLUGIN_LOAD_FAILED';
-
-function assertNew({plugin, source}: LoadedPlugin, plugins: readonly LoadedPlugin[]): void {
-  const {name} = plugin.manifest;
-  const other = plugins.find(one => one.plugin.manifest.name === name);
-  if (other === undefined) return;
-  const places = [other.source, source].map(place => (place === '' ? 'code' : place)).join(' and ');
-  throw new ByError('PLUGIN_LOAD_FAILED', `Two plugins are called "${name}": from ${places}.`, {
-    hint: 'Give one of them another name in its manifest, or leave it out.',
-  });
-}
 
 function remember<T>(map: Map<string, T>, key: string, value: T): void {
   map.delete(key);
