@@ -41,8 +41,18 @@ export async function listPlugins(
     for (const {worker_id: worker, problem} of reports)
       if (problem !== '') printer.note(paint.red(`${worker} goes on with a kept configuration: `), problem);
   }
-  return {workers: reports};
+  return {workers: reports.map(reportView)};
 }
+
+/** For programs: names that are data stand in values, where no spelling is changed. */
+const reportView = ({reloads, plugins, schema: _schema, ...report}: PluginReport) => ({
+  ...report,
+  reloads: Object.entries(reloads).map(([agentType, version]) => ({agentType, version})),
+  plugins: plugins.map(plugin => ({
+    ...plugin,
+    hooks: Object.entries(plugin.hooks).map(([hook, count]) => ({hook, ...count})),
+  })),
+});
 
 const nobody = (workers: number, type: string | undefined): string => {
   const of = type === undefined ? '' : ` of "${type}"`;

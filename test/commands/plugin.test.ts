@@ -76,7 +76,7 @@ interface Listed {
     readonly problem: string;
     readonly plugins: readonly {
       readonly name: string;
-      readonly hooks: Record<string, {calls: number; failures: number}>;
+      readonly hooks: readonly {readonly hook: string; readonly failures: number}[];
     }[];
   }[];
 }
@@ -182,9 +182,7 @@ test('workers are reloaded from their files, fail whole, and are listed with wha
     (await runBy(['plugin', 'list', '--json'], options)).json().data as unknown as Listed;
   const counted = await until(async () => {
     const listed = await list();
-    const hooks = listed.workers.flatMap(({plugins}) =>
-      plugins.flatMap(plugin => plugin.hooks['onTaskComplete'] ?? []),
-    );
+    const hooks = listed.workers.flatMap(({plugins}) => plugins.flatMap(plugin => plugin.hooks));
     return hooks.reduce((sum, {failures}) => sum + failures, 0) === 3 && listed;
   });
   expect(
