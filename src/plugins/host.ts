@@ -150,6 +150,11 @@ export class PluginHost {
     await this.keep();
   }
 
+  /** How often the configuration was built. */
+  get version(): number {
+    return this.current.version;
+  }
+
   /** Tell the plugins that the worker starts. */
   async startup(): Promise<void> {
     await this.current.hooks.run('onWorkerStartup', this.worker);

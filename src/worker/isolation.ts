@@ -62,6 +62,7 @@ const LAST_WORDS_MS = 1000;
 
 export class Isolation {
   private readonly children = new Set<ChildProcess>();
+  private readonly versions = new WeakMap<ChildProcess, number>();
   /** Processes whose last execution ended well, and what will end them. */
   private readonly idle = new Map<ChildProcess, NodeJS.Timeout>();
   private busy = 0;
@@ -74,6 +75,8 @@ export class Isolation {
     private readonly store: StoreOptions,
     private readonly closing: AbortSignal,
     private readonly plugins: IsolatedPlugins = {paths: [], settings: undefined, hookTimeoutMs: undefined},
+    /** Counts what the worker's plugins were built from: a process that loaded something older is not used again. */
+    private readonly configVersion: () => number = () => 0,
   ) {
     closing.addEventListener('abort', () => {
       for (const letGo of this.waiting.splice(0)) letGo(false);
@@ -139,6 +142,7 @@ export class Isolation {
         : ['--import', 'tsx'],
     });
     this.children.add(child);
+    this.versions.set(child, this.configVersion());
     child.once('close', () => {
       this.children.delete(child);
       clearTimeout(this.idle.get(child));
@@ -148,6 +152,10 @@ export class Isolation {
   }
 
   private keep(child: ChildProcess): void {
+    if (!this.isCurrent(child)) {
+      child.kill('SIGKILL');
+      return;
+    }
     this.idle.set(
       child,
       setTimeout(() => child.kill('SIGKILL'), IDLE_MS),
@@ -155,11 +163,17 @@ export class Isolation {
   }
 
   private takeIdle(): ChildProcess | undefined {
-    const [child] = this.idle.keys();
-    if (child === undefined) return undefined;
-    clearTimeout(this.idle.get(child));
-    this.idle.delete(child);
-    return child;
+    for (const [child, timer] of this.idle) {
+      clearTimeout(timer);
+      this.idle.delete(child);
+      if (this.isCurrent(child)) return child;
+      child.kill('SIGKILL');
+    }
+    return undefined;
+  }
+
+  private isCurrent(child: ChildProcess): boolean {
+    return this.versions.get(child) === this.configVersion();
   }
 }
 

@@ -230,11 +230,13 @@ class Worker implements WorkerHandle {
     this.isolation =
       options.agentsFile === undefined || paths.length < sources.length
         ? undefined
-        : new Isolation(options.agentsFile, store.options, this.closing.signal, {
-            paths,
-            settings,
-            hookTimeoutMs,
-          });
+        : new Isolation(
+            options.agentsFile,
+            store.options,
+            this.closing.signal,
+            {paths, settings, hookTimeoutMs},
+            () => this.plugins?.version ?? 0,
+          );
     this.plugins =
       sources.length === 0
         ? undefined
