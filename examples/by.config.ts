@@ -10,5 +10,6 @@ export default defineConfig({
     {entry: './graph.ts', agentTypes: ['essayist', 'expander']},
     {entry: './assistant.ts', agentTypes: ['assistant', 'opening_hours']},
     {entry: './chat.ts', agentTypes: ['chat', 'weather']},
+    {entry: './translator.ts', agentTypes: ['translator'], plugins: ['./plugins']},
   ],
 });

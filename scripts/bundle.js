@@ -20,6 +20,7 @@ const ENTRIES = [
   'src/availability/provider-thread.js',
   'src/dev/embedded/thread.js',
   'src/worker/isolated.js',
+  'src/plugins/check-process.js',
 ];
 
 const compiled = (await filesUnder(dist)).filter(file => file.endsWith('.js'));

@@ -10,6 +10,7 @@ const codes = {
   INPUT_NEEDED: {exit: 2, retryable: false},
   WORKER_LOAD_FAILED: {exit: 2, retryable: false},
   PROVIDER_LOAD_FAILED: {exit: 2, retryable: false},
+  PLUGIN_LOAD_FAILED: {exit: 2, retryable: false},
 
   REDIS_UNREACHABLE: {exit: 3, retryable: true},
   REDIS_AUTH: {exit: 3, retryable: false},

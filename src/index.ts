@@ -46,6 +46,37 @@ export {localFiles} from './files/local-files.js';
 export type {Workspace, WorkspaceEntry} from './worker/workspace.js';
 export type {RetryOptions} from './worker/retry.js';
 export {startWorker, type WorkerEnd, type WorkerHandle, type WorkerOptions} from './worker/runner.js';
+export {
+  definePlugin,
+  type CallFacts,
+  type HookCall,
+  type HookContext,
+  type HookName,
+  type Plugin,
+  type PluginHooks,
+  type PluginManifest,
+  type PluginWorker,
+  type RegisterContext,
+  type ReloadContext,
+  type ReturnFacts,
+  type TurnFailure,
+  type TurnResult,
+} from './plugins/plugin.js';
+export {
+  defineTool,
+  type AgentConfig,
+  type Callback,
+  type CallbackName,
+  type ConflictRule,
+  type LoadedConfig,
+  type Tool,
+  type ToolContext,
+} from './plugins/agent-config.js';
+export {renderPrompt, type Prompt, type PromptTemplate, type PromptVariables} from './plugins/prompt.js';
+export type {PluginConfigurator, PluginSource} from './plugins/load-plugins.js';
+export type {ToolDescription, TurnConfig, TurnTools} from './plugins/turn-config.js';
+export type {InputSchema, JsonSchema} from './protocol/tool-schema.js';
+
 export {runWorker, type RunWorkerOptions} from './worker/run-worker.js';
 
 export {createClient, GatewayClient, type ClientOptions} from './client/client.js';
@@ -55,6 +86,7 @@ export type {Interceptor, SendProgress, SendRequest, SendResult} from './availab
 export type {CancelRequest, CancelResult} from './client/cancel.js';
 export {followExecution, followToQuestion, type FollowExecution} from './client/follow-execution.js';
 export type {OpenQuestion} from './client/questions.js';
+export type {ReloadRequestOptions} from './client/reload.js';
 export type {ReplyRequest, ReplyResult} from './client/reply.js';
 export type {FollowOptions, SessionItem} from './store/data-streams.js';
 

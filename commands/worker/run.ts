@@ -24,6 +24,11 @@ The first Ctrl-C or SIGTERM finishes what runs and stops; the second hands it ba
       description: 'consumer group; all workers of an agent type must share one',
       default: 'agent_engines',
     }),
+    plugin: Flags.string({
+      description: 'file or folder of a plugin, beside those of by.config; again for more',
+      helpValue: 'PATH',
+      multiple: true,
+    }),
     drain: durationFlag({description: 'how long running work may take after a stop', default: 25_000}),
     'circuit-rate': shareFlag({
       description:
@@ -74,6 +79,7 @@ The first Ctrl-C or SIGTERM finishes what runs and stops; the second hands it ba
       workerId: flags['worker-id'],
       concurrency: flags.concurrency,
       group: flags.group,
+      plugins: flags.plugin ?? [],
       drainMs: flags.drain,
       circuit:
         flags['circuit-rate'] === undefined

@@ -1,12 +1,13 @@
 /** `by worker run`: load, start, wait, stop. */
 import {resolve} from 'node:path';
 import {historyFromEnv} from '../config/load.js';
-import {loadProject} from '../config/project.js';
+import {loadProject, type Project, type ProjectConfig} from '../config/project.js';
 import {ByError} from '../errors.js';
 import {openHistory} from '../history/open.js';
 import type {HistoryBackend} from '../history/backend.js';
 import type {LogLevel} from '../log.js';
 import {loadAgents} from '../worker/load-agents.js';
+import type {PluginSource} from '../plugins/load-plugins.js';
 import type {ExecutionCircuitRules} from '../store/execution-circuit.js';
 import {startWorker, type WorkerEnd, type WorkerHandle} from '../worker/runner.js';
 import {workerHealthFromEnv} from '../config/load.js';
@@ -25,6 +26,8 @@ export interface RunWorkers {
   readonly workerId: string | undefined;
   readonly concurrency: number | undefined;
   readonly group: string;
+  /** Files and folders of plugins, beside those of by.config. */
+  readonly plugins: readonly string[];
   readonly drainMs: number;
   /** When executions that fail open a circuit; undefined: as by.config says. */
   readonly circuit: CircuitSettings | undefined;
@@ -54,6 +57,7 @@ interface Planned {
   readonly workerId: string | undefined;
   readonly concurrency: number | undefined;
   readonly circuit: ExecutionCircuitRules | undefined;
+  readonly plugins: readonly PluginSource[];
 }
 
 /** @throws {ByError} USAGE, WORKER_LOAD_FAILED, WORKER_ID_TAKEN, LEASE_LOST, and what connecting throws. */
@@ -73,7 +77,12 @@ export async function runWorkers(
   let history: HistoryBackend | undefined;
   try {
     history = await openHistory(historyFromEnv(project?.config.history), settings);
-    return await startAll(run, settings, loaded, {workspaceRoot, watch, history});
+    return await startAll(run, settings, loaded, {
+      workspaceRoot,
+      watch,
+      history,
+      pluginSettings: project?.config.pluginSettings,
+    });
   } finally {
     await history?.close();
     await server?.close();
@@ -93,6 +102,7 @@ interface Shared {
   readonly workspaceRoot: string | undefined;
   readonly watch: WorkersWatch;
   readonly history: HistoryBackend | undefined;
+  readonly pluginSettings: Readonly<Record<string, unknown>> | undefined;
 }
 
 type Loaded = {readonly plan: Planned; readonly agents: Awaited<ReturnType<typeof loadAgents>>};
@@ -101,7 +111,7 @@ async function startAll(
   run: RunWorkers,
   settings: Awaited<ReturnType<typeof connectionSettings>>,
   loaded: readonly Loaded[],
-  {workspaceRoot, watch, history}: Shared,
+  {workspaceRoot, watch, history, pluginSettings}: Shared,
 ): Promise<{workers: readonly {workerId: string; end: WorkerEnd}[]}> {
   const handles: WorkerHandle[] = [];
   const stopAll = (drainMs: number) => Promise.all(handles.map(handle => handle.stop({drainMs})));
@@ -125,6 +135,8 @@ async function startAll(
           history: history ?? false,
           watch: watch.add(),
           log: workerLog(run.printer, run.logFormat, run.logLevel),
+          plugins: plan.plugins,
+          ...(pluginSettings === undefined ? {} : {pluginSettings}),
           ...(workspaceRoot === undefined ? {} : {workspaceRoot}),
           ...(plan.workerId === undefined ? {} : {workerId: plan.workerId}),
           ...(plan.concurrency === undefined ? {} : {concurrency: plan.concurrency}),
@@ -158,9 +170,14 @@ async function startAll(
 
 async function planned(run: RunWorkers): Promise<Planned[]> {
   const asked = run.circuit && circuitRules(run.circuit);
-  if (run.file !== undefined)
-    return [{entry: run.file, workerId: run.workerId, concurrency: run.concurrency, circuit: asked}];
   const project = await loadProject(process.cwd());
+  const named = run.plugins.map(path => resolve(path));
+  if (run.file !== undefined) {
+    const entry = resolve(run.file);
+    const same = project?.config.workers.find(worker => resolve(project.dir, worker.entry) === entry);
+    const plugins = [...projectPlugins(project, same), ...named];
+    return [{entry: run.file, workerId: run.workerId, concurrency: run.concurrency, circuit: asked, plugins}];
+  }
   if (!project || project.config.workers.length === 0) {
     throw new ByError('USAGE', 'No file was named, and no by.config with workers was found.', {
       hint: 'Name the file that exports your agents: by worker run src/worker.ts',
@@ -171,7 +188,19 @@ async function planned(run: RunWorkers): Promise<Planned[]> {
     workerId: run.workerId ?? worker.workerId,
     concurrency: run.concurrency ?? worker.concurrency,
     circuit: asked ?? (worker.circuit && circuitRules(worker.circuit)),
+    plugins: [...projectPlugins(project, worker), ...named],
   }));
+}
+
+/** Those of all workers, then those of this one; paths are relative to the config file. */
+function projectPlugins(
+  project: Project | undefined,
+  worker: ProjectConfig['workers'][number] | undefined,
+): PluginSource[] {
+  if (project === undefined) return [];
+  return [...(project.config.plugins ?? []), ...(worker?.plugins ?? [])].map(source =>
+    typeof source === 'string' ? resolve(project.dir, source) : (source as PluginSource),
+  );
 }
 
 const circuitRules = ({rate, min, windowMs, openMs}: CircuitSettings): ExecutionCircuitRules => ({

@@ -8,6 +8,9 @@ import {maySee, requireOwn} from '../store/ownership.js';
 import {openStore, type Store, type StoreOptions} from '../store/store.js';
 import {cancel, type CancelRequest, type CancelResult} from './cancel.js';
 import {openQuestions, type OpenQuestion} from './questions.js';
+import {collectReloadAcks, reloadPlugins, type ReloadRequestOptions} from './reload.js';
+import type {ReloadResponse} from '../protocol/send-response.js';
+import type {ReloadAcks} from '../store/plugin-state.js';
 import {reply, type ReplyRequest, type ReplyResult} from './reply.js';
 import {send, type Interceptor, type SendRequest, type SendResult} from '../availability/send.js';
 
@@ -69,6 +72,24 @@ export class GatewayClient {
       outcomes.push(...(await Promise.allSettled(some.map(request => this.send(request)))));
     }
     return outcomes;
+  }
+
+  /**
+   * Tell every online worker of an agent type to reload its plugins; later ones learn of it too.
+   * @throws {ByError} INVALID_INPUT; DENIED on behalf of a user.
+   */
+  async reloadPlugins(agentType: string, options?: ReloadRequestOptions): Promise<ReloadResponse> {
+    if (this.userCode !== '')
+      throw new ByError('DENIED', 'Users do not reload plugins.', {hint: 'Use a client of no user.'});
+    return reloadPlugins(this.store, agentType, options);
+  }
+
+  /** How workers answered a reload. @param options.blockMs how long to wait for the first answer; default not at all. */
+  collectReloadAcks(
+    reloadId: string,
+    options?: {readonly after?: string; readonly blockMs?: number; readonly count?: number},
+  ): Promise<ReloadAcks> {
+    return collectReloadAcks(this.store, reloadId, options);
   }
 
   /** Answer an agent's question. @throws {ByError} as {@link reply}; DENIED on behalf of another user. */

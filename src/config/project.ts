@@ -10,6 +10,15 @@ import {importModule} from './import-module.js';
 
 const Id = z.string().regex(ID_PATTERN, 'letters, digits and . _ : @ - only');
 
+/** A path, or in a config that is code a plugin or a function that makes some; what it is, is looked at when it is loaded. */
+const PluginEntry = z.union(
+  [
+    z.string().min(1),
+    z.custom<object>(value => typeof value === 'function' || (typeof value === 'object' && value !== null)),
+  ],
+  'neither a path nor a plugin',
+);
+
 export const ProjectConfig = z.strictObject({
   /** Without a password: that belongs in BY_REDIS_URL. */
   redisUrl: z.string().optional(),
@@ -17,6 +26,10 @@ export const ProjectConfig = z.strictObject({
   /** Folder for the sessions' files, relative to the config file. Default `.by/workspaces`. */
   workspaceRoot: z.string().min(1).optional(),
   history: HistoryConfig.optional(),
+  /** For all workers, in the order of registration: files and folders relative to the config file, plugins, functions. */
+  plugins: z.array(PluginEntry).optional(),
+  /** Handed to every plugin as it is. */
+  pluginSettings: z.record(z.string(), z.unknown()).optional(),
   workers: z
     .array(
       z.strictObject({
@@ -28,6 +41,8 @@ export const ProjectConfig = z.strictObject({
         concurrency: z.int().positive().optional(),
         /** Default: made from the entry. */
         workerId: Id.optional(),
+        /** Beside those for all workers, after them. */
+        plugins: z.array(PluginEntry).optional(),
         /** When executions that fail open the circuit of their agent type. Default: never. */
         circuit: z
           .strictObject({

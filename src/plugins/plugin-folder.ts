@@ -65,6 +65,27 @@ export async function checkPluginFolder(path: string, user = currentUser()): Pro
   return real;
 }
 
+/**
+ * The same for a single file and the folders above it. What it imports is the operator's own choice, as with any program.
+ *
+ * @returns its real path.
+ * @throws {ByError} DENIED, as {@link checkPluginFolder}.
+ */
+export async function checkPluginFile(path: string, user = currentUser()): Promise<string> {
+  if (!isAbsolute(path)) throw refused('relative', path);
+  const real = await realpath(path).catch((error: unknown) => {
+    throw refused('missing', path, error);
+  });
+  const facts = await stat(real);
+  if (!facts.isFile()) throw refused('not-a-file', real);
+  assertOurs(real, facts, user);
+  for (let above = dirname(real); ; above = dirname(above)) {
+    assertSafeAbove(above, await stat(above), user);
+    if (above === dirname(above)) break;
+  }
+  return real;
+}
+
 async function checkContents(root: string, user: PluginUser | undefined): Promise<void> {
   const waiting = [root];
   let seen = 0;

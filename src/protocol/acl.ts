@@ -271,6 +271,15 @@ function workerGrants(options: AclOptions): Grant[] {
       ],
     },
     {commands: 'set get del expire', access: 'RW', keys: [keys.agentConfigsSnapshot('*')]},
+    // Its plugins: what it was told to reload, what it answers, and what it has.
+    {commands: 'hmget', access: 'R', keys: agentTypes.map(keys.pluginReload)},
+    {
+      commands: 'hget hset hincrby hdel hkeys expire eval evalsha',
+      access: 'RW',
+      keys: agentTypes.map(keys.configSnapshots),
+    },
+    {commands: 'xadd expire eval evalsha', access: 'RW', keys: [keys.pluginReloadAck('*')]},
+    {commands: 'set del', access: 'RW', keys: [keys.workerPlugins(workers)]},
     {commands: 'xadd xrange xdel xlen expire persist', access: 'RW', keys: outboxes},
     {commands: 'xadd xdel xrange', access: 'RW', keys: openOutboxes},
     {commands: 'set get', access: 'RW', keys: once},

@@ -37,6 +37,10 @@ export function emptyConfigsSnapshot(version = 0): string {
   return PREFIX + Buffer.concat([PROTOCOL_AND_FRAME, length, HEAD, number, TAIL]).toString('base64');
 }
 
+/** Whether it is such a snapshot: there is nothing in it to read. */
+export const isEmptySnapshot = (text: string, version = 0): boolean =>
+  Number.isInteger(version) && version >= 0 && version <= 0xffff && text === emptyConfigsSnapshot(version);
+
 /** Version 0, the constant of §9.1. */
 export const EMPTY_CONFIGS_SNAPSHOT = emptyConfigsSnapshot(0);
 

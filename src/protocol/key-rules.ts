@@ -81,6 +81,10 @@ const TABLE: Table = {
   sweepTurn: ['string', 'managers', ttl(55)],
   recoveryTurn: ['string', 'workers', ttl(1)],
   agentConfigsSnapshot: ['string', 'workers', ttl(604_800)],
+  pluginReload: ['hash', 'operators', operator],
+  configSnapshots: ['hash', 'workers', ttl(2_592_000)],
+  workerPlugins: ['string', 'workers', ttl(120)],
+  pluginReloadAck: ['stream', 'workers, operators', ttl(86_400)],
   taskGroup: ['hash', 'workers', ttl(SESSION_TTL_S)],
   taskGroupResults: ['hash', 'workers', ttl(SESSION_TTL_S)],
 
@@ -88,7 +92,6 @@ const TABLE: Table = {
   sdInstances: ['hash', 'services', members],
   sdActive: ['zset', 'services', members],
 
-  pluginReloadAck: ['stream', 'other SDKs', foreign],
   workerLock: ['string', 'other SDKs', foreign],
   checkpoint: ['string', 'other SDKs', foreign],
   availability: ['string', 'other SDKs', foreign],

@@ -221,6 +221,12 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
     goneSince: (workerId: string) => `${base}control_plane:by:gone_since:${tag(workerId)}`,
     /** How much a worker is to log for a while. In the worker's slot. */
     workerLogLevel: (workerId: string) => `${base}control_plane:by:log_level:${tag(workerId)}`,
+    /** The newest reload of an agent type's plugins: its number, its id and why. */
+    pluginReload: (type: string) => `${base}control_plane:by:reload:${tag(type)}`,
+    /** The last configurations of an agent type's plugins, by number. */
+    configSnapshots: (type: string) => `${base}control_plane:by:configs:${tag(type)}`,
+    /** What plugins a worker has, and how their hooks fare; TTL two minutes. */
+    workerPlugins: (workerId: string) => `${base}control_plane:by:plugins:${tag(workerId)}`,
     /** Lock with TTL: which manager sweeps. */
     sweepTurn: () => `${base}control_plane:by:sweep`,
     /** Lock with TTL: whose turn it is to look for dead consumers of a stream. In the stream's slot. */

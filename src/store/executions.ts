@@ -1,6 +1,6 @@
 /** Execution records: claimed and finished by workers. Accepting is in acceptance.ts, stopping from outside in stop.ts. */
 import {ByError, messageOf} from '../errors.js';
-import {EMPTY_CONFIGS_SNAPSHOT, SNAPSHOT_TTL_S} from '../protocol/agent-config.js';
+import {EMPTY_CONFIGS_SNAPSHOT, emptyConfigsSnapshot, SNAPSHOT_TTL_S} from '../protocol/agent-config.js';
 import type {Command} from '../protocol/commands.js';
 import {
   decodeRecord,
@@ -255,7 +255,9 @@ export interface Finish {
   /** The dead letter this execution becomes. */
   readonly deadLetter?: string;
   /** Of agent configs, which other SDKs look for before they go on with what waits: kept with a turn's end, or forgotten. */
-  readonly snapshot?: {readonly key: string; readonly then: 'keep' | 'forget'};
+  readonly snapshot?:
+    | {readonly key: string; readonly then: 'keep'; readonly version: number}
+    | {readonly key: string; readonly then: 'forget'};
 }
 
 /**
@@ -271,7 +273,9 @@ export async function finishTurn(
   const isCluster = await store.commands.isCluster();
   const outbox = keys.sessionOutbox(finish.sessionId);
   const {reply, settle, snapshot} = finish;
-  if (isCluster && snapshot?.then === 'keep') await keepSnapshot(store, snapshot.key);
+  const kept = snapshot?.then === 'keep' ? snapshotText(snapshot.version) : undefined;
+  if (isCluster && snapshot !== undefined && kept !== undefined)
+    await keepSnapshot(store, snapshot.key, kept);
   const letter = finish.deadLetter && {stream: keys.deadletter(), document: finish.deadLetter};
   const [replyKey, replyDocument] = isCluster
     ? [outbox, reply && encodeOutboxItem(reply)]
@@ -307,12 +311,7 @@ export async function finishTurn(
         // In a Cluster it goes through the outbox in any case.
         letterLimit: isCluster ? 0 : store.limits.deadLetters,
         heldLetter: letter && !isCluster ? encodeOutboxItem(letter) : '',
-        snapshot:
-          isCluster || snapshot === undefined
-            ? ''
-            : snapshot.then === 'keep'
-              ? EMPTY_CONFIGS_SNAPSHOT
-              : 'forget',
+        snapshot: isCluster || snapshot === undefined ? '' : (kept ?? 'forget'),
         snapshotTtlS: SNAPSHOT_TTL_S,
       },
       moreArgs: finish.events,
@@ -329,10 +328,12 @@ export async function finishTurn(
 }
 
 /** In a Cluster it lives in a slot of its own: kept before its execution waits, forgotten after that has ended. */
-const keepSnapshot = (store: Store, key: string) =>
-  store.commands.run(redis => redis.set(key, EMPTY_CONFIGS_SNAPSHOT, 'EX', SNAPSHOT_TTL_S, 'NX'), {
-    retryForMs: 5000,
-  });
+const keepSnapshot = (store: Store, key: string, text: string) =>
+  store.commands.run(redis => redis.set(key, text, 'EX', SNAPSHOT_TTL_S, 'NX'), {retryForMs: 5000});
+
+/** @param version as much of it as a snapshot can hold: it is shown, and never compared. */
+const snapshotText = (version: number): string =>
+  version === 0 ? EMPTY_CONFIGS_SNAPSHOT : emptyConfigsSnapshot(Math.min(version, 0xffff));
 
 /** One that stays has a lifetime. */
 const forgetSnapshot = (store: Store, key: string) =>

@@ -8,7 +8,7 @@ import {silentLogger} from '../log.js';
 import {eventKind, eventText, type DataEvent} from '../protocol/events.js';
 import {openStore, type Store} from '../store/store.js';
 import type {Agent} from '../worker/agent.js';
-import {startWorker} from '../worker/runner.js';
+import {startWorker, type WorkerOptions} from '../worker/runner.js';
 
 export interface TestStackOptions {
   readonly agents: readonly Agent[];
@@ -16,6 +16,8 @@ export interface TestStackOptions {
   readonly redisUrl?: string;
   /** Executions at once. Default 50. */
   readonly concurrency?: number;
+  readonly plugins?: WorkerOptions['plugins'];
+  readonly pluginSettings?: WorkerOptions['pluginSettings'];
 }
 
 export interface TestRun {
@@ -51,6 +53,8 @@ export async function createTestStack(options: TestStackOptions): Promise<TestSt
     agents: options.agents,
     log: silentLogger,
     ...(options.concurrency === undefined ? {} : {concurrency: options.concurrency}),
+    ...(options.plugins === undefined ? {} : {plugins: options.plugins}),
+    ...(options.pluginSettings === undefined ? {} : {pluginSettings: options.pluginSettings}),
   });
   return {
     url,

@@ -22,6 +22,7 @@ import {
 } from './dispatch.js';
 import type {EventWriter} from './event-writer.js';
 import type {RunningTask} from './running.js';
+import {withCallHooks, withGroupHooks, type TurnPlugins} from './turn-plugins.js';
 
 export interface AgentCall {
   readonly agentType: string;
@@ -111,6 +112,7 @@ export interface CallsFacts extends CallingTurn {
   readonly localDeadline: number | undefined;
   readonly task: RunningTask;
   readonly writer: EventWriter;
+  readonly plugins?: TurnPlugins | undefined;
   /** Gives the turn's slot to others until the returned function is called. */
   readonly stepAside: () => () => void;
 }
@@ -144,13 +146,15 @@ export class TurnCalls {
     const parent = request.parentMessageId ?? facts.messageId;
     let back: (() => void) | undefined;
     try {
-      const sent = await dispatch(this.router, facts, {
-        ...request,
-        ...{messageId, waitForReply, signal: facts.task.signal},
-        isNewMessage: facts.isFirstStart && request.messageId === undefined,
-        ...this.wakeupTimeout(request),
-        onWakeup: () => (back ??= facts.stepAside()),
-      });
+      const sent = await withCallHooks(facts.plugins, request, ({metadata}) =>
+        dispatch(this.router, facts, {
+          ...request,
+          ...{metadata, messageId, waitForReply, signal: facts.task.signal},
+          isNewMessage: facts.isFirstStart && request.messageId === undefined,
+          ...this.wakeupTimeout(request),
+          onWakeup: () => (back ??= facts.stepAside()),
+        }),
+      );
       if (sent.duplicate && waitForReply) await this.checkOurs(messageId, sent.executionId);
       this.note([messageId], waitForReply, '');
       return {
@@ -184,10 +188,12 @@ export class TurnCalls {
       messageId: task.messageId ?? this.idFor('msg', {...task, groupId, at}),
     }));
     try {
-      const sent = await dispatchGroup(this.router, facts, {
-        ...{groupId, calls, waitForReply, policy},
-        ...(deadlineMs === undefined ? {} : {deadlineMs}),
-      });
+      const sent = await withGroupHooks(facts.plugins, calls, named =>
+        dispatchGroup(this.router, facts, {
+          ...{groupId, calls: named, waitForReply, policy},
+          ...(deadlineMs === undefined ? {} : {deadlineMs}),
+        }),
+      );
       this.receipts.add(groupId);
       this.note(
         sent.map(task => task.messageId),

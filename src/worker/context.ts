@@ -27,6 +27,10 @@ import type {EventWriter} from './event-writer.js';
 import type {SessionHistory, TurnHistory} from './turn-history.js';
 import type {FileStore} from '../files/file-store.js';
 import {localFiles} from '../files/local-files.js';
+import type {ToolContext} from '../plugins/agent-config.js';
+import type {PromptVariables} from '../plugins/prompt.js';
+import {NO_CONFIG, TurnTools, type TurnConfig} from '../plugins/turn-config.js';
+import type {TurnPlugins} from './turn-plugins.js';
 import {openWorkspace, type Workspace} from './workspace.js';
 
 export interface ContextFacts {
@@ -48,6 +52,8 @@ export interface ContextFacts {
   /** The folder in which sessions have their workspaces. */
   readonly workspaceRoot: string;
   readonly history: TurnHistory;
+  /** Of the worker's plugins, if it has any. */
+  readonly plugins?: TurnPlugins | undefined;
 }
 
 /** A step's own message id, and the one it belongs to. */
@@ -61,6 +67,7 @@ export class TurnContext {
   protected readonly emitter: EventContext;
   private opened: Workspace | undefined;
   private store: FileStore | undefined;
+  private toolbox: TurnTools | undefined;
 
   constructor(
     protected readonly facts: ContextFacts,
@@ -144,6 +151,22 @@ export class TurnContext {
     return this.facts.log;
   }
 
+  /** What the worker's plugins say about agents; the same for the whole turn, whatever is reloaded meanwhile. */
+  get config(): TurnConfig {
+    return this.facts.plugins?.config ?? NO_CONFIG(this.agentType);
+  }
+  /** The tools of {@link config}: what to tell a model of them, and to call them. */
+  get tools(): TurnTools {
+    return (this.toolbox ??= new TurnTools(this.config, (name, effect) => this.runTool(name, effect)));
+  }
+  /**
+   * A prompt of {@link config}, filled in.
+   * @throws {ByError} NOT_FOUND if there is no such prompt, INVALID_INPUT if a variable has neither value nor default.
+   */
+  prompt(name: string, variables?: PromptVariables): string {
+    return this.config.prompt(name, variables);
+  }
+
   /** Say a piece of the answer. Empty text is not sent. */
   async emitChunk(content: string, options: Omit<Chunk, 'content'> = {}): Promise<void> {
     if (content !== '') await this.emit(chunkEvent(this.emitter, {...options, content}));
@@ -177,6 +200,15 @@ export class TurnContext {
   protected emit(event: DataEvent): Promise<void> {
     this.facts.history.hear(event);
     return this.writer.emit(event);
+  }
+
+  protected runTool(_name: string, effect: (ctx: ToolContext) => Promise<unknown>): Promise<unknown> {
+    return effect(this.toolContext(this.signal));
+  }
+
+  protected toolContext(signal: AbortSignal): ToolContext {
+    const {agentType, sessionId, executionId, attempt, userCode, log} = this;
+    return {agentType, sessionId, executionId, attempt, userCode, log, signal};
   }
 }
 

@@ -3,6 +3,7 @@ import {Worker} from 'node:worker_threads';
 import {systemClock} from '../clock.js';
 import {ByError, messageOf} from '../errors.js';
 import {createLogger} from '../log.js';
+import {PluginHost} from '../plugins/host.js';
 import {ProtocolError} from '../protocol/limits.js';
 import {RenewedSessions} from '../store/renewed-sessions.js';
 import {openStore, type Store} from '../store/store.js';
@@ -35,6 +36,7 @@ const history = new HistoryOverPipe(request => void tell(request));
 /** Of the first job: they are the same for all. */
 let store: Store | undefined;
 let agents: Promise<Agent[]> | undefined;
+let plugins: Promise<PluginHost | undefined> | undefined;
 
 process.title = 'by worker: one execution';
 // A terminal's Ctrl-C and a service manager's SIGTERM reach every process: the worker decides what becomes of this one.
@@ -75,9 +77,10 @@ async function work(job: IsolatedJob): Promise<void> {
     const command = readEntry(job.delivery.entry);
     if (command.action !== 'ASK_AGENT' && command.action !== 'RESUME') throw new Error('no turn to run');
     store ??= openStore({...job.store, name: 'by-worker'});
+    const loaded = await (plugins ??= startPlugins(job, store, log));
     const settler = new Settler(store, job.worker.group, () => job.deletesEntries, log);
     await tell({kind: 'loaded'});
-    const env = environment(job, store, settler, log);
+    const env = {...environment(job, store, settler, log), plugins: loaded};
     const outcome = await runTurn(env, job.delivery, command, job.agentType, handler);
     await settler.flush();
     await tell({kind: 'outcome', outcome});
@@ -88,6 +91,22 @@ async function work(job: IsolatedJob): Promise<void> {
       await tell({kind: 'log', level: 'error', message: 'left for later', fields: {error: messageOf(error)}});
     process.exit(error instanceof ByError ? 1 : 70);
   }
+}
+
+/** In this process they are other objects than the worker's: what they count and keep is not the worker's. */
+async function startPlugins(
+  {plugins: {paths, settings, hookTimeoutMs}, worker: {workerId}, agentType}: IsolatedJob,
+  store: Store,
+  log: TurnEnvironment['log'],
+): Promise<PluginHost | undefined> {
+  if (paths.length === 0) return undefined;
+  const host = new PluginHost({
+    ...{store, sources: paths, settings, hookTimeoutMs, workerId, agentTypes: [agentType]},
+    ...{log, now: systemClock, isWorker: false},
+  });
+  await host.load();
+  await host.startup();
+  return host;
 }
 
 function environment(

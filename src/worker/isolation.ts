@@ -29,6 +29,14 @@ export interface IsolatedJob {
   readonly deletesEntries: boolean;
   /** The worker keeps a history: it is asked for it, wherever it keeps it. */
   readonly hasHistory: boolean;
+  readonly plugins: IsolatedPlugins;
+}
+
+/** The plugins of the worker, as far as another process can have them. */
+export interface IsolatedPlugins {
+  readonly paths: readonly string[];
+  readonly settings: Readonly<Record<string, unknown>> | undefined;
+  readonly hookTimeoutMs: number | undefined;
 }
 
 export type ToIsolated =
@@ -59,6 +67,7 @@ const LAST_WORDS_MS = 1000;
 
 export class Isolation {
   private readonly children = new Set<ChildProcess>();
+  private readonly versions = new WeakMap<ChildProcess, number>();
   /** Processes whose last execution ended well, and what will end them. */
   private readonly idle = new Map<ChildProcess, NodeJS.Timeout>();
   private busy = 0;
@@ -70,6 +79,9 @@ export class Isolation {
     private readonly agentsFile: string,
     private readonly store: StoreOptions,
     private readonly closing: AbortSignal,
+    private readonly plugins: IsolatedPlugins = {paths: [], settings: undefined, hookTimeoutMs: undefined},
+    /** Counts what the worker's plugins were built from: a process that loaded something older is not used again. */
+    private readonly configVersion: () => number = () => 0,
   ) {
     closing.addEventListener('abort', () => {
       for (const letGo of this.waiting.splice(0)) letGo(false);
@@ -98,6 +110,7 @@ export class Isolation {
         },
         deletesEntries: env.deletesEntries(delivery.entry.stream),
         hasHistory: env.history !== undefined,
+        plugins: this.plugins,
       };
       const {outcome, isReusable} = await env.running.whileClaiming(underWay =>
         carryOut(child, job, env, underWay),
@@ -135,6 +148,7 @@ export class Isolation {
         : ['--import', 'tsx'],
     });
     this.children.add(child);
+    this.versions.set(child, this.configVersion());
     child.once('close', () => {
       this.children.delete(child);
       clearTimeout(this.idle.get(child));
@@ -144,6 +158,10 @@ export class Isolation {
   }
 
   private keep(child: ChildProcess): void {
+    if (!this.isCurrent(child)) {
+      child.kill('SIGKILL');
+      return;
+    }
     this.idle.set(
       child,
       setTimeout(() => child.kill('SIGKILL'), IDLE_MS),
@@ -151,11 +169,17 @@ export class Isolation {
   }
 
   private takeIdle(): ChildProcess | undefined {
-    const [child] = this.idle.keys();
-    if (child === undefined) return undefined;
-    clearTimeout(this.idle.get(child));
-    this.idle.delete(child);
-    return child;
+    for (const [child, timer] of this.idle) {
+      clearTimeout(timer);
+      this.idle.delete(child);
+      if (this.isCurrent(child)) return child;
+      child.kill('SIGKILL');
+    }
+    return undefined;
+  }
+
+  private isCurrent(child: ChildProcess): boolean {
+    return this.versions.get(child) === this.configVersion();
   }
 }
 

@@ -10,7 +10,7 @@ import {sleep, systemClock, type Clock} from '../clock.js';
 import {ByError, messageOf} from '../errors.js';
 import {isValidId, newHexUuid} from '../ids.js';
 import {createLogger, type Logger, type LogLevel} from '../log.js';
-import type {CancelCommand, Command} from '../protocol/commands.js';
+import type {CancelCommand, Command, ReloadCommand} from '../protocol/commands.js';
 import {ProtocolError} from '../protocol/limits.js';
 import {consumerName, handOverName} from '../protocol/consumers.js';
 import {CONSUMER_GROUP, SESSION_TTL_S} from '../protocol/keys.js';
@@ -48,6 +48,8 @@ import {ExecutionEnds} from './execution-ends.js';
 import {Settler} from './settler.js';
 import {Slots} from './slots.js';
 import {mustRunAlone, Solitude} from './solitude.js';
+import {answerWithoutPlugins, PluginHost} from '../plugins/host.js';
+import type {PluginSource} from '../plugins/load-plugins.js';
 import {removeUnusedWorkspaces} from './workspace.js';
 import {isRules, type ExecutionCircuitRules} from '../store/execution-circuit.js';
 import {runTurn, type Delivery, type TurnCommand, type TurnEnvironment, type TurnOutcome} from './turn.js';
@@ -87,6 +89,15 @@ export interface WorkerOptions {
    * process.
    */
   readonly history?: HistoryBackend | false;
+  /**
+   * Plugins, functions that make some, and full paths of files and folders that have them, in the order of registration.
+   * With plugins that are no paths, an execution that crashed workers runs alone in this process (see `agentsFile`).
+   */
+  readonly plugins?: readonly PluginSource[];
+  /** Handed to every plugin as it is; never looked at. */
+  readonly pluginSettings?: Readonly<Record<string, unknown>>;
+  /** Milliseconds a hook of a plugin may take that says nothing else itself. Default 5,000. */
+  readonly hookTimeoutMs?: number;
   readonly log?: Logger;
   /** Told what the worker does, for pages of its health: `new WorkersWatch().add()`. */
   readonly watch?: WorkerEvents;
@@ -120,6 +131,8 @@ const UNBLOCK_EVERY_MS = 20;
 const PARKED_PER_SLOT = 10;
 /** How often other groups on our streams are looked for. */
 const GROUP_CHECK_MS = 60_000;
+/** How long plugins may take together to end with the worker. */
+const PLUGINS_END_MS = 6000;
 /** How often workspaces of sessions that are over are looked for. */
 const WORKSPACE_CHECK_MS = 3_600_000;
 
@@ -173,6 +186,7 @@ class Worker implements WorkerHandle {
   private readonly parked = new Parked<Delivery>(() => this.nudge());
   private readonly solitude = new Solitude();
   private readonly isolation: Isolation | undefined;
+  private readonly plugins: PluginHost | undefined;
   private readonly recovery: Recovery;
   private readonly leaseMs: number;
   /** Something ran alone: there may be more of the kind. */
@@ -231,10 +245,25 @@ class Worker implements WorkerHandle {
     this.now = options.now ?? systemClock;
     this.log = (options.log ?? createLogger()).child({worker_id: this.workerId});
     this.group = options.group ?? CONSUMER_GROUP;
+    const {plugins: sources = [], pluginSettings: settings, hookTimeoutMs} = options;
+    const paths = sources.filter(source => typeof source === 'string');
     this.isolation =
-      options.agentsFile === undefined
+      options.agentsFile === undefined || paths.length < sources.length
         ? undefined
-        : new Isolation(options.agentsFile, store.options, this.closing.signal);
+        : new Isolation(
+            options.agentsFile,
+            store.options,
+            this.closing.signal,
+            {paths, settings, hookTimeoutMs},
+            () => this.plugins?.version ?? 0,
+          );
+    this.plugins =
+      sources.length === 0
+        ? undefined
+        : new PluginHost({
+            ...{store, sources, settings, workerId: this.workerId, agentTypes: this.agentTypes},
+            ...{log: this.log, now: this.now, hookTimeoutMs, isWorker: true},
+          });
     this.recovery = new Recovery(store, this.group, {name, workerId: this.workerId});
     this.done = new Promise(resolve => (this.resolveDone = resolve));
     const {circuit} = options;
@@ -251,6 +280,7 @@ class Worker implements WorkerHandle {
       ends: this.ends,
       history: this.history,
       watch: options.watch,
+      plugins: this.plugins,
       workerId: this.workerId,
       owner: name,
       group: this.group,
@@ -287,6 +317,7 @@ class Worker implements WorkerHandle {
   async start(): Promise<void> {
     const server = await checkServer(this.store);
     refuseEviction(server, this.store.address);
+    await this.plugins?.load();
     await this.claimWorkerId();
     const controlStream = this.store.keys.workerCtrlStream(this.workerId);
     for (const type of this.agentTypes)
@@ -297,6 +328,7 @@ class Worker implements WorkerHandle {
     await this.store.commands.run(redis => redis.persist(controlStream), {retryForMs: 5000});
     await this.lookForOtherGroups();
     await dropStaleTypes(this.store, this.workerId, this.agentTypes);
+    await this.plugins?.startup();
     await this.beat();
     if (this.lifecycle === 'evicted') {
       await leave(this.store, this.lease, this.agentTypes);
@@ -315,6 +347,8 @@ class Worker implements WorkerHandle {
       slots: this.slots.total,
       running: () => this.running,
     });
+    // A reload that was asked for while this worker started did not count it among those to tell.
+    await this.tickPlugins();
     this.log.info('online', {
       agent_types: this.agentTypes.join(','),
       slots: this.slots.total,
@@ -633,11 +667,31 @@ class Worker implements WorkerHandle {
         if (streamType === undefined) await this.obey(command);
         break;
       case 'RELOAD_PLUGINS':
-        this.log.warn('this worker has no plugins to reload');
+        await this.reloadPlugins(command, streamType);
         break;
     }
     this.env.settler.add(entry);
     return {kind: 'over'};
+  }
+
+  private async reloadPlugins(command: ReloadCommand, streamType: string | undefined): Promise<void> {
+    // As with all that changes a worker: who may send work may not tell it what to do.
+    if (streamType !== undefined) {
+      this.log.warn('a reload on the stream of an agent type is not done');
+      return;
+    }
+    const {reloadId, reason, header} = command;
+    if (this.plugins === undefined) return answerWithoutPlugins(this.store, this.workerId, command);
+    const number = header.metadata['by_reload'];
+    await this.plugins.reload({
+      ...{reloadId, reason, agentType: header.targetAgentType},
+      number: typeof number === 'number' ? number : undefined,
+    });
+  }
+
+  private async tickPlugins(): Promise<void> {
+    const {plugins} = this;
+    if (plugins !== undefined) await this.orWarn('looking after the plugins', () => plugins.tick());
   }
 
   private async runCommand(delivery: Delivery, command: TurnCommand): Promise<TurnOutcome> {
@@ -768,6 +822,7 @@ class Worker implements WorkerHandle {
             removeUnusedWorkspaces(workspaceRoot, SESSION_TTL_S * 1000, Date.now()),
           );
         }
+        void this.tickPlugins();
         if (await this.store.commands.isCluster()) await sweepOutboxes(this.store);
         await this.orWarn('looking at deadlines', () => sweepDeadlines(this.store, this.now()));
         if (Date.now() - groupsCheckedAt > GROUP_CHECK_MS) {
@@ -914,6 +969,13 @@ class Worker implements WorkerHandle {
     const budget = this.abandon.signal.aborted ? HURRIED_FINAL_MS : FINAL_MS;
     // Beside each other: a database that hangs must not keep the worker from leaving.
     await within(budget, Promise.all([this.finish(ours), this.history?.flush()]));
+    const {plugins} = this;
+    // What others wait for is done: these have time of their own.
+    if (plugins !== undefined)
+      await within(
+        this.abandon.signal.aborted ? HURRIED_FINAL_MS : PLUGINS_END_MS,
+        this.orWarn('ending the plugins', () => plugins.shutdown()),
+      );
     this.closeConnections();
     this.log.info('stopped', {reason});
     this.resolveDone(reason);

@@ -35,6 +35,7 @@ import {
   finishTurn,
   type Claim,
   type ClaimRequest,
+  type Finish,
 } from '../store/executions.js';
 import {holderOf} from '../store/recovery.js';
 import type {Store} from '../store/store.js';
@@ -50,11 +51,13 @@ import {resumableFields, snapshotAfter} from './snapshots.js';
 import {asksForRetry, isRetryableError, retryDelayMs, type RetryPolicy} from './retry.js';
 import type {ClaimUnderWay, RunningTask, RunningTasks} from './running.js';
 import type {Settler} from './settler.js';
+import type {PluginHost} from '../plugins/host.js';
 import {asideOnce} from './slots.js';
 import type {ExecutionEnds} from './execution-ends.js';
 import type {HistoryAccess} from '../history/saver.js';
 import {TurnHistory} from './turn-history.js';
 import type {WorkerEvents} from '../observe/worker-health.js';
+import {TurnPlugins, type TurnEnd} from './turn-plugins.js';
 
 export interface TurnEnvironment {
   readonly store: Store;
@@ -73,6 +76,7 @@ export interface TurnEnvironment {
   readonly history?: HistoryAccess | undefined;
   /** Told of turns as they begin and end. */
   readonly watch?: Pick<WorkerEvents, 'started' | 'ended'> | undefined;
+  readonly plugins?: PluginHost | undefined;
   /** Whether settled entries of this stream are deleted: not while another group reads it. */
   deletesEntries(stream: string): boolean;
   /** Aborted when the worker must end its work without finishing it. */
@@ -144,6 +148,7 @@ interface Turn {
   readonly task: RunningTask;
   /** Of a durable execution, if the claim read it. */
   readonly journal?: Journal;
+  plugins?: TurnPlugins | undefined;
 }
 
 /** Run one command to its end. Never rejects for what agent code does; rejects when Redis can not be reached. */
@@ -169,6 +174,7 @@ export async function runTurn(
   } finally {
     clearTimeout(deadline);
     env.running.end(task);
+    await begun.plugins?.finish();
   }
 }
 
@@ -295,19 +301,12 @@ async function carryOut(
   const messageId = claim.record.messageId || header.messageId;
   const deadline = claim.leftMs === undefined ? undefined : startedAt + claim.leftMs;
   const stepAside = asideOnce(() => env.stepAside());
-  const calls = new TurnCalls(env, {
-    ...{turn: task.turn, task, writer, header, agentType, messageId},
-    ...{deadline: deadlineOf(claim.record), localDeadline: deadline, depth: callDepth(claim.record)},
-    entry: `${entry.stream}/${entry.id}`,
-    isFirstStart: claim.attempt === 1,
-    stepAside,
-  });
   const parentMessageId = claim.record.parentMessageId || header.parentMessageId;
   const history = new TurnHistory(env.history, {
     ...{sessionId: header.sessionId, executionId: claim.executionId, entryId: entry.id},
     ...{traceId: header.traceId, agentType, messageId, parentMessageId, subAgent},
   });
-  const facts: ContextFacts = {
+  const bare: ContextFacts = {
     header,
     executionId: claim.executionId,
     attempt: claim.attempt,
@@ -323,6 +322,16 @@ async function carryOut(
     workspaceRoot: env.workspaceRoot,
     history,
   };
+  const plugins = env.plugins && (await TurnPlugins.begin(env.plugins, bare, claim.record));
+  turn.plugins = plugins;
+  const facts: ContextFacts = plugins === undefined ? bare : {...bare, plugins};
+  const calls = new TurnCalls(env, {
+    ...{turn: task.turn, task, writer, header, agentType, messageId, plugins},
+    ...{deadline: deadlineOf(claim.record), localDeadline: deadline, depth: callDepth(claim.record)},
+    entry: `${entry.stream}/${entry.id}`,
+    isFirstStart: claim.attempt === 1,
+    stepAside,
+  });
   log.info('started', {agent_type: agentType});
   // A later attempt was not in the queue all that time.
   env.watch?.started(agentType, claim.attempt === 1 ? startedAt - entryTimeMs(entry.id) : undefined);
@@ -346,7 +355,10 @@ async function carryOut(
   if (ending.kind === 'parked') {
     writer.refuse();
     if (ending.status === 'TERMINAL') env.settler.add(entry);
-    else history.saveAnswer(ending.status);
+    else {
+      history.saveAnswer(ending.status);
+      plugins?.ended({kind: 'done', status: ending.status});
+    }
     log.info(ending.status.toLowerCase(), {duration_ms: env.now() - startedAt, events: writer.count});
     return OVER;
   }
@@ -374,6 +386,7 @@ async function carryOut(
         30_000,
       );
       log.warn('failed, to be tried again', {delay_ms: delayMs, error});
+      if (noted === 'ok') plugins?.ended({kind: 'failed', error: errorOf(ending), willRetry: true});
       if (noted === 'terminal') env.settler.add(entry);
       return noted === 'ok' ? {kind: 'later', delayMs} : OVER;
     }
@@ -381,13 +394,27 @@ async function carryOut(
     ending = late(`the next attempt would begin after it, and the last one failed: ${error}`);
   }
   const exhausted = claim.verdict === 'exhausted' || (mayRetry && isLast && maxAttempts > 1);
-  const ended = {entry, command, header, claim, agentType, writer, calls, subAgent, ending, exhausted};
+  const ended = {
+    entry,
+    command,
+    header,
+    claim,
+    agentType,
+    writer,
+    calls,
+    subAgent,
+    ending,
+    exhausted,
+    plugins,
+  };
   let outcome = await endTurn(env, ended);
   if (outcome.status === 'CANCELLING') {
     const reason = await cancelReasonOf(env, header.sessionId, claim.executionId);
-    outcome = await endTurn(env, {...ended, ending: {kind: 'cancelled', reason}, exhausted: false});
+    ending = {kind: 'cancelled', reason};
+    outcome = await endTurn(env, {...ended, ending, exhausted: false});
   }
   if (!NOT_WRITTEN.has(outcome.status)) history.saveAnswer(outcome.status, wholeAnswer(ending));
+  if (outcome.isWritten) plugins?.ended(toldOf(ending));
   // What expired before it began says nothing about the agent.
   if (claim.verdict !== 'expired') env.ends?.note(agentType, outcome.status);
   env.watch?.ended({
@@ -567,6 +594,7 @@ async function runCode(
   calls: TurnCalls,
   stepAside: () => () => void,
 ): Promise<Handled> {
+  await facts.plugins?.start();
   if (handler.run === undefined)
     return {value: await handler.handle(command, new AgentContext(facts, writer, calls))};
   const send = durableCalls(env, {claim, task}, facts, writer, stepAside);
@@ -660,17 +688,18 @@ interface Ended {
   readonly ending: Finished;
   /** It was started as often as it may be. */
   readonly exhausted: boolean;
+  readonly plugins: TurnPlugins | undefined;
 }
 
 /**
  * Write the end of a turn in one step.
- * @returns the status it ended with (if nothing was written, why: FENCED, TERMINAL, CANCELLING), and whether its dead
- *   letter waits for room.
+ * @returns the status it ended with (if nothing was written, why: FENCED, TERMINAL, CANCELLING), whether it was written,
+ *   and whether its dead letter waits for room.
  */
 async function endTurn(
   env: TurnEnvironment,
   turn: Ended,
-): Promise<{readonly status: string; readonly isHeld: boolean}> {
+): Promise<{readonly status: string; readonly isWritten: boolean; readonly isHeld: boolean}> {
   const {entry, header, claim, agentType, writer, ending} = turn;
   const now = env.now();
   const result = resultOf(ending);
@@ -704,15 +733,23 @@ async function endTurn(
     ...(terminal ? {} : cleanCount(claim.record)),
     ...(handedOver.length === 0 ? {} : {x_handed_over: handedOver}),
     ...(terminal ? {} : turn.calls.waitingFields(claim.record, env.workerId)),
-    ...(terminal ? {} : resumableFields(claim.executionId)),
+    ...turn.plugins?.recordFields(terminal),
+    ...(terminal ? {} : resumableFields(claim.executionId, turn.plugins?.config.version)),
   };
-  const outcome = await finishTurn(env.store, {
+  const answersCaller = terminal && caller !== undefined;
+  const reply = answersCaller ? await replyTo(env, caller, turn, result) : {};
+  const end: Finish = {
     ...{sessionId: header.sessionId, executionId: claim.executionId, fence: claim.fence},
     patch,
     events,
     // Asked only where something is written: answering yes counts as done.
     renewEvents: events.length > 0 && env.renewed.due(header.sessionId),
-    ...snapshotAfter(env.store.keys, {...claim.record, executionId: claim.executionId}, terminal),
+    ...snapshotAfter(
+      env.store.keys,
+      {...claim.record, executionId: claim.executionId},
+      terminal,
+      turn.plugins?.config.version,
+    ),
     // It lives for days: by which clock the hour is counted changes nothing.
     renewRegistry: now - claim.record.createdAt > RENEW_REGISTRY_AFTER_MS,
     // One that waits must not be delivered again: it would ask its question twice. One that has ended may.
@@ -726,16 +763,48 @@ async function endTurn(
             deleteEntry: env.deletesEntries(entry.stream),
           },
         }),
-    ...(terminal && caller !== undefined ? await replyTo(env, caller, turn, result) : {}),
+    ...reply,
     // Who set a deadline has said that nobody wants the answer later: it is no dead letter (decisions/0008).
     ...(ending.kind === 'failed' || turn.exhausted ? {deadLetter: deadLetterOf(turn, env, now)} : {}),
-  });
+  };
+  const write = () => finishTurn(env.store, end);
+  const outcome =
+    turn.plugins === undefined || !answersCaller || reply.reply === undefined
+      ? await write()
+      : await turn.plugins.returning(
+          {
+            ...{callerAgentType: caller.context.source_agent_type, status: result.status},
+            ...{content: result.content, data: result.replyData},
+          },
+          write,
+        );
   const isHeld = outcome === 'held';
   const isWritten = outcome === 'ok' || isHeld;
   if (!isWritten) env.renewed.forget(header.sessionId);
   if (outcome === 'terminal' || (outcome === 'ok' && terminal)) env.settler.add(entry);
-  return {status: isWritten ? result.status : outcome.toUpperCase(), isHeld};
+  return {status: isWritten ? result.status : outcome.toUpperCase(), isWritten, isHeld};
 }
+
+/** The end as plugins are told it. */
+function toldOf(ending: Finished): TurnEnd {
+  switch (ending.kind) {
+    case 'result':
+      if (ending.result.status === 'FAILED')
+        return {kind: 'failed', error: new Error(failureText(ending)), willRetry: false};
+      return {
+        ...{kind: 'done', status: ending.result.status},
+        ...{content: ending.result.content, data: ending.result.replyData},
+      };
+    case 'failed':
+    case 'late':
+      return {kind: 'failed', error: ending.error, willRetry: false};
+    case 'cancelled':
+      return ending;
+  }
+}
+
+const errorOf = (ending: Finished): unknown =>
+  'error' in ending ? ending.error : new Error(failureText(ending));
 
 function resultOf(ending: Ended['ending']): TaskResult {
   switch (ending.kind) {

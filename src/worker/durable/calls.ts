@@ -8,6 +8,7 @@ import type {ContextFacts} from '../context.js';
 import {CALL_REFUSALS, dispatch, stopIfNotOurs} from '../dispatch.js';
 import type {EventWriter} from '../event-writer.js';
 import type {RunningTask} from '../running.js';
+import {withCallHooks} from '../turn-plugins.js';
 import type {SendCall} from './context.js';
 
 /** What is no answer of the agent called, and no failure of ours: the code is told. */
@@ -28,16 +29,18 @@ export function durableCalls(
       if (noting !== undefined && isCluster && !(await noting.isNoted)) return undefined;
       const {agentType, messageId} = facts;
       const deadline = deadlineOf(claim.record);
-      await dispatch(
-        router,
-        {turn: task.turn, agentType, messageId, header, deadline, depth: callDepth(claim.record)},
-        {
-          ...{...call, policy, waitForReply: true, signal: task.signal},
-          isNewMessage: claim.attempt === 1,
-          ...(noting === undefined || isCluster ? {} : {noting}),
-          // Somebody has to be started first: others may use the slot meanwhile.
-          onWakeup: () => (back ??= stepAside()),
-        },
+      await withCallHooks(facts.plugins, call, ({metadata}) =>
+        dispatch(
+          router,
+          {turn: task.turn, agentType, messageId, header, deadline, depth: callDepth(claim.record)},
+          {
+            ...{...call, metadata, policy, waitForReply: true, signal: task.signal},
+            isNewMessage: claim.attempt === 1,
+            ...(noting === undefined || isCluster ? {} : {noting}),
+            // Somebody has to be started first: others may use the slot meanwhile.
+            onWakeup: () => (back ??= stepAside()),
+          },
+        ),
       );
       return undefined;
     } catch (error) {

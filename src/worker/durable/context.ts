@@ -11,6 +11,7 @@ import type {Answer} from '../../protocol/journal.js';
 import {assertShape, encodeJson, isObject, MAX_DOCUMENT_BYTES} from '../../protocol/limits.js';
 import type {RoutePolicy} from '../../protocol/routing.js';
 import {openStorage, type Storage} from '../../store/storage.js';
+import type {ToolContext} from '../../plugins/agent-config.js';
 import {TurnContext, type ContextFacts, type EventScope} from '../context.js';
 import type {Noting} from '../../store/acceptance.js';
 import type {EventWriter} from '../event-writer.js';
@@ -323,6 +324,12 @@ export class DurableContext extends TurnContext {
     if (!isNew) return;
     if (step === undefined) return run.whileEmitting(super.emit(event));
     return super.emit({...event, metadata: {...event.metadata, by_step: step}});
+  }
+
+  /** A tool runs once, like any effect; inside a step it is part of that. */
+  protected override runTool(name: string, effect: (ctx: ToolContext) => Promise<unknown>): Promise<unknown> {
+    if (this.durable.run.isInStep) return super.runTool(name, effect);
+    return this.step(`tool ${name}`, ({signal}) => effect(this.toolContext(signal)));
   }
 
   private async *eventsOf(

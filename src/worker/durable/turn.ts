@@ -73,9 +73,10 @@ export async function runDurable(
   run: NonNullable<Handler['run']>,
 ): Promise<RunEnd> {
   const {claim, command, identity, writer, facts} = turn;
+  const {record} = claim;
   const journal = await openJournal(env.store, turn);
   const began = journal.ask === '' ? command : readBegin(journal.ask);
-  const {record} = claim;
+  if (journal.ask !== '') await facts.plugins?.pin(began.header.metadata, record);
   let hasAsk = journal.ask !== '';
   const emitted = await emittedBefore(env.store, turn, journal);
   const host: DurableHost = {
@@ -85,7 +86,7 @@ export async function runDurable(
     write: writes => {
       const ask: JournalWrite[] = hasAsk
         ? []
-        : [{kind: 'ask', index: 0, document: JSON.stringify(commandToWire(command))}];
+        : [{kind: 'ask', index: 0, document: JSON.stringify(commandToWire(beginning(command, facts)))}];
       hasAsk = true;
       return writeJournal(env.store, identity, [...ask, ...writes]);
     },
@@ -103,6 +104,7 @@ export async function runDurable(
       const verdict = await suspendTurn(env.store, identity, {
         patch: {
           ...{status: waiting.status, updated_at: now, finished_at: 0},
+          ...facts.plugins?.recordFields(false),
           ...cleanCount(record),
         },
         end: waiting.end,
@@ -128,6 +130,13 @@ export async function runDurable(
   const parts = {run: durable, send: turn.send, source};
   const ctx = new DurableContext({...facts, header: began.header}, writer, parts);
   return durable.run(() => run(ctx, askOf(began)));
+}
+
+/** The command as the journal keeps it, with the configuration its code began with: prompts go into what it asks for. */
+function beginning(command: TurnCommand, {plugins}: ContextFacts): TurnCommand {
+  if (plugins === undefined) return command;
+  const {header} = command;
+  return {...command, header: {...header, metadata: {...header.metadata, ...plugins.mark}}};
 }
 
 function readBegin(ask: string): TurnCommand {

@@ -13,6 +13,7 @@ import {contentText} from '../../../src/worker/agent.js';
 import type {AgentContext} from '../../../src/worker/context.js';
 import {until, type TestStore} from '../../support/stores.js';
 import {asDoc, at as field, type Doc, type Row} from '../vectors.js';
+import {reloads} from './reload.js';
 import {
   bringOnline,
   common,
@@ -533,4 +534,4 @@ const cancels: Record<string, RowTest> = {
   },
 };
 
-runRows('client', {...sends, ...typescript, ...direct, ...cancels});
+runRows('client', {...sends, ...typescript, ...direct, ...cancels, ...reloads});

@@ -9,6 +9,7 @@ import {sessionExecutions} from '../../../src/store/executions.js';
 import type {Store} from '../../../src/store/store.js';
 import type {TestStore} from '../../support/stores.js';
 import {asDoc, at as field, type Doc, type Row} from '../vectors.js';
+import {snapshots} from './reload.js';
 import {
   bringOnline,
   common,
@@ -118,6 +119,7 @@ const withoutCancel = (record: Doc): Doc => {
 const CANCELLED_FIRST = 'a turn that was asked to stop ends CANCELLED, so here nobody had asked it';
 
 runRows('executions', {
+  ...snapshots,
   'executions/exec.1_initialize': after('initialize'),
   'executions/raw.exec.1_initialize': {
     differs: 'C19, compact JSON',

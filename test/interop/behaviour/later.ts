@@ -2,8 +2,6 @@
 import type {Area} from '../behavioural.js';
 
 const CHECKPOINTS = 'issue 2: reading with checkpoints';
-const SNAPSHOTS = 'issue 5: agent-config snapshots';
-const RELOAD = 'issue 5: reloading plugins';
 const TRACES = 'issue 5: trace records';
 const STATISTICS = 'issue 6: worker statistics';
 
@@ -11,14 +9,11 @@ export const later: Readonly<Record<Area, Readonly<Record<string, string>>>> = {
   availability: {},
   registry: {},
   executions: {
-    'executions/exec.3_fields': SNAPSHOTS,
     'executions/exec.worker_summary': STATISTICS,
   },
   client: {
     'client/read.checkpoint': CHECKPOINTS,
     'client/read.consume_breaks_after_2nd': CHECKPOINTS,
-    'control/reload.success': RELOAD,
-    'control/reload.failure': RELOAD,
   },
   worker: {},
   observe: {

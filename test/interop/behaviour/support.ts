@@ -138,7 +138,7 @@ export async function onlyRecord(redis: Redis, store: Store): Promise<Doc> {
 
 /**
  * What both sides mean to write: without our extras (`by_*`, `x_*`) and without the snapshots and audits of agent
- * configs, which we do not write yet. An empty extra payload is left out (C2).
+ * configs, which we write only where a worker has some. An empty extra payload is left out (C2).
  */
 export function common(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(common);
