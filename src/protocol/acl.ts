@@ -213,15 +213,8 @@ function workerGrants(options: AclOptions): Grant[] {
       access: 'RW',
       keys: [
         ...[registry, events, letters, ...ownStreams, ...work, lease, ...memberships, ...reads],
-        ...[
-          keys.deadlines(),
-          keys.timers(),
-          keys.journal('*', '*'),
-          keys.storage('*', '*'),
-          ...outboxes,
-          ...openOutboxes,
-          ...once,
-        ],
+        ...[keys.deadlines(), keys.timers(), keys.journal('*', '*'), keys.storage('*', '*')],
+        ...[keys.agentConfigsSnapshot('*'), ...outboxes, ...openOutboxes, ...once],
         // Agents call agents: a worker sends as a client does.
         ...[...routing, keys.pendingQueue('*'), keys.taskGroup('*'), keys.taskGroupResults('*')],
         ...circuits,

@@ -19,7 +19,7 @@ import {
   type ReplyContext,
 } from '../protocol/execution.js';
 import type {Header} from '../protocol/header.js';
-import type {Journal} from '../protocol/journal.js';
+import {answerOf, type Journal} from '../protocol/journal.js';
 import {announcedQuestion} from '../protocol/question.js';
 import {askersContext, encodeReply, noAnswer} from '../protocol/reply.js';
 import {finalAnswerText, normalizeResult, type TaskResult} from '../protocol/results.js';
@@ -201,7 +201,8 @@ async function goOn(
     }
     case 'kept': {
       const {index, order, at} = taken;
-      env.running.hear(taken.by, {index, outcome: {order, at, value: answer}});
+      // As the turns to come will read it.
+      env.running.hear(taken.by, {index, outcome: {order, at, value: answerOf(answer)}});
       env.settler.add(entry);
       return OVER;
     }
