@@ -13,6 +13,7 @@ const out = `${dist}.bundle`;
 const ENTRIES = [
   'src/index.js',
   'src/testing/index.js',
+  'src/integrations/otel/index.js',
   'src/cli/oclif.js',
   'src/cli/unexpected.js',
   'src/cli/hooks/command-not-found.js',
@@ -39,7 +40,11 @@ const {metafile} = await build({
   keepNames: true,
   // Ours to bundle is only what a command needs at once; the others are loaded when they are used.
   // oclif asks for typescript only where it runs sources, which we never let it do.
-  external: ['ink', 'react', 'tsx', 'chokidar', 'lua-redis-wasm', 'yaml', 'typescript', 'ts-node'],
+  // OpenTelemetry is the user's own: ours would be another one.
+  external: [
+    ...['ink', 'react', 'tsx', 'chokidar', 'lua-redis-wasm', 'yaml', 'typescript', 'ts-node'],
+    '@opentelemetry/*',
+  ],
   // ioredis is CommonJS: what it asks for by require must be there in a module.
   banner: {
     js: "import {createRequire as __createRequire} from 'node:module';const require=__createRequire(import.meta.url);",

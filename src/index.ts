@@ -23,6 +23,8 @@ export type {
   GroupTask,
   MemberResult,
 } from './worker/calls.js';
+export type {ModelCall, ModelUsage} from './worker/model-span.js';
+export type {LiveSpan, SpanEnd, SpanParent, SpanStart, Tracer} from './protocol/tracer.js';
 export type {Workspace, WorkspaceEntry} from './worker/workspace.js';
 export type {RetryOptions} from './worker/retry.js';
 export {startWorker, type WorkerEnd, type WorkerHandle, type WorkerOptions} from './worker/runner.js';

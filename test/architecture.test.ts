@@ -11,6 +11,7 @@ const rows: readonly (readonly string[])[] = [
   ['commands'],
   ['src/ui'],
   ['src/cli'],
+  ['src/integrations'],
   ['src/testing'],
   ['src/dev', 'src/scaffold'],
   ['src/client', 'src/worker', 'src/orchestration'],
@@ -23,6 +24,10 @@ const rows: readonly (readonly string[])[] = [
 
 /** Where a library may be used. What is not listed may be used nowhere. */
 const owners: Readonly<Record<string, readonly string[]>> = {
+  '@opentelemetry/api': ['src/integrations/otel'],
+  '@opentelemetry/exporter-trace-otlp-http': ['src/integrations/otel'],
+  '@opentelemetry/resources': ['src/integrations/otel'],
+  '@opentelemetry/sdk-trace-node': ['src/integrations/otel'],
   '@oclif/core': ['bin', 'commands', 'src/cli'],
   chokidar: ['src/dev'],
   ink: ['src/ui'],
@@ -125,5 +130,5 @@ test('no imports in a circle', () => {
 
 test('only the public entries are index files', () => {
   const indexes = files.map(file => relative(root, file)).filter(file => /\/index\.tsx?$/.test(file));
-  expect(indexes.sort()).toEqual(['src/index.ts', 'src/testing/index.ts']);
+  expect(indexes.sort()).toEqual(['src/index.ts', 'src/integrations/otel/index.ts', 'src/testing/index.ts']);
 });

@@ -2,6 +2,7 @@
 import {systemClock, type Clock} from '../clock.js';
 import {ByError} from '../errors.js';
 import type {ExecutionRecord} from '../protocol/execution.js';
+import type {Tracer} from '../protocol/tracer.js';
 import {followSession, type FollowOptions, type SessionItem} from '../store/data-streams.js';
 import {findByMessage} from '../store/executions.js';
 import {maySee, requireOwn} from '../store/ownership.js';
@@ -18,6 +19,8 @@ export interface ClientOptions {
    * On whose behalf: everything sent is theirs, and sessions of others are not found. Default: an operator, who sees all.
    */
   readonly userCode?: string;
+  /** Told of what is sent: `by-toolkit/otel` makes one. Default none. */
+  readonly tracer?: Tracer;
 }
 
 /** Commands of one {@link GatewayClient.sendMany} under way at once: memory stays bounded however many there are. */
@@ -39,12 +42,13 @@ export class GatewayClient {
 
   /** The same connections, on behalf of one user; closing either closes both. */
   forUser(userCode: string): GatewayClient {
-    return new GatewayClient(this.store, {now: this.now, interceptors: this.interceptors, userCode});
+    return new GatewayClient(this.store, {...this.options, userCode});
   }
 
   /** @throws {ByError} when the command was not accepted, see {@link send}; DENIED on behalf of another user. */
   async send(request: SendRequest): Promise<SendResult> {
-    const sender = {store: this.store, now: this.now, interceptors: this.interceptors};
+    const {tracer} = this.options;
+    const sender = {store: this.store, now: this.now, interceptors: this.interceptors, tracer};
     return send(sender, {...request, ...this.onBehalf(request.userCode)});
   }
 

@@ -12,6 +12,7 @@ import {isValidId, newHexUuid} from '../ids.js';
 import {createLogger, type Logger} from '../log.js';
 import type {CancelCommand, Command} from '../protocol/commands.js';
 import {ProtocolError} from '../protocol/limits.js';
+import type {Tracer} from '../protocol/tracer.js';
 import {consumerName, handOverName} from '../protocol/consumers.js';
 import {CONSUMER_GROUP, SESSION_TTL_S} from '../protocol/keys.js';
 import {sweepDeadlines} from '../store/deadlines.js';
@@ -72,6 +73,8 @@ export interface WorkerOptions {
   readonly workspaceRoot?: string;
   /** When executions that fail open the circuit of their agent type. Default: never. */
   readonly circuit?: ExecutionCircuitRules;
+  /** Told of turns, steps and calls: `by-toolkit/otel` makes one. Default none. */
+  readonly tracer?: Tracer;
   readonly log?: Logger;
   readonly now?: Clock;
 }
@@ -227,6 +230,7 @@ class Worker implements WorkerHandle {
     this.env = {
       store,
       ends: this.ends,
+      tracer: options.tracer,
       workerId: this.workerId,
       owner: name,
       group: this.group,

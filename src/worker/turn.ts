@@ -48,6 +48,8 @@ import {asksForRetry, isRetryableError, retryDelayMs, type RetryPolicy} from './
 import type {ClaimUnderWay, RunningTask, RunningTasks} from './running.js';
 import type {Settler} from './settler.js';
 import {asideOnce} from './slots.js';
+import {traceEnded, traceTurn, type TracedTurn} from './turn-trace.js';
+import type {Tracer} from '../protocol/tracer.js';
 import type {ExecutionEnds} from './execution-ends.js';
 
 export interface TurnEnvironment {
@@ -60,6 +62,8 @@ export interface TurnEnvironment {
   readonly log: Logger;
   readonly running: RunningTasks;
   readonly renewed: RenewedSessions;
+  /** Told of turns and calls; undefined: nobody is. */
+  readonly tracer?: Tracer | undefined;
   readonly settler: Settler;
   /** Told how executions end; absent where no circuit may open by that. */
   readonly ends?: Pick<ExecutionEnds, 'note'> | undefined;
@@ -215,6 +219,13 @@ async function beginTurn(
       return OVER;
     case 'terminal':
       if (claim.isHeld) return heldByFullLetters(env);
+      // Who ended it may have died before it told.
+      if (delivery.takenFrom !== '')
+        traceEnded(
+          env,
+          tracedTurn(env, command, claim, agentType, false),
+          callerOf(command, claim) !== undefined,
+        );
       env.settler.add(delivery.entry);
       return OVER;
     case 'busy':
@@ -265,12 +276,14 @@ async function carryOut(
   const messageId = claim.record.messageId || header.messageId;
   const deadline = claim.leftMs === undefined ? undefined : startedAt + claim.leftMs;
   const stepAside = asideOnce(() => env.stepAside());
+  const trace = traceTurn(env, tracedTurn(env, command, claim, agentType, handler.run !== undefined));
   const calls = new TurnCalls(env, {
     ...{turn: task.turn, task, writer, header, agentType, messageId},
     ...{deadline: deadlineOf(claim.record), localDeadline: deadline, depth: callDepth(claim.record)},
     entry: `${entry.stream}/${entry.id}`,
     isFirstStart: claim.attempt === 1,
     stepAside,
+    span: trace.span,
   });
   const facts: ContextFacts = {
     header,
@@ -286,6 +299,7 @@ async function carryOut(
     log,
     now: env.now,
     workspaceRoot: env.workspaceRoot,
+    trace,
   };
   log.info('started', {agent_type: agentType, attempt: claim.attempt});
   // The worker may have been told to stop while the claim was under way.
@@ -296,7 +310,10 @@ async function carryOut(
       env,
       task,
       writer,
-      () => runCode(env, entry, command, handler, {claim, task}, writer, facts, calls, stepAside),
+      () =>
+        trace.within(() =>
+          runCode(env, entry, command, handler, {claim, task}, writer, facts, calls, stepAside),
+        ),
       calls,
       handler.retry,
       command.action === 'ASK_AGENT' && !hasContent(command.content),
@@ -305,11 +322,13 @@ async function carryOut(
   if (ending.kind === 'parked') {
     writer.refuse();
     if (ending.status === 'TERMINAL') env.settler.add(entry);
+    trace.left(ending.status);
     log.info(ending.status.toLowerCase(), {duration_ms: env.now() - startedAt, events: writer.count});
     return OVER;
   }
   if (ending.kind === 'abandoned') {
     log.warn('abandoned', {reason: task.abandonReason ?? 'worker stops'});
+    trace.left('ABANDONED');
     if (task.abandonReason !== 'fenced' && task.abandonReason !== 'lease lost')
       await handBack(env, task, writer);
     return OVER;
@@ -330,6 +349,7 @@ async function carryOut(
         30_000,
       );
       log.warn('failed, to be tried again', {attempt: claim.attempt, delay_ms: delayMs, error});
+      trace.left('FAILED', errorOf(ending) ?? new Error(error));
       if (noted === 'terminal') env.settler.add(entry);
       return noted === 'ok' ? {kind: 'later', delayMs} : OVER;
     }
@@ -337,12 +357,24 @@ async function carryOut(
     ending = late(`the next attempt would begin after it, and the last one failed: ${error}`);
   }
   const exhausted = claim.verdict === 'exhausted' || (mayRetry && isLast && maxAttempts > 1);
-  const ended = {entry, command, header, claim, agentType, writer, calls, subAgent, ending, exhausted};
+  const ended = {
+    ...{entry, command, header, claim, agentType, writer, calls, subAgent, ending, exhausted},
+    noted: trace.noted(),
+  };
+  const endsFrom = env.now();
   let outcome = await endTurn(env, ended);
   if (outcome.status === 'CANCELLING') {
     const reason = await cancelReasonOf(env, header.sessionId, claim.executionId);
     outcome = await endTurn(env, {...ended, ending: {kind: 'cancelled', reason}, exhausted: false});
   }
+  const {status} = outcome;
+  if (isTerminal(status))
+    trace.ended({
+      ...{status, error: errorOf(ending), events: writer.count},
+      ...(ending.kind === 'result' ? {output: ending.result.content || ending.result.replyData} : {}),
+      ...(outcome.hasReplied ? {repliedFrom: endsFrom} : {}),
+    });
+  else trace.left(status);
   // What expired before it began says nothing about the agent.
   if (claim.verdict !== 'expired') env.ends?.note(agentType, outcome.status);
   // A handler that was given up, or forgot what it began, learns that nobody takes what it says.
@@ -353,6 +385,17 @@ async function carryOut(
   });
   return outcome.isHeld ? heldByFullLetters(env) : OVER;
 }
+
+const tracedTurn = (
+  {workerId}: TurnEnvironment,
+  command: TurnCommand,
+  {record, attempt, executionId}: Claim,
+  agentType: string,
+  isDurable: boolean,
+): TracedTurn => ({
+  ...{command, record, attempt, executionId, agentType, workerId, isDurable},
+  messageId: record.messageId || command.header.messageId,
+});
 
 /** What the claim already says about the end: nothing of the agent runs. */
 function decidedAtClaim(claim: Claim, maxAttempts: number): Finished | undefined {
@@ -464,6 +507,15 @@ function failureText(ending: Finished): string {
   if (ending.kind === 'failed' || ending.kind === 'late') return messageOf(ending.error).slice(0, 1024);
   if (ending.kind === 'cancelled') return ending.reason;
   return (finalAnswerText(ending.result) ?? 'the agent answered FAILED').slice(0, 1024);
+}
+
+/** What a failed ending is told as. */
+function errorOf(ending: Finished): unknown {
+  if (ending.kind === 'failed' || ending.kind === 'late') return ending.error;
+  if (ending.kind !== 'result' || ending.result.status !== 'FAILED') return undefined;
+  return ending.refused
+    ? Object.assign(new Error(ending.refused.error), {code: ending.refused.error_code})
+    : new Error(failureText(ending));
 }
 
 function exhaustedError({record}: Claim, maxAttempts: number): ByError {
@@ -587,17 +639,19 @@ interface Ended {
   readonly ending: Finished;
   /** It was started as often as it may be. */
   readonly exhausted: boolean;
+  /** Fields of its record if it waits. */
+  readonly noted: Readonly<Record<string, unknown>>;
 }
 
 /**
  * Write the end of a turn in one step.
- * @returns the status it ended with (if nothing was written, why: FENCED, TERMINAL, CANCELLING), and whether its dead
- *   letter waits for room.
+ * @returns the status it ended with (if nothing was written, why: FENCED, TERMINAL, CANCELLING), whether its dead letter
+ *   waits for room, and whether its caller was answered.
  */
 async function endTurn(
   env: TurnEnvironment,
   turn: Ended,
-): Promise<{readonly status: string; readonly isHeld: boolean}> {
+): Promise<{readonly status: string; readonly isHeld: boolean; readonly hasReplied: boolean}> {
   const {entry, header, claim, agentType, writer, ending} = turn;
   const now = env.now();
   const result = resultOf(ending);
@@ -632,7 +686,9 @@ async function endTurn(
     ...(handedOver.length === 0 ? {} : {x_handed_over: handedOver}),
     ...(terminal ? {} : turn.calls.waitingFields(claim.record, env.workerId)),
     ...(terminal ? {} : await keepResumable(env.store, claim.executionId)),
+    ...(terminal ? {} : turn.noted),
   };
+  const reply = terminal && caller !== undefined ? await replyTo(env, caller, turn, result) : {};
   const outcome = await finishTurn(env.store, {
     ...{sessionId: header.sessionId, executionId: claim.executionId, fence: claim.fence},
     patch,
@@ -652,7 +708,7 @@ async function endTurn(
             deleteEntry: env.deletesEntries(entry.stream),
           },
         }),
-    ...(terminal && caller !== undefined ? await replyTo(env, caller, turn, result) : {}),
+    ...reply,
     // Who set a deadline has said that nobody wants the answer later: it is no dead letter (decisions/0008).
     ...(ending.kind === 'failed' || turn.exhausted ? {deadLetter: deadLetterOf(turn, env, now)} : {}),
   });
@@ -661,7 +717,8 @@ async function endTurn(
   const isWritten = outcome === 'ok' || isHeld;
   if (!isWritten) env.renewed.forget(header.sessionId);
   if (outcome === 'terminal' || (outcome === 'ok' && terminal)) env.settler.add(entry);
-  return {status: isWritten ? result.status : outcome.toUpperCase(), isHeld};
+  const hasReplied = isWritten && 'reply' in reply;
+  return {status: isWritten ? result.status : outcome.toUpperCase(), isHeld, hasReplied};
 }
 
 function resultOf(ending: Ended['ending']): TaskResult {

@@ -27,7 +27,10 @@ export function durableCalls(
       const deadline = deadlineOf(claim.record);
       await dispatch(
         router,
-        {turn: task.turn, agentType, messageId, header, deadline, depth: callDepth(claim.record)},
+        {
+          ...{turn: task.turn, agentType, messageId, header, deadline, depth: callDepth(claim.record)},
+          span: facts.trace.span,
+        },
         {
           ...{...call, policy, waitForReply: true, signal: task.signal},
           isNewMessage: claim.attempt === 1,

@@ -21,6 +21,7 @@ import {
 import type {QuestionText} from '../../protocol/question.js';
 import type {JournalWrite, Written} from '../../store/journal.js';
 import {describe, inStep, journalFull, mismatch, notAskedAgain, turnOver} from './failures.js';
+import type {JournalTrace} from './journal-trace.js';
 import {DurablePromise} from './promise.js';
 
 /** Everything the run does to the world. */
@@ -28,6 +29,7 @@ export interface DurableHost {
   readonly executionId: string;
   readonly attempt: number;
   readonly signal: AbortSignal;
+  readonly trace?: Pick<JournalTrace, 'askedAt' | 'given'>;
   write(writes: readonly JournalWrite[]): Promise<Written>;
   read(): Promise<Journal>;
   /** @param at Unix milliseconds by Redis's clock. */
@@ -85,6 +87,9 @@ export interface AskHooks {
 
 interface Waiter {
   readonly asked: Asked;
+  readonly entry: JournalEntry;
+  /** An attempt that was cut off had carried it out, and there is an outcome. */
+  readonly wasCutOff: boolean;
   readonly prepare: AskHooks['prepare'];
   /** Carry it out again. */
   again?: () => void;
@@ -233,7 +238,11 @@ export class DurableRun {
         reject(asError(error));
       }
     };
-    this.waiters.set(index, {asked, prepare: hooks.prepare, isAwaited: false, settle, reject});
+    const isCarriedOut = index < (this.journal.end?.dispatched ?? 0);
+    const wasCutOff = known !== undefined && !isCarriedOut && this.journal.outcomes.has(index);
+    this.waiters.set(index, {
+      ...{asked, entry: known ?? entry, wasCutOff, prepare: hooks.prepare, isAwaited: false, settle, reject},
+    });
     if (known !== undefined && known.dueAt > 0) this.timers.set(index, known.dueAt);
     if (!this.journal.outcomes.has(index)) this.begin(index, known, entry, asked, carryOut, hooks);
     hooks.announce?.(entry.messageId, index);
@@ -257,9 +266,10 @@ export class DurableRun {
   }
 
   private entryOf({kind, target, what, note, question}: Asked, index: number): JournalEntry {
-    const {executionId} = this.host;
+    const {executionId, trace} = this.host;
     return {
       ...{kind, target, note: note.slice(0, NOTE_LENGTH), dueAt: 0},
+      ...(trace?.askedAt === undefined ? {} : {askedAt: trace.askedAt()}),
       digest: digestOf(what),
       messageId: kind === 'step' ? '' : entryMessageId(kind, `${executionId}/${this.journal.run}`, index),
       ...(question === undefined ? {} : {question}),
@@ -418,6 +428,8 @@ export class DurableRun {
       this.waiters.delete(next.index);
       this.timers.delete(next.index);
       this.time = Math.max(this.time, next.outcome.at);
+      const isNew = next.outcome.order > (this.journal.end?.seen ?? 0);
+      this.host.trace?.given({...next, entry: waiter.entry, wasCutOff: waiter.wasCutOff, isNew});
       if (waiter.prepare !== undefined && !(await this.prepared(waiter.prepare, next.outcome.value))) break;
       waiter.settle(next.outcome.value);
       // What the code does with it comes before the next.

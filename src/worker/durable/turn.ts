@@ -144,6 +144,7 @@ export async function runDurable(
     executionId: claim.executionId,
     attempt: claim.attempt,
     signal: facts.signal,
+    trace: facts.trace,
     write: writes => {
       const ask: JournalWrite[] = hasAsk
         ? []
@@ -166,6 +167,7 @@ export async function runDurable(
         patch: {
           ...{status: waiting.status, updated_at: now, finished_at: 0},
           ...cleanCount(record),
+          ...facts.trace.noted(),
         },
         end: waiting.end,
         settle: {
