@@ -1,7 +1,7 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import {BaseCommand} from '../../src/cli/base-command.js';
-import {durationFlag, shareFlag} from '../../src/cli/flags.js';
+import {durationFlag, redisTracesFlag, shareFlag} from '../../src/cli/flags.js';
 
 export default class WorkerRun extends BaseCommand {
   static override summary = 'Run agents until told to stop.';
@@ -42,6 +42,7 @@ The first Ctrl-C or SIGTERM finishes what runs and stops; the second hands it ba
       description: 'how long it stays open before one command may try (default: 30s)',
       dependsOn: ['circuit-rate'],
     }),
+    'redis-traces': redisTracesFlag(),
     check: Flags.boolean({description: 'load the agents, say whether that works, and start nothing'}),
   };
   protected override readonly endsBySignal = true;
@@ -66,6 +67,7 @@ The first Ctrl-C or SIGTERM finishes what runs and stops; the second hands it ba
               windowMs: flags['circuit-window'],
               openMs: flags['circuit-open'],
             },
+      redisTraces: flags['redis-traces'],
       check: flags.check,
       stop: this.signal,
       force: this.forceSignal,

@@ -9,6 +9,7 @@ import {startWorker, type WorkerEnd, type WorkerHandle} from '../worker/runner.j
 import {connectionSettings} from './connect.js';
 import type {ConnectionChoice} from './flags.js';
 import {paint, type Printer} from './printer.js';
+import {openTracing} from './tracing.js';
 
 export interface RunWorkers {
   readonly connection: ConnectionChoice;
@@ -20,6 +21,8 @@ export interface RunWorkers {
   readonly drainMs: number;
   /** When executions that fail open a circuit; undefined: as by.config says. */
   readonly circuit: CircuitSettings | undefined;
+  /** Write the SDKs' trace records into Redis. */
+  readonly redisTraces: boolean;
   /** Load the agents and start nothing. */
   readonly check: boolean;
   /** The first signal: finish and stop. */
@@ -52,6 +55,8 @@ export async function runWorkers(
   if (run.check) return {workers: []};
   const settings = await connectionSettings(run.connection);
   const workspaceRoot = await projectWorkspaces();
+  const config = (await loadProject(process.cwd()))?.config.tracing;
+  const tracing = await openTracing({redisTraces: run.redisTraces, config}, workerLog(run.printer));
   const handles: WorkerHandle[] = [];
   const stopAll = (drainMs: number) => Promise.all(handles.map(handle => handle.stop({drainMs})));
   run.stop.addEventListener('abort', () => void stopAll(run.drainMs), {once: true});
@@ -65,6 +70,7 @@ export async function runWorkers(
           agentsFile: resolve(plan.entry),
           group: run.group,
           log: workerLog(run.printer),
+          ...tracing.options,
           ...(workspaceRoot === undefined ? {} : {workspaceRoot}),
           ...(plan.workerId === undefined ? {} : {workerId: plan.workerId}),
           ...(plan.concurrency === undefined ? {} : {concurrency: plan.concurrency}),
@@ -87,6 +93,7 @@ export async function runWorkers(
   const ends = await Promise.all(
     handles.map(async handle => ({workerId: handle.workerId, end: await handle.done})),
   );
+  await tracing.stop();
   const lost = ends.find(({end}) => end === 'lease-lost' || end === 'deaf');
   if (lost) {
     throw new ByError('LEASE_LOST', `Worker "${lost.workerId}" lost its lease.`, {

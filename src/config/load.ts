@@ -2,10 +2,15 @@
 import {homedir} from 'node:os';
 import {resolveConnection, type ConnectionSettings, type ConnectionSources} from './connection.js';
 import type {KubernetesSources} from './kubeconfig.js';
+import {resolveTracing, type TracingConfig, type TracingSettings} from './tracing.js';
 
 /** {@link resolveConnection} with this process's environment. */
 export const connectionFromEnv = (sources: Omit<ConnectionSources, 'env'>): ConnectionSettings =>
   resolveConnection({...sources, env: process.env});
+
+/** {@link resolveTracing} with this process's environment. */
+export const tracingFromEnv = (config: TracingConfig | undefined, redisFlag: boolean): TracingSettings =>
+  resolveTracing(process.env, config, redisFlag);
 
 /** The secret that signs requests to a service that starts workers; undefined if none is set. */
 export const wakeupSecretFromEnv = (): string | undefined => process.env['BY_WAKEUP_SECRET'] || undefined;

@@ -6,6 +6,7 @@ import {ByError, messageOf} from '../errors.js';
 import {ID_PATTERN} from '../ids.js';
 import {findProjectFile} from './find-project.js';
 import {importModule} from './import-module.js';
+import {TracingConfig} from './tracing.js';
 
 const Id = z.string().regex(ID_PATTERN, 'letters, digits and . _ : @ - only');
 
@@ -15,6 +16,8 @@ export const ProjectConfig = z.strictObject({
   keySchema: z.literal(['v1', 'v2']).optional(),
   /** Folder for the sessions' files, relative to the config file. Default `.by/workspaces`. */
   workspaceRoot: z.string().min(1).optional(),
+  /** Where traces of workers and of `by send` go. Default: nowhere. */
+  tracing: TracingConfig.optional(),
   workers: z
     .array(
       z.strictObject({

@@ -14,6 +14,7 @@ import {readEntry} from './read-entry.js';
 import {Recovery} from './recovery.js';
 import {RunningTasks, type ClaimUnderWay, type RunningTask} from './running.js';
 import {Settler} from './settler.js';
+import {relayTracer} from './trace-relay.js';
 import {runTurn, type TurnEnvironment} from './turn.js';
 
 const tell = (message: FromIsolated) =>
@@ -85,7 +86,7 @@ async function work(job: IsolatedJob): Promise<void> {
 }
 
 function environment(
-  {worker, deletesEntries}: IsolatedJob,
+  {worker, deletesEntries, traces}: IsolatedJob,
   store: Store,
   settler: Settler,
   log: TurnEnvironment['log'],
@@ -95,6 +96,7 @@ function environment(
     ...worker,
     ...{store, settler, log, running},
     ends: {note: (agentType, status) => void tell({kind: 'ended', agentType, status})},
+    tracer: traces && relayTracer(traces.takesContent, span => void tell({kind: 'span', span})),
     now: systemClock,
     renewed: new RenewedSessions(systemClock),
     deletesEntries: () => deletesEntries,

@@ -9,8 +9,10 @@ import {messageOf} from '../errors.js';
 import type {LogFields, LogLevel} from '../log.js';
 import {codeFile, isBuilt} from '../config/package-info.js';
 import {ProtocolError, type ProtocolErrorCode} from '../protocol/limits.js';
+import {tellSpan} from '../protocol/tracer.js';
 import type {StoreOptions} from '../store/store.js';
 import type {TurnIdentity} from './event-writer.js';
+import type {RelayedSpan} from './trace-relay.js';
 import type {AbandonReason, ClaimUnderWay, RunningTask} from './running.js';
 import type {Delivery, TurnEnvironment, TurnOutcome} from './turn.js';
 
@@ -26,6 +28,8 @@ export interface IsolatedJob {
     'workerId' | 'owner' | 'group' | 'cancelGraceMs' | 'maxAttempts' | 'workspaceRoot'
   >;
   readonly deletesEntries: boolean;
+  /** Undefined: nobody is told of spans. */
+  readonly traces?: {readonly takesContent: boolean};
 }
 
 export type ToIsolated =
@@ -41,6 +45,7 @@ export type FromIsolated =
   /** What is stored of the execution can not be worked with. */
   | {readonly kind: 'unreadable'; readonly code: ProtocolErrorCode; readonly reason: string}
   | {readonly kind: 'ended'; readonly agentType: string; readonly status: string}
+  | {readonly kind: 'span'; readonly span: RelayedSpan}
   | {readonly kind: 'outcome'; readonly outcome: TurnOutcome};
 
 /** Processes at once. Each costs what a worker costs before it works: some 60 MB and a third of a second. */
@@ -92,6 +97,7 @@ export class Isolation {
           workspaceRoot: env.workspaceRoot,
         },
         deletesEntries: env.deletesEntries(delivery.entry.stream),
+        ...(env.tracer === undefined ? {} : {traces: {takesContent: env.tracer.takesContent}}),
       };
       const {outcome, isReusable} = await env.running.whileClaiming(underWay =>
         carryOut(child, job, env, underWay),
@@ -186,6 +192,11 @@ function carryOut(
         case 'ended':
           env.ends?.note(message.agentType, message.status);
           break;
+        case 'span': {
+          const {start, end} = message.span;
+          if (env.tracer?.keeps(start.traceId) === true) tellSpan(env.tracer, start, end);
+          break;
+        }
         case 'outcome':
           over({outcome: message.outcome, isReusable: task?.signal.aborted !== true});
           break;

@@ -13,6 +13,7 @@ import {createLogger, type Logger} from '../log.js';
 import type {CancelCommand, Command} from '../protocol/commands.js';
 import {ProtocolError} from '../protocol/limits.js';
 import type {Tracer} from '../protocol/tracer.js';
+import {tracerOf, type RedisTraceOptions} from '../observe/redis-tracer.js';
 import {consumerName, handOverName} from '../protocol/consumers.js';
 import {CONSUMER_GROUP, SESSION_TTL_S} from '../protocol/keys.js';
 import {sweepDeadlines} from '../store/deadlines.js';
@@ -75,6 +76,8 @@ export interface WorkerOptions {
   readonly circuit?: ExecutionCircuitRules;
   /** Told of turns, steps and calls: `by-toolkit/otel` makes one. Default none. */
   readonly tracer?: Tracer;
+  /** Write the SDKs' trace records into Redis: `{}` for the defaults. Default: nothing is written. */
+  readonly redisTraces?: RedisTraceOptions;
   readonly log?: Logger;
   readonly now?: Clock;
 }
@@ -99,6 +102,8 @@ const SCARCE_BLOCK_MS = 100;
 /** The two ways to end a worker that did not finish in time: after its deadline, and when it is told to hurry. */
 const FINAL_MS = 2000;
 const HURRIED_FINAL_MS = 800;
+/** How long a worker that ends waits for the backend of its traces. */
+const FLUSH_TRACES_MS = 500;
 /** How long leaving waits for blocked reads that were told to end. */
 const READS_END_MS = 500;
 const UNBLOCK_EVERY_MS = 20;
@@ -230,7 +235,7 @@ class Worker implements WorkerHandle {
     this.env = {
       store,
       ends: this.ends,
-      tracer: options.tracer,
+      tracer: tracerOf(store, options),
       workerId: this.workerId,
       owner: name,
       group: this.group,
@@ -878,6 +883,7 @@ class Worker implements WorkerHandle {
       this.orWarn('settling', () => this.env.settler.flush()),
       // It warns by itself.
       this.ends?.flush(),
+      this.env.tracer?.flush(FLUSH_TRACES_MS),
     ]);
     if (!ours) return;
     const streams = this.agentTypes.map(type => this.store.keys.ctrlStream(type));

@@ -124,14 +124,16 @@ class ToldTurn implements TurnTrace {
     traceId: string,
   ) {
     const {record, command, executionId, messageId, agentType, workerId} = turn;
-    const {sessionId, parentMessageId, sourceAgentType, userCode} = command.header;
+    const {sessionId, userCode} = command.header;
+    // A RESUME's header names what it answers, not who asked.
+    const ask = command.action === 'ASK_AGENT' ? command.header : undefined;
     this.begunAt = now();
     const reopenedAt = integerOf(record.extra['x_reopened_at'], 0);
     this.startedAt = reopenedAt || record.startedAt || this.begunAt;
     this.facts = {
       ...{traceId, sessionId, executionId, messageId, workerId, userCode, component: 'worker'},
-      parentMessageId: record.parentMessageId || parentMessageId,
-      sourceAgentType: record.sourceAgentType || sourceAgentType,
+      parentMessageId: record.parentMessageId || (ask?.parentMessageId ?? ''),
+      sourceAgentType: record.sourceAgentType || (ask?.sourceAgentType ?? ''),
       targetAgentType: agentType,
     };
     this.parent = parentOfExecution(turn);

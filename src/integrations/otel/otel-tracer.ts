@@ -59,14 +59,16 @@ export function otelTracer(options: OtelTracerOptions = {}): Tracer {
         ? {traceId: active.traceId, hex: active.spanId}
         : undefined;
     },
-    start(span) {
+    start(told) {
+      // Another tracer may have asked for it.
+      const span = content ? told : {...told, input: undefined};
       const ids = {traceId: traceIdHex(span.traceId), spanId: spanIdHex(span.spanId)};
       let live = withIds(ids, () => begin(span, under(ids.traceId, span.parent.hex)));
       if (live.spanContext().traceId !== ids.traceId && span.isNewTrace !== true) {
         // A root in a set-up with ids of its own; but others know the trace by this one.
         live = begin(span, under(ids.traceId, spanIdHex(ids.traceId)));
       }
-      return liveSpan(live, ids.spanId, span.startTs);
+      return liveSpan(live, ids.spanId, span.startTs, content);
     },
     async flush(timeoutMs) {
       try {
@@ -88,12 +90,12 @@ function under(traceId: string, spanId: string): Context {
   });
 }
 
-function liveSpan(span: Span, wantedId: string, startTs: number): LiveSpan {
+function liveSpan(span: Span, wantedId: string, startTs: number, content: boolean): LiveSpan {
   const {traceId, spanId} = span.spanContext();
   const isStable = spanId === wantedId;
   const end = (end: SpanEnd) => {
     const endTime = Math.max(startTs, end.endTs);
-    span.setAttributes(endAttributes(end));
+    span.setAttributes(endAttributes(content ? end : {...end, output: undefined}));
     if (end.status === 'FAILED') {
       const message = errorText(end);
       span.setStatus({code: SpanStatusCode.ERROR, message});

@@ -56,9 +56,7 @@ export async function startTracing(options: TracingOptions = {}): Promise<Tracin
   const provider = new sdk.NodeTracerProvider({
     idGenerator: new StableSpanIds(),
     resource: resourceFromAttributes({'service.name': serviceName}),
-    spanProcessors: [
-      new sdk.BatchSpanProcessor(counted.exporter, {scheduledDelayMillis: exportEveryMs}),
-    ],
+    spanProcessors: [new sdk.BatchSpanProcessor(counted.exporter, {scheduledDelayMillis: exportEveryMs})],
   });
   if (options.global !== false) provider.register();
   const within = async (timeoutMs: number, work: Promise<void>) => {

@@ -7,7 +7,6 @@ const ADMIN = 'issue 3: the calls that suspend, resume, evict and clear a worker
 const DISCOVERY = 'issue 5: service discovery';
 const SNAPSHOTS = 'issue 5: agent-config snapshots';
 const RELOAD = 'issue 5: reloading plugins';
-const TRACES = 'issue 5: trace records';
 const STATISTICS = 'issue 6: worker statistics';
 
 export const later: Readonly<Record<Area, Readonly<Record<string, string>>>> = {
@@ -41,9 +40,5 @@ export const later: Readonly<Record<Area, Readonly<Record<string, string>>>> = {
     'metrics/snapshot': STATISTICS,
     'metrics/worker_snapshot': STATISTICS,
     'metrics/collector_keys': STATISTICS,
-    'trace/span.redis.dispatch_then_execute': TRACES,
-    'trace/span.redis.no_optional': TRACES,
-    'trace/trace_root.start': TRACES,
-    'trace/trace_root.end (overwrites start_ts with 0)': TRACES,
   },
 };
