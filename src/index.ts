@@ -24,6 +24,7 @@ export type {
   MemberResult,
 } from './worker/calls.js';
 export type {ModelCall, ModelUsage} from './worker/model-span.js';
+export {FrameworkMetrics, type EndedExecution} from './observe/framework-metrics.js';
 export type {RedisTraceOptions} from './observe/redis-tracer.js';
 export type {LiveSpan, SpanEnd, SpanParent, SpanStart, Tracer} from './protocol/tracer.js';
 export type {Workspace, WorkspaceEntry} from './worker/workspace.js';

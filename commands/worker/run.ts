@@ -43,6 +43,9 @@ The first Ctrl-C or SIGTERM finishes what runs and stops; the second hands it ba
       dependsOn: ['circuit-rate'],
     }),
     'redis-traces': redisTracesFlag(),
+    'metrics-history': Flags.boolean({
+      description: 'take part in writing the history `by metrics history` shows',
+    }),
     check: Flags.boolean({description: 'load the agents, say whether that works, and start nothing'}),
   };
   protected override readonly endsBySignal = true;
@@ -68,6 +71,7 @@ The first Ctrl-C or SIGTERM finishes what runs and stops; the second hands it ba
               openMs: flags['circuit-open'],
             },
       redisTraces: flags['redis-traces'],
+      metricsHistory: flags['metrics-history'],
       check: flags.check,
       stop: this.signal,
       force: this.forceSignal,

@@ -116,6 +116,13 @@ export interface Router {
   readonly now: Clock;
   /** Told of what is sent; undefined: nobody is. */
   readonly tracer?: Tracer | undefined;
+  /** Told how long each command took to be routed; undefined: nobody is. */
+  readonly metrics?: RoutingMetrics | undefined;
+}
+
+export interface RoutingMetrics {
+  /** @param status how it was routed, or the code of the refusal. @param ms milliseconds. */
+  routed(agentType: string, policy: string, status: string, ms: number): void;
 }
 
 export interface Sender extends Router {

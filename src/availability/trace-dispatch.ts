@@ -1,4 +1,5 @@
 /** What a tracer is told of a command on its way: from the moment it is sent until it is accepted or refused. */
+import {ByError} from '../errors.js';
 import type {AskCommand} from '../protocol/commands.js';
 import {spanIds, traceIdHex} from '../protocol/trace.js';
 import {
@@ -20,7 +21,30 @@ export function inActiveTrace(tracer: Tracer | undefined, request: SendRequest):
 }
 
 /** Route a command, and tell it. Without a tracer, or for a trace nobody keeps, it is only routed. */
-export async function traceDispatch(
+export function traceDispatch(
+  router: Router,
+  draft: Draft,
+  send: (draft: Draft) => Promise<SendResult>,
+): Promise<SendResult> {
+  const {metrics} = router;
+  if (metrics === undefined) return toldDispatch(router, draft, send);
+  const {policy} = draft;
+  const {targetAgentType} = draft.command.header;
+  const from = performance.now();
+  return toldDispatch(router, draft, send).then(
+    sent => {
+      metrics.routed(targetAgentType, policy, sent.status, performance.now() - from);
+      return sent;
+    },
+    (error: unknown) => {
+      const status = error instanceof ByError ? error.code : 'ERROR';
+      metrics.routed(targetAgentType, policy, status, performance.now() - from);
+      throw error;
+    },
+  );
+}
+
+async function toldDispatch(
   router: Router,
   draft: Draft,
   send: (draft: Draft) => Promise<SendResult>,

@@ -23,6 +23,8 @@ export interface RunWorkers {
   readonly circuit: CircuitSettings | undefined;
   /** Write the SDKs' trace records into Redis. */
   readonly redisTraces: boolean;
+  /** Take part in writing the fleet's history. */
+  readonly metricsHistory: boolean;
   /** Load the agents and start nothing. */
   readonly check: boolean;
   /** The first signal: finish and stop. */
@@ -71,6 +73,7 @@ export async function runWorkers(
           group: run.group,
           log: workerLog(run.printer),
           ...tracing.options,
+          ...(run.metricsHistory ? {metricsHistory: {}} : {}),
           ...(workspaceRoot === undefined ? {} : {workspaceRoot}),
           ...(plan.workerId === undefined ? {} : {workerId: plan.workerId}),
           ...(plan.concurrency === undefined ? {} : {concurrency: plan.concurrency}),

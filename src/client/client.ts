@@ -3,6 +3,7 @@ import {systemClock, type Clock} from '../clock.js';
 import {ByError} from '../errors.js';
 import type {ExecutionRecord} from '../protocol/execution.js';
 import type {Tracer} from '../protocol/tracer.js';
+import type {FrameworkMetrics} from '../observe/framework-metrics.js';
 import {tracerOf, type RedisTraceOptions} from '../observe/redis-tracer.js';
 import {followSession, type FollowOptions, type SessionItem} from '../store/data-streams.js';
 import {findByMessage} from '../store/executions.js';
@@ -24,6 +25,8 @@ export interface ClientOptions {
   readonly tracer?: Tracer;
   /** Write the SDKs' trace records into Redis: `{}` for the defaults. Default: nothing is written. */
   readonly redisTraces?: RedisTraceOptions;
+  /** Measures how commands are routed. Default: nobody does. */
+  readonly metrics?: FrameworkMetrics;
 }
 
 /** Commands of one {@link GatewayClient.sendMany} under way at once: memory stays bounded however many there are. */
@@ -58,7 +61,7 @@ export class GatewayClient {
   /** @throws {ByError} when the command was not accepted, see {@link send}; DENIED on behalf of another user. */
   async send(request: SendRequest): Promise<SendResult> {
     const {store, now, interceptors, tracer} = this;
-    const sender = {store, now, interceptors, tracer};
+    const sender = {store, now, interceptors, tracer, metrics: this.options.metrics};
     return send(sender, {...request, ...this.onBehalf(request.userCode)});
   }
 

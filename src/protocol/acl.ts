@@ -36,7 +36,7 @@ const CLUSTER =
   'cluster|slots cluster|shards cluster|nodes cluster|info cluster|keyslot cluster|myid asking readonly readwrite';
 const READ_ALL =
   'xread xrange xrevrange xlen xpending xinfo|groups xinfo|consumers xinfo|stream hget hmget hgetall hlen hkeys hexists ' +
-  'hscan get mget smembers sismember srandmember scard sscan zrange zrevrange zscore zcard lrange llen exists type ttl pttl';
+  'hscan get mget smembers sismember srandmember scard sscan zrange zrevrange zrangebyscore zscore zcard lrange llen exists type ttl pttl';
 
 /**
  * The words after `ACL SETUSER name`. Applied again it replaces what the user may do, and keeps its passwords.
@@ -250,6 +250,8 @@ function workerGrants(options: AclOptions): Grant[] {
     },
     {commands: 'set get del expire', access: 'RW', keys: [keys.agentConfigsSnapshot('*')]},
     ...traceGrants(keys),
+    {commands: 'set get del expire', access: 'RW', keys: [keys.metricsLock()]},
+    {commands: 'zadd zremrangebyscore', access: 'RW', keys: [keys.metricsHistory()]},
     {commands: 'xadd xrange xdel xlen expire persist', access: 'RW', keys: outboxes},
     {commands: 'xadd xdel xrange', access: 'RW', keys: openOutboxes},
     {commands: 'set get', access: 'RW', keys: once},

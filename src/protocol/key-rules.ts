@@ -79,6 +79,8 @@ const TABLE: Table = {
   agentConfigsSnapshot: ['string', 'workers', ttl(604_800)],
   taskGroup: ['hash', 'workers', ttl(SESSION_TTL_S)],
   taskGroupResults: ['hash', 'workers', ttl(SESSION_TTL_S)],
+  metricsLock: ['string', 'workers', ttl(180)],
+  metricsHistory: ['zset', 'workers', settled],
   traceMeta: ['hash', 'senders, workers', ttl(86_400)],
   traceSpans: ['list', 'senders, workers', ttl(86_400)],
   traceIndexSession: ['zset', 'senders, workers', ttl(86_400)],
@@ -89,7 +91,6 @@ const TABLE: Table = {
   workerLock: ['string', 'other SDKs', foreign],
   checkpoint: ['string', 'other SDKs', foreign],
   availability: ['string', 'other SDKs', foreign],
-  metricsLock: ['string', 'other SDKs', foreign],
   workerStatus: ['hash', 'other SDKs', foreign],
   workerActiveSnapshots: ['hash', 'other SDKs', foreign],
   workerHistorySnapshots: ['hash', 'other SDKs', foreign],
@@ -100,7 +101,6 @@ const TABLE: Table = {
   workerActiveExecutions: ['set', 'other SDKs', foreign],
   sdServices: ['set', 'other SDKs', foreign],
   sdActive: ['zset', 'other SDKs', foreign],
-  metricsHistory: ['zset', 'other SDKs', foreign],
 };
 
 export const KEY_RULES: readonly KeyRule[] = Object.entries(TABLE).map(([name, [type, owner, bound]]) => ({

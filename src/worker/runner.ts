@@ -13,6 +13,8 @@ import {createLogger, type Logger} from '../log.js';
 import type {CancelCommand, Command} from '../protocol/commands.js';
 import {ProtocolError} from '../protocol/limits.js';
 import type {Tracer} from '../protocol/tracer.js';
+import type {FrameworkMetrics} from '../observe/framework-metrics.js';
+import {collectHistory} from '../observe/metrics-collector.js';
 import {tracerOf, type RedisTraceOptions} from '../observe/redis-tracer.js';
 import {consumerName, handOverName} from '../protocol/consumers.js';
 import {CONSUMER_GROUP, SESSION_TTL_S} from '../protocol/keys.js';
@@ -78,6 +80,13 @@ export interface WorkerOptions {
   readonly tracer?: Tracer;
   /** Write the SDKs' trace records into Redis: `{}` for the defaults. Default: nothing is written. */
   readonly redisTraces?: RedisTraceOptions;
+  /**
+   * Take part in writing the fleet's history: one worker of all does, a point every `intervalMs` milliseconds, from 1,000 to
+   * 60,000, default 5,000. Default: not.
+   */
+  readonly metricsHistory?: {readonly intervalMs?: number};
+  /** Counts executions. Default: nobody does. */
+  readonly metrics?: FrameworkMetrics;
   readonly log?: Logger;
   readonly now?: Clock;
 }
@@ -209,6 +218,12 @@ class Worker implements WorkerHandle {
         hint: 'leaseMs is a whole number from 500, in milliseconds; maxAttempts one from 1.',
       });
     }
+    const {intervalMs = 5000} = options.metricsHistory ?? {};
+    if (!isCount(intervalMs, 1000) || intervalMs > 60_000) {
+      throw new ByError('INVALID_CONFIG', `${intervalMs} ms can not be the interval of the history.`, {
+        hint: 'Give a whole number of milliseconds from 1000 to 60000.',
+      });
+    }
     this.lease = {
       ...{workerId: this.workerId, token: newHexUuid(), ipAddress: localAddress()},
       ttlMs: this.leaseMs,
@@ -236,6 +251,7 @@ class Worker implements WorkerHandle {
       store,
       ends: this.ends,
       tracer: tracerOf(store, options),
+      metrics: options.metrics,
       workerId: this.workerId,
       owner: name,
       group: this.group,
@@ -293,12 +309,20 @@ class Worker implements WorkerHandle {
       this.controlLoop(controlStream),
       ...(await this.workLoops()),
       this.recoveryLoop(),
+      ...this.historyLoop(),
     );
     this.log.info('online', {
       agent_types: this.agentTypes.join(','),
       slots: this.slots.total,
       durability: durabilityOf(server).level,
     });
+  }
+
+  private historyLoop(): Promise<void>[] {
+    if (this.options.metricsHistory === undefined) return [];
+    const {intervalMs = 5000} = this.options.metricsHistory;
+    const {store, workerId, log} = this;
+    return [collectHistory(store, {workerId, intervalMs, log}, this.closing.signal)];
   }
 
   stop(options: {readonly drainMs?: number} = {}): Promise<WorkerEnd> {

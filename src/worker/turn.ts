@@ -49,6 +49,7 @@ import type {ClaimUnderWay, RunningTask, RunningTasks} from './running.js';
 import type {Settler} from './settler.js';
 import {asideOnce} from './slots.js';
 import {traceEnded, traceTurn, type TracedTurn} from './turn-trace.js';
+import type {EndedExecution, FrameworkMetrics} from '../observe/framework-metrics.js';
 import type {Tracer} from '../protocol/tracer.js';
 import type {ExecutionEnds} from './execution-ends.js';
 
@@ -64,6 +65,8 @@ export interface TurnEnvironment {
   readonly renewed: RenewedSessions;
   /** Told of turns and calls; undefined: nobody is. */
   readonly tracer?: Tracer | undefined;
+  /** Counts executions, and commands that are sent from here. */
+  readonly metrics?: FrameworkMetrics | undefined;
   readonly settler: Settler;
   /** Told how executions end; absent where no circuit may open by that. */
   readonly ends?: Pick<ExecutionEnds, 'note'> | undefined;
@@ -301,6 +304,7 @@ async function carryOut(
     workspaceRoot: env.workspaceRoot,
     trace,
   };
+  if (claim.attempt === 1) env.metrics?.started(agentType, queuedMs(claim.record));
   log.info('started', {agent_type: agentType, attempt: claim.attempt});
   // The worker may have been told to stop while the claim was under way.
   if (env.abandon.aborted) task.abandon('worker stops');
@@ -368,6 +372,7 @@ async function carryOut(
     outcome = await endTurn(env, {...ended, ending: {kind: 'cancelled', reason}, exhausted: false});
   }
   const {status} = outcome;
+  if (isTerminal(status)) env.metrics?.ended(measuredEnd(claim.record, agentType, status, ending, env.now()));
   if (isTerminal(status))
     trace.ended({
       ...{status, error: errorOf(ending), events: writer.count},
@@ -507,6 +512,25 @@ function failureText(ending: Finished): string {
   if (ending.kind === 'failed' || ending.kind === 'late') return messageOf(ending.error).slice(0, 1024);
   if (ending.kind === 'cancelled') return ending.reason;
   return (finalAnswerText(ending.result) ?? 'the agent answered FAILED').slice(0, 1024);
+}
+
+/** Milliseconds a command waited; undefined where nobody noted when it was accepted. */
+const queuedMs = ({createdAt, startedAt}: Claim['record']): number | undefined =>
+  createdAt === 0 || startedAt === 0 ? undefined : startedAt - createdAt;
+
+function measuredEnd(
+  {createdAt, startedAt}: Claim['record'],
+  agentType: string,
+  status: string,
+  ending: Finished,
+  now: number,
+): EndedExecution {
+  const error = errorOf(ending);
+  return {
+    ...{agentType, status, errorType: error instanceof Error ? error.name : typeof error},
+    runMs: startedAt === 0 ? undefined : now - startedAt,
+    totalMs: createdAt === 0 ? undefined : now - createdAt,
+  };
 }
 
 /** What a failed ending is told as. */
