@@ -2,7 +2,7 @@ import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import {BaseCommand} from '../src/cli/base-command.js';
 import {ByError} from '../src/errors.js';
-import {durationFlag, outputFlag} from '../src/cli/flags.js';
+import {durationFlag, outputFlag, redisTracesFlag} from '../src/cli/flags.js';
 
 export default class Send extends BaseCommand {
   static override summary = 'Send a message to an agent type.';
@@ -77,6 +77,7 @@ export default class Send extends BaseCommand {
       multipleNonGreedy: true,
       helpValue: 'TEXT',
     }),
+    'redis-traces': redisTracesFlag(),
     'show-keys': Flags.boolean({description: 'show the Redis keys that are written'}),
     'dry-run': Flags.boolean({description: 'show what would be sent, and send nothing'}),
     output: outputFlag('table', 'json', 'jsonl', 'raw'),
@@ -130,6 +131,7 @@ export default class Send extends BaseCommand {
       ask: await this.askPerson(),
       mode: flags.follow ? 'follow' : flags.wait ? 'wait' : 'send',
       dryRun: flags['dry-run'],
+      redisTraces: flags['redis-traces'],
       showKeys: flags['show-keys'],
       setResume: command => (this.resumeWith = [command]),
     });

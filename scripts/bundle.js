@@ -14,6 +14,10 @@ const ENTRIES = [
   'src/index.js',
   'src/testing/index.js',
   'src/history/postgres.js',
+  'src/integrations/ai-sdk/index.js',
+  'src/integrations/langgraph/index.js',
+  'src/integrations/mcp/index.js',
+  'src/integrations/otel/index.js',
   'src/cli/oclif.js',
   'src/cli/unexpected.js',
   'src/cli/hooks/command-not-found.js',
@@ -41,7 +45,11 @@ const {metafile} = await build({
   keepNames: true,
   // Ours to bundle is only what a command needs at once; the others are loaded when they are used.
   // oclif asks for typescript only where it runs sources, which we never let it do.
-  external: ['ink', 'react', 'tsx', 'chokidar', 'lua-redis-wasm', 'yaml', 'pg', 'typescript', 'ts-node'],
+  // OpenTelemetry is the user's own: ours would be another one.
+  external: [
+    ...['ink', 'react', 'tsx', 'chokidar', 'lua-redis-wasm', 'yaml', 'pg', 'typescript', 'ts-node'],
+    ...['@opentelemetry/*', '@modelcontextprotocol/*', '@langchain/*', 'ai'],
+  ],
   // ioredis is CommonJS: what it asks for by require must be there in a module.
   banner: {
     js: "import {createRequire as __createRequire} from 'node:module';const require=__createRequire(import.meta.url);",

@@ -43,6 +43,10 @@ export type {
   PutOptions,
 } from './files/file-store.js';
 export {localFiles} from './files/local-files.js';
+export type {ModelCall, ModelUsage} from './worker/model-span.js';
+export {FrameworkMetrics, type EndedExecution} from './observe/framework-metrics.js';
+export type {RedisTraceOptions} from './observe/redis-tracer.js';
+export type {LiveSpan, SpanEnd, SpanParent, SpanStart, Tracer} from './protocol/tracer.js';
 export type {Workspace, WorkspaceEntry} from './worker/workspace.js';
 export type {RetryOptions} from './worker/retry.js';
 export {startWorker, type WorkerEnd, type WorkerHandle, type WorkerOptions} from './worker/runner.js';

@@ -1,13 +1,16 @@
 /** T17: what is published, and what it may do on somebody's machine. */
-import {execFileSync} from 'node:child_process';
+import {execFile, execFileSync} from 'node:child_process';
 import {readFileSync} from 'node:fs';
 import {resolve} from 'node:path';
+import {promisify} from 'node:util';
 import {expect, test} from 'vitest';
 
 const root = resolve(import.meta.dirname, '..');
 const read = (file: string) =>
   JSON.parse(readFileSync(resolve(root, file), 'utf8')) as Record<string, unknown>;
 const manifest = read('package.json') as {
+  name: string;
+  exports: Record<string, string | Record<string, string>>;
   scripts: Record<string, string>;
   dependencies: Record<string, string>;
 };
@@ -33,7 +36,22 @@ test('the package holds what it needs to run, and nothing else', () => {
     'LICENSE',
   ])
     expect(files).toContain(needed);
+  const exported = Object.values(manifest.exports).flatMap(entry =>
+    typeof entry === 'string' ? [entry] : Object.values(entry),
+  );
+  expect(exported.map(path => path.replace('./', '')).filter(path => !files.includes(path))).toEqual([]);
 });
+
+test('what is exported can be loaded, with the packages it names', async () => {
+  for (const name of Object.keys(manifest.exports).filter(path => path !== './package.json')) {
+    const program = `const loaded = await import('${name.replace('.', manifest.name)}');
+      if (Object.keys(loaded).length === 0) process.exit(1);`;
+    const loading = promisify(execFile)(process.execPath, ['--input-type=module', '-e', program], {
+      cwd: root,
+    });
+    await expect(loading, name).resolves.toMatchObject({stderr: ''});
+  }
+}, 60_000);
 
 test('nothing of ours runs when it is installed, and installing here runs nothing of others', () => {
   const atInstallation = [

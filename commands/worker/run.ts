@@ -1,7 +1,7 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import {BaseCommand} from '../../src/cli/base-command.js';
-import {durationFlag, shareFlag} from '../../src/cli/flags.js';
+import {durationFlag, redisTracesFlag, shareFlag} from '../../src/cli/flags.js';
 
 export default class WorkerRun extends BaseCommand {
   static override summary = 'Run agents until told to stop.';
@@ -60,6 +60,10 @@ The first Ctrl-C or SIGTERM finishes what runs and stops; the second hands it ba
       options: ['debug', 'info', 'warn', 'error'] as const,
       description: 'log nothing below it (default: info); by worker log-level changes it while it runs',
     })(),
+    'redis-traces': redisTracesFlag(),
+    'metrics-history': Flags.boolean({
+      description: 'take part in writing the history `by metrics history` shows',
+    }),
     check: Flags.boolean({description: 'load the agents, say whether that works, and start nothing'}),
   };
   protected override readonly endsBySignal = true;
@@ -93,6 +97,8 @@ The first Ctrl-C or SIGTERM finishes what runs and stops; the second hands it ba
       health: flags.health,
       logFormat: flags['log-format'] ?? (this.logsToTerminal ? 'pretty' : 'json'),
       logLevel: flags['log-level'],
+      redisTraces: flags['redis-traces'],
+      metricsHistory: flags['metrics-history'],
       check: flags.check,
       stop: this.signal,
       force: this.forceSignal,

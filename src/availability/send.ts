@@ -23,12 +23,14 @@ import {
   type AvailabilityStatus,
   type RoutePolicy,
 } from '../protocol/routing.js';
+import type {SpanParent, Tracer} from '../protocol/tracer.js';
 import {encodeWakeupRequest, type WakeupDecision, type WakeupRequest} from '../protocol/wakeup.js';
 import type {AdmissionFacts} from '../store/control-plane.js';
 import {noteDeadline} from '../store/deadlines.js';
 import {acceptCommand, type Acceptance, type CallerFence} from '../store/acceptance.js';
 import {onlineMembers} from '../store/presence.js';
 import type {Store} from '../store/store.js';
+import {inActiveTrace, traceDispatch} from './trace-dispatch.js';
 
 export interface SendRequest {
   /** Who gets the command. With `workerId` it is still the agent type the worker will act as. */
@@ -112,6 +114,15 @@ export interface Interceptor {
 export interface Router {
   readonly store: Store;
   readonly now: Clock;
+  /** Told of what is sent; undefined: nobody is. */
+  readonly tracer?: Tracer | undefined;
+  /** Told how long each command took to be routed; undefined: nobody is. */
+  readonly metrics?: RoutingMetrics | undefined;
+}
+
+export interface RoutingMetrics {
+  /** @param status how it was routed, or the code of the refusal. @param ms milliseconds. */
+  routed(agentType: string, policy: string, status: string, ms: number): void;
 }
 
 export interface Sender extends Router {
@@ -137,7 +148,14 @@ export interface Draft {
   /** Unix milliseconds by Redis's clock. */
   readonly deadline?: number;
   /** The turn that calls, its agent type, and the depth of the call; absent when a client sends. */
-  readonly caller?: CallerFence & {readonly agentType: string; readonly depth: number};
+  readonly caller?: CallerFence & {
+    readonly agentType: string;
+    readonly depth: number;
+    /** The span of the execution that calls, where one is told. */
+    readonly span?: SpanParent;
+  };
+  /** The trace id was made for this draft. */
+  readonly isNewTrace?: boolean;
 }
 
 /**
@@ -148,13 +166,16 @@ export interface Draft {
 export async function send(sender: Sender, original: SendRequest): Promise<SendResult> {
   let request = original;
   for (const interceptor of sender.interceptors) request = await interceptor.beforeSend(request);
+  request = inActiveTrace(sender.tracer, request);
   const composed = compose(request, sender.now);
   const draft =
     request.deadlineMs === undefined
       ? composed
       : await withDeadline(sender.store, composed, request.deadlineMs);
-  if (request.workerId !== undefined) return sendToWorker(sender, draft, request.workerId);
-  return route(sender, draft);
+  const {workerId} = request;
+  return traceDispatch(sender, draft, traced =>
+    workerId === undefined ? routeDraft(sender, traced) : sendToWorker(sender, traced, workerId),
+  );
 }
 
 /** Noted before it is accepted, so that nothing accepted can be forgotten. */
@@ -243,6 +264,7 @@ function compose(request: SendRequest, now: Clock): Draft {
     command,
     executionId,
     freshMessage: request.messageId === undefined,
+    isNewTrace: request.traceId === undefined,
     counts: true,
   };
 }
@@ -316,7 +338,11 @@ async function acceptRouted(sender: Router, draft: Draft, wanted: Acceptance): P
  * Route a command to its agent type by its policy, and accept it there.
  * @throws {ByError} as {@link send}; for a caller that lost its execution FENCED.
  */
-export async function route(sender: Router, composed: Draft): Promise<SendResult> {
+export function route(sender: Router, draft: Draft): Promise<SendResult> {
+  return traceDispatch(sender, draft, traced => routeDraft(sender, traced));
+}
+
+async function routeDraft(sender: Router, composed: Draft): Promise<SendResult> {
   const {store} = sender;
   let draft = composed;
   const agentType = draft.command.header.targetAgentType;

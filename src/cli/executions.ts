@@ -29,6 +29,7 @@ import {
   tookText,
 } from './show-executions.js';
 import {journalView, printJournal} from './show-journal.js';
+import {stems} from './stems.js';
 import {isoTime, relativeTime} from './time.js';
 
 export interface ListRequest extends SessionChoice {
@@ -270,7 +271,7 @@ export async function treeForPeople(
     printer.table(rows, [
       {
         header: 'AGENT TYPE',
-        value: row => [branches(row, ascii), row.record.targetAgentType || '-', note(row)],
+        value: row => [stems(row.lasts, ascii), row.record.targetAgentType || '-', note(row)],
       },
       {header: 'STATUS', value: ({record}) => statusText(record.status)},
       {header: 'TOOK', value: ({record}) => tookText(record), align: 'right'},
@@ -299,14 +300,6 @@ export async function treeForPeople(
       extra: opaque(record.extra),
     })),
   };
-}
-
-function branches({lasts}: TreeRow, ascii: boolean): Text {
-  const [through, last, line] = ascii ? ['|- ', '`- ', '|  '] : ['├ ', '└ ', '│ '];
-  const blank = ' '.repeat(line.length);
-  const stems = lasts.slice(0, -1).map(isLast => (isLast ? blank : line));
-  const own = lasts.at(-1);
-  return paint.dim([...stems, own === undefined ? '' : own ? last : through].join(''));
 }
 
 function note({placement, hidden}: TreeRow): Text {

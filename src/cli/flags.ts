@@ -58,6 +58,11 @@ export const groupFlag = () =>
     helpValue: 'NAME',
   });
 
+export const redisTracesFlag = () =>
+  Flags.boolean({
+    description: 'keep traces in Redis for 15 minutes, for `by trace` (default: as by.config says)',
+  });
+
 /** What every command has. */
 export const generalFlags = {
   json: Flags.boolean({description: 'one JSON document on standard output, also for errors', helpGroup}),

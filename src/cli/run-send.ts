@@ -1,5 +1,6 @@
 /** `by send`: send, say what happened on the way, and show the answer if that was asked for. */
 import {GatewayClient} from '../client/client.js';
+import {loadProject} from '../config/project.js';
 import {followToQuestion} from '../client/follow-execution.js';
 import type {OpenQuestion} from '../client/questions.js';
 import {reply, replyCommand} from '../client/reply.js';
@@ -14,6 +15,7 @@ import {lastEventId} from '../store/data-streams.js';
 import {checkServer, serverTimeMs, type Store} from '../store/store.js';
 import {formatDuration} from './duration.js';
 import {opaque} from './json.js';
+import {openTracing, printedLog} from './tracing.js';
 import {paint, type Printer} from './printer.js';
 import {leftMs, promptOf, termsText} from './question-text.js';
 import {askUntilDue, type AskPerson, type Told} from './run-reply.js';
@@ -32,6 +34,8 @@ export interface RunSend {
   /** undefined where nobody can be asked. */
   readonly ask: AskPerson | undefined;
   readonly dryRun: boolean;
+  /** Write the SDKs' trace records into Redis. */
+  readonly redisTraces: boolean;
   readonly showKeys: boolean;
   /** The command that goes on where a Ctrl-C stops this one. */
   setResume(command: string): void;
@@ -51,6 +55,19 @@ export async function runSend(run: RunSend): Promise<unknown> {
     signal: run.signal,
   };
   if (run.dryRun) return dryRun(run, request);
+  const config = (await loadProject(process.cwd()))?.config.tracing;
+  const tracing = await openTracing({redisTraces: run.redisTraces, config}, printedLog(run.printer));
+  const client = new GatewayClient(run.store, tracing.options);
+  try {
+    return await sendAndShow(run, client, request);
+  } finally {
+    await Promise.all([client.flushTraces(), tracing.stop()]);
+  }
+}
+
+type NamedRequest = SendRequest & {readonly sessionId: string; readonly messageId: string};
+
+async function sendAndShow(run: RunSend, client: GatewayClient, request: NamedRequest): Promise<unknown> {
   await checkServer(run.store);
   const {printer} = run;
   const human = run.output === 'table';
@@ -68,7 +85,7 @@ export async function runSend(run: RunSend): Promise<unknown> {
   // What the session holds already is not this message's answer.
   const after = run.mode === 'send' ? '0-0' : await lastEventId(run.store, request.sessionId);
   const startedAt = Date.now();
-  const sent = await sendOrSuggest(run, {
+  const sent = await sendOrSuggest(run, client, {
     ...request,
     onProgress: progress => {
       if (progress.kind === 'unreadable-record') printer.warn(unreadableLine(run.store, progress));
@@ -94,9 +111,9 @@ export async function runSend(run: RunSend): Promise<unknown> {
   return {...facts, ...(await showAnswer(run, sent, after, startedAt))};
 }
 
-async function sendOrSuggest(run: RunSend, request: SendRequest): Promise<SendResult> {
+async function sendOrSuggest(run: RunSend, client: GatewayClient, request: SendRequest): Promise<SendResult> {
   try {
-    return await new GatewayClient(run.store).send(request);
+    return await client.send(request);
   } catch (error) {
     if (!(error instanceof ByError) || error.code !== 'AGENT_TYPE_UNAVAILABLE') throw error;
     const online = (await listAgentTypes(run.store))

@@ -5,7 +5,7 @@ import {loadProject, type Project, type ProjectConfig} from '../config/project.j
 import {ByError} from '../errors.js';
 import {openHistory} from '../history/open.js';
 import type {HistoryBackend} from '../history/backend.js';
-import type {LogLevel} from '../log.js';
+import type {Logger, LogLevel} from '../log.js';
 import {loadAgents} from '../worker/load-agents.js';
 import type {PluginSource} from '../plugins/load-plugins.js';
 import type {ExecutionCircuitRules} from '../store/execution-circuit.js';
@@ -17,6 +17,7 @@ import {connectionSettings} from './connect.js';
 import {tellHealth} from './tell-health.js';
 import type {ConnectionChoice} from './flags.js';
 import {paint, type Printer} from './printer.js';
+import {openTracing} from './tracing.js';
 import {workerLog, type LogFormat} from './worker-log.js';
 
 export interface RunWorkers {
@@ -36,6 +37,10 @@ export interface RunWorkers {
   readonly logFormat: LogFormat;
   /** Undefined for `info`, or `debug` where --verbose asks for more. */
   readonly logLevel: LogLevel | undefined;
+  /** Write the SDKs' trace records into Redis. */
+  readonly redisTraces: boolean;
+  /** Take part in writing the fleet's history. */
+  readonly metricsHistory: boolean;
   /** Load the agents and start nothing. */
   readonly check: boolean;
   /** The first signal: finish and stop. */
@@ -74,6 +79,8 @@ export async function runWorkers(
   const watch = new WorkersWatch(loaded.length);
   // Before the workers: an address that is taken must not show after something was begun.
   const server = await openHealth(run, watch);
+  const log = workerLog(run.printer, run.logFormat, run.logLevel);
+  const tracing = await openTracing({redisTraces: run.redisTraces, config: project?.config.tracing}, log);
   let history: HistoryBackend | undefined;
   try {
     history = await openHistory(historyFromEnv(project?.config.history), settings);
@@ -81,9 +88,12 @@ export async function runWorkers(
       workspaceRoot,
       watch,
       history,
+      log,
+      tracing,
       pluginSettings: project?.config.pluginSettings,
     });
   } finally {
+    await tracing.stop();
     await history?.close();
     await server?.close();
   }
@@ -102,6 +112,8 @@ interface Shared {
   readonly workspaceRoot: string | undefined;
   readonly watch: WorkersWatch;
   readonly history: HistoryBackend | undefined;
+  readonly log: Logger;
+  readonly tracing: Awaited<ReturnType<typeof openTracing>>;
   readonly pluginSettings: Readonly<Record<string, unknown>> | undefined;
 }
 
@@ -111,7 +123,7 @@ async function startAll(
   run: RunWorkers,
   settings: Awaited<ReturnType<typeof connectionSettings>>,
   loaded: readonly Loaded[],
-  {workspaceRoot, watch, history, pluginSettings}: Shared,
+  {workspaceRoot, watch, history, log, tracing, pluginSettings}: Shared,
 ): Promise<{workers: readonly {workerId: string; end: WorkerEnd}[]}> {
   const handles: WorkerHandle[] = [];
   const stopAll = (drainMs: number) => Promise.all(handles.map(handle => handle.stop({drainMs})));
@@ -134,7 +146,9 @@ async function startAll(
           group: run.group,
           history: history ?? false,
           watch: watch.add(),
-          log: workerLog(run.printer, run.logFormat, run.logLevel),
+          log,
+          ...tracing.options,
+          ...(run.metricsHistory ? {metricsHistory: {}} : {}),
           plugins: plan.plugins,
           ...(pluginSettings === undefined ? {} : {pluginSettings}),
           ...(workspaceRoot === undefined ? {} : {workspaceRoot}),

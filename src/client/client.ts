@@ -2,6 +2,9 @@
 import {systemClock, type Clock} from '../clock.js';
 import {ByError} from '../errors.js';
 import type {ExecutionRecord} from '../protocol/execution.js';
+import type {Tracer} from '../protocol/tracer.js';
+import type {FrameworkMetrics} from '../observe/framework-metrics.js';
+import {tracerOf, type RedisTraceOptions} from '../observe/redis-tracer.js';
 import {followSession, type FollowOptions, type SessionItem} from '../store/data-streams.js';
 import {findByMessage} from '../store/executions.js';
 import {maySee, requireOwn} from '../store/ownership.js';
@@ -21,6 +24,12 @@ export interface ClientOptions {
    * On whose behalf: everything sent is theirs, and sessions of others are not found. Default: an operator, who sees all.
    */
   readonly userCode?: string;
+  /** Told of what is sent: `by-toolkit/otel` makes one. Default none. */
+  readonly tracer?: Tracer;
+  /** Write the SDKs' trace records into Redis: `{}` for the defaults. Default: nothing is written. */
+  readonly redisTraces?: RedisTraceOptions;
+  /** Measures how commands are routed. Default: nobody does. */
+  readonly metrics?: FrameworkMetrics;
 }
 
 /** Commands of one {@link GatewayClient.sendMany} under way at once: memory stays bounded however many there are. */
@@ -30,6 +39,7 @@ export class GatewayClient {
   private readonly now: Clock;
   private readonly interceptors: readonly Interceptor[];
   private readonly userCode: string;
+  private readonly tracer: Tracer | undefined;
 
   constructor(
     readonly store: Store,
@@ -38,16 +48,23 @@ export class GatewayClient {
     this.now = options.now ?? systemClock;
     this.interceptors = options.interceptors ?? [];
     this.userCode = options.userCode ?? '';
+    this.tracer = tracerOf(store, options);
   }
 
   /** The same connections, on behalf of one user; closing either closes both. */
   forUser(userCode: string): GatewayClient {
-    return new GatewayClient(this.store, {now: this.now, interceptors: this.interceptors, userCode});
+    const {redisTraces: _ours, ...options} = this.options;
+    return new GatewayClient(this.store, {
+      ...options,
+      ...(this.tracer === undefined ? {} : {tracer: this.tracer}),
+      userCode,
+    });
   }
 
   /** @throws {ByError} when the command was not accepted, see {@link send}; DENIED on behalf of another user. */
   async send(request: SendRequest): Promise<SendResult> {
-    const sender = {store: this.store, now: this.now, interceptors: this.interceptors};
+    const {store, now, interceptors, tracer} = this;
+    const sender = {store, now, interceptors, tracer, metrics: this.options.metrics};
     return send(sender, {...request, ...this.onBehalf(request.userCode)});
   }
 
@@ -125,6 +142,11 @@ export class GatewayClient {
   async find(sessionId: string, messageId: string): Promise<ExecutionRecord | undefined> {
     if (!(await maySee(this.store, sessionId, this.userCode))) return undefined;
     return findByMessage(this.store, sessionId, messageId);
+  }
+
+  /** Send what the tracer still has; resolves also if that fails. @param timeoutMs how long it may take. Default 2,000. */
+  async flushTraces(timeoutMs = 2000): Promise<void> {
+    await this.tracer?.flush(timeoutMs);
   }
 
   close(): void {

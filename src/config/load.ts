@@ -3,6 +3,7 @@ import {homedir} from 'node:os';
 import {resolveConnection, type ConnectionSettings, type ConnectionSources} from './connection.js';
 import {resolveHistory, type HistoryConfig, type HistorySettings} from './history.js';
 import type {KubernetesSources} from './kubeconfig.js';
+import {resolveTracing, type TracingConfig, type TracingSettings} from './tracing.js';
 
 /** {@link resolveConnection} with this process's environment. */
 export const connectionFromEnv = (sources: Omit<ConnectionSources, 'env'>): ConnectionSettings =>
@@ -11,6 +12,9 @@ export const connectionFromEnv = (sources: Omit<ConnectionSources, 'env'>): Conn
 /** {@link resolveHistory} with this process's environment. */
 export const historyFromEnv = (config?: HistoryConfig): HistorySettings =>
   resolveHistory(process.env, config);
+/** {@link resolveTracing} with this process's environment. */
+export const tracingFromEnv = (config: TracingConfig | undefined, redisFlag: boolean): TracingSettings =>
+  resolveTracing(process.env, config, redisFlag);
 
 /** The secret that signs requests to a service that starts workers; undefined if none is set. */
 export const wakeupSecretFromEnv = (): string | undefined => process.env['BY_WAKEUP_SECRET'] || undefined;

@@ -7,6 +7,7 @@ import {ID_PATTERN} from '../ids.js';
 import {HistoryConfig} from './history.js';
 import {findProjectFile} from './find-project.js';
 import {importModule} from './import-module.js';
+import {TracingConfig} from './tracing.js';
 
 const Id = z.string().regex(ID_PATTERN, 'letters, digits and . _ : @ - only');
 
@@ -30,6 +31,8 @@ export const ProjectConfig = z.strictObject({
   plugins: z.array(PluginEntry).optional(),
   /** Handed to every plugin as it is. */
   pluginSettings: z.record(z.string(), z.unknown()).optional(),
+  /** Where traces of workers and of `by send` go. Default: nowhere. */
+  tracing: TracingConfig.optional(),
   workers: z
     .array(
       z.strictObject({

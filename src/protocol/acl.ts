@@ -3,7 +3,7 @@
  * in selectors of their own, because a right to write a stream must not be a right to delete it. Commands inside our
  * scripts are checked like any other, so a right to run scripts on a key is not yet a right to change it.
  */
-import {createKeys, type KeySchema} from './keys.js';
+import {createKeys, type KeySchema, type Keys} from './keys.js';
 
 export const ACL_ROLES = ['client', 'worker', 'manager', 'viewer', 'service'] as const;
 export type AclRole = (typeof ACL_ROLES)[number];
@@ -36,7 +36,7 @@ const CLUSTER =
   'cluster|slots cluster|shards cluster|nodes cluster|info cluster|keyslot cluster|myid asking readonly readwrite';
 const READ_ALL =
   'xread xrange xrevrange xlen xpending xinfo|groups xinfo|consumers xinfo|stream hget hmget hgetall hlen hkeys hexists ' +
-  'hscan get mget smembers sismember srandmember scard sscan zrange zscore zcard exists type ttl pttl';
+  'hscan get mget smembers sismember srandmember scard sscan zrange zrevrange zrangebyscore zscore zcard lrange llen exists type ttl pttl';
 
 /**
  * The words after `ACL SETUSER name`. Applied again it replaces what the user may do, and keeps its passwords.
@@ -136,6 +136,17 @@ function shared({schema, prefix = ''}: AclOptions) {
   };
 }
 
+/** Records of traces, where they are written. */
+const traceGrants = (keys: Keys): Grant[] => [
+  {commands: 'hset hmget expire', access: 'RW', keys: [keys.traceMeta('*')]},
+  {commands: 'rpush expire', access: 'RW', keys: [keys.traceSpans('*')]},
+  {
+    commands: 'zadd zremrangebyscore expire',
+    access: 'RW',
+    keys: [keys.traceIndexSession('*'), keys.traceIndexWorker('*'), keys.traceIndexAgent('*')],
+  },
+];
+
 const granted = (grants: readonly Grant[]): Grant[] => grants.filter(({keys}) => keys.length > 0);
 
 function clientGrants(options: AclOptions): Grant[] {
@@ -174,6 +185,7 @@ function clientGrants(options: AclOptions): Grant[] {
       keys: [events, keys.wakeupResult('*')],
     },
     {commands: 'set get', access: 'RW', keys: [keys.checkpoint('*', '*')]},
+    ...traceGrants(keys),
     {commands: 'xadd xrange xdel xlen expire persist', access: 'RW', keys: outbox},
     {commands: 'xadd xdel', access: 'RW', keys: openOutboxes},
     {commands: 'set get', access: 'RW', keys: once},
@@ -273,6 +285,9 @@ function workerGrants(options: AclOptions): Grant[] {
     },
     {commands: 'xadd expire eval evalsha', access: 'RW', keys: [keys.pluginReloadAck('*')]},
     {commands: 'set del', access: 'RW', keys: [keys.workerPlugins(workers)]},
+    ...traceGrants(keys),
+    {commands: 'set get del expire', access: 'RW', keys: [keys.metricsLock()]},
+    {commands: 'zadd zremrangebyscore', access: 'RW', keys: [keys.metricsHistory()]},
     {commands: 'xadd xrange xdel xlen expire persist', access: 'RW', keys: outboxes},
     {commands: 'xadd xdel xrange', access: 'RW', keys: openOutboxes},
     {commands: 'set get', access: 'RW', keys: once},

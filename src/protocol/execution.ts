@@ -89,6 +89,8 @@ export interface OwnFields {
   readonly x_cancelled_at: number;
   readonly x_reopened_at: number;
   readonly x_deadline: number;
+  /** 16 hex digits: the span that sent an execution that waits, where it does not follow from its message id. */
+  readonly x_trace_parent: string;
 }
 
 /** What a reply needs, kept because the execution may end in a turn the ASK did not start (§6.7). */

@@ -34,6 +34,8 @@ export interface JournalEntry {
   readonly dueAt: number;
   /** Of a question to a person: all of it, for whoever answers. */
   readonly question?: QuestionText;
+  /** Unix milliseconds by the worker's clock; noted only where a tracer is told of it. */
+  readonly askedAt?: number;
 }
 
 /** What came of an entry. */
@@ -124,6 +126,7 @@ export function encodeEntry(entry: JournalEntry): string {
     note: entry.note,
     due_at: entry.dueAt,
     question: entry.question,
+    asked_at: entry.askedAt,
   });
 }
 
@@ -171,6 +174,7 @@ function entryOf(doc: Readonly<Record<string, unknown>>): JournalEntry {
     note: textOf(doc['note']),
     dueAt: integerOf(doc['due_at'], 0),
     ...(isObject(doc['question']) ? {question: questionTextOf(doc['question'])} : {}),
+    ...(doc['asked_at'] === undefined ? {} : {askedAt: integerOf(doc['asked_at'], 0)}),
   };
 }
 

@@ -87,6 +87,13 @@ const TABLE: Table = {
   pluginReloadAck: ['stream', 'workers, operators', ttl(86_400)],
   taskGroup: ['hash', 'workers', ttl(SESSION_TTL_S)],
   taskGroupResults: ['hash', 'workers', ttl(SESSION_TTL_S)],
+  metricsLock: ['string', 'workers', ttl(180)],
+  metricsHistory: ['zset', 'workers', settled],
+  traceMeta: ['hash', 'senders, workers', ttl(86_400)],
+  traceSpans: ['list', 'senders, workers', ttl(86_400)],
+  traceIndexSession: ['zset', 'senders, workers', ttl(86_400)],
+  traceIndexWorker: ['zset', 'workers', ttl(86_400)],
+  traceIndexAgent: ['zset', 'senders, workers', ttl(86_400)],
 
   sdServices: ['set', 'services', members],
   sdInstances: ['hash', 'services', members],
@@ -95,19 +102,12 @@ const TABLE: Table = {
   workerLock: ['string', 'other SDKs', foreign],
   checkpoint: ['string', 'other SDKs', foreign],
   availability: ['string', 'other SDKs', foreign],
-  metricsLock: ['string', 'other SDKs', foreign],
   workerStatus: ['hash', 'other SDKs', foreign],
   workerActiveSnapshots: ['hash', 'other SDKs', foreign],
   workerHistorySnapshots: ['hash', 'other SDKs', foreign],
-  traceMeta: ['hash', 'other SDKs', foreign],
   workerExecutions: ['zset', 'other SDKs', foreign],
   workerActiveIndex: ['zset', 'other SDKs', foreign],
   workerActiveExecutions: ['set', 'other SDKs', foreign],
-  traceSpans: ['list', 'other SDKs', foreign],
-  traceIndexSession: ['zset', 'other SDKs', foreign],
-  traceIndexWorker: ['zset', 'other SDKs', foreign],
-  traceIndexAgent: ['zset', 'other SDKs', foreign],
-  metricsHistory: ['zset', 'other SDKs', foreign],
 };
 
 export const KEY_RULES: readonly KeyRule[] = Object.entries(TABLE).map(([name, [type, owner, bound]]) => ({

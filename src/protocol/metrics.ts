@@ -34,10 +34,12 @@ const FIELDS = {
 
 type Field = keyof typeof FIELDS;
 export type HistoryPoint = Readonly<Record<Field, number>>;
+/** What is not known stays out, and counts as 0 for whoever reads it. */
+export type KnownPoint = Readonly<Partial<Record<Field, number>>> & Pick<HistoryPoint, 'generatedAt'>;
 
 const fields = Object.entries(FIELDS) as [Field, string][];
 
-export function encodeHistoryPoint(point: HistoryPoint): string {
+export function encodeHistoryPoint(point: KnownPoint): string {
   return JSON.stringify(Object.fromEntries(fields.map(([field, name]) => [name, point[field]])));
 }
 

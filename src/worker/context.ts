@@ -31,6 +31,8 @@ import type {ToolContext} from '../plugins/agent-config.js';
 import type {PromptVariables} from '../plugins/prompt.js';
 import {NO_CONFIG, TurnTools, type TurnConfig} from '../plugins/turn-config.js';
 import type {TurnPlugins} from './turn-plugins.js';
+import type {ModelCall, ModelUsage} from './model-span.js';
+import type {TurnTrace} from './turn-trace.js';
 import {openWorkspace, type Workspace} from './workspace.js';
 
 export interface ContextFacts {
@@ -54,6 +56,7 @@ export interface ContextFacts {
   readonly history: TurnHistory;
   /** Of the worker's plugins, if it has any. */
   readonly plugins?: TurnPlugins | undefined;
+  readonly trace: TurnTrace;
 }
 
 /** A step's own message id, and the one it belongs to. */
@@ -190,6 +193,20 @@ export class TurnContext {
   /** An event that is none of the others, given whole. */
   emitEvent(event: RawEvent): Promise<void> {
     return this.emit(rawEvent(this.emitter, event));
+  }
+
+  /**
+   * Call a model, and let the tracer know: a span with the names of OpenTelemetry's conventions for generative AI. `run` is
+   * told nothing of it but a function for what the call took. Without a tracer `run` is only run. In a durable agent, call
+   * models inside of `ctx.step`.
+   */
+  modelCall<T>(call: ModelCall, run: (usage: (usage: ModelUsage) => void) => Promise<T>): Promise<T> {
+    return this.facts.trace.model(call, run);
+  }
+
+  /** As {@link modelCall}, for a call that is over. */
+  recordTokenUsage(call: ModelCall & ModelUsage): void {
+    this.facts.trace.usage(call);
   }
 
   /** Stop here if the execution was cancelled. @throws the signal's reason. */

@@ -8,6 +8,7 @@ import {newExecutionId, spanIdHex} from '../ids.js';
 import {encodeSendable, type AskCommand, type Content} from '../protocol/commands.js';
 import {encodeRecord, MAX_CALL_DEPTH, newExecutionRecord} from '../protocol/execution.js';
 import {createHeader, type Header} from '../protocol/header.js';
+import type {SpanParent} from '../protocol/tracer.js';
 import {calledExtra} from '../protocol/reply.js';
 import {DEFAULT_ROUTE_POLICY, type RoutePolicy} from '../protocol/routing.js';
 import type {DispatchedTask, GroupPolicy} from '../protocol/task-group.js';
@@ -16,6 +17,7 @@ import {noteDeadline, noteDeadlineAt} from '../store/deadlines.js';
 import {openGroup, sendGroup, type GroupCall} from '../store/task-groups.js';
 import type {EventWriter, TurnIdentity} from './event-writer.js';
 import type {RunningTask} from './running.js';
+import {traceGroup, type GroupTrace} from './trace-group.js';
 
 /** The turn that calls. */
 export interface CallingTurn {
@@ -29,6 +31,8 @@ export interface CallingTurn {
   readonly depth: number;
   /** When the execution must have ended, in Unix milliseconds by Redis's clock; undefined without a deadline. */
   readonly deadline: number | undefined;
+  /** The execution's span, where one is told. */
+  readonly span?: SpanParent | undefined;
 }
 
 export interface Call {
@@ -105,6 +109,7 @@ export async function dispatch(router: Router, caller: CallingTurn, call: Call):
       ...caller.turn,
       ...{agentType: caller.agentType, depth: caller.depth + 1},
       ...(call.noting === undefined ? {} : {noting: call.noting}),
+      ...(caller.span === undefined ? {} : {span: caller.span}),
     },
   });
   return route(router, draft);
@@ -202,7 +207,8 @@ export async function dispatchGroup(
 ): Promise<readonly DispatchedTask[]> {
   const {store} = router;
   checkGroup(group);
-  const calls = await Promise.all(group.calls.map(call => prepare(router, caller, group, call)));
+  const trace = traceGroup(router, caller, group.groupId);
+  const calls = await Promise.all(group.calls.map(call => prepare(router, caller, group, call, trace)));
   if (group.waitForReply) {
     await openGroup(store, group.groupId, {
       sourceAgentType: caller.agentType,
@@ -210,7 +216,7 @@ export async function dispatchGroup(
       members: calls.map(call => call.messageId),
     });
   }
-  await sendGroup(store, caller.turn.sessionId, caller.turn, calls);
+  await trace.told(() => sendGroup(store, caller.turn.sessionId, caller.turn, calls));
   return calls.map(({messageId, agentType: targetAgentType}) => ({messageId, targetAgentType}));
 }
 
@@ -249,12 +255,14 @@ async function prepare(
   caller: CallingTurn,
   group: Group,
   call: Group['calls'][number],
+  trace: GroupTrace,
 ): Promise<GroupCall> {
   const {store, now} = router;
   const full = {...call, isNewMessage: false, waitForReply: group.waitForReply};
   const composed = compose(router, caller, full, group.waitForReply ? group.groupId : '');
   const {command, executionId, deadline} = await withDeadline(router, caller, group, {
     ...composed,
+    command: trace.begin(composed.command),
     ...{policy: 'SEND_ANYWAY', request: {}, freshMessage: false, counts: false},
   });
   const {header} = command;

@@ -16,6 +16,7 @@ import {readEntry} from './read-entry.js';
 import {Recovery} from './recovery.js';
 import {RunningTasks, type ClaimUnderWay, type RunningTask} from './running.js';
 import {Settler} from './settler.js';
+import {relayTracer} from './trace-relay.js';
 import {runTurn, type TurnEnvironment} from './turn.js';
 
 const tell = (message: FromIsolated) =>
@@ -110,7 +111,7 @@ async function startPlugins(
 }
 
 function environment(
-  {worker, deletesEntries, hasHistory}: IsolatedJob,
+  {worker, deletesEntries, hasHistory, traces}: IsolatedJob,
   store: Store,
   settler: Settler,
   log: TurnEnvironment['log'],
@@ -121,6 +122,7 @@ function environment(
     ...{store, settler, log, running},
     ends: {note: (agentType, status) => void tell({kind: 'ended', agentType, status})},
     history: hasHistory ? history : undefined,
+    tracer: traces && relayTracer(traces.takesContent, span => void tell({kind: 'span', span})),
     now: systemClock,
     renewed: new RenewedSessions(systemClock),
     deletesEntries: () => deletesEntries,

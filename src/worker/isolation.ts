@@ -9,9 +9,11 @@ import {messageOf} from '../errors.js';
 import type {LogFields, LogLevel} from '../log.js';
 import {codeFile, isBuilt} from '../config/package-info.js';
 import {ProtocolError, type ProtocolErrorCode} from '../protocol/limits.js';
+import {tellSpan} from '../protocol/tracer.js';
 import type {StoreOptions} from '../store/store.js';
 import type {TurnIdentity} from './event-writer.js';
 import {answerHistory, type HistoryAnswer, type HistoryRequest} from './isolated-history.js';
+import type {RelayedSpan} from './trace-relay.js';
 import type {AbandonReason, ClaimUnderWay, RunningTask} from './running.js';
 import type {Delivery, TurnEnvironment, TurnOutcome} from './turn.js';
 
@@ -29,6 +31,8 @@ export interface IsolatedJob {
   readonly deletesEntries: boolean;
   /** The worker keeps a history: it is asked for it, wherever it keeps it. */
   readonly hasHistory: boolean;
+  /** Undefined: nobody is told of spans. */
+  readonly traces?: {readonly takesContent: boolean};
   readonly plugins: IsolatedPlugins;
 }
 
@@ -54,6 +58,7 @@ export type FromIsolated =
   | {readonly kind: 'unreadable'; readonly code: ProtocolErrorCode; readonly reason: string}
   | {readonly kind: 'ended'; readonly agentType: string; readonly status: string}
   | HistoryRequest
+  | {readonly kind: 'span'; readonly span: RelayedSpan}
   | {readonly kind: 'outcome'; readonly outcome: TurnOutcome};
 
 /** Processes at once. Each costs what a worker costs before it works: some 60 MB and a third of a second. */
@@ -111,6 +116,7 @@ export class Isolation {
         deletesEntries: env.deletesEntries(delivery.entry.stream),
         hasHistory: env.history !== undefined,
         plugins: this.plugins,
+        ...(env.tracer === undefined ? {} : {traces: {takesContent: env.tracer.takesContent}}),
       };
       const {outcome, isReusable} = await env.running.whileClaiming(underWay =>
         carryOut(child, job, env, underWay),
@@ -219,6 +225,11 @@ function carryOut(
         case 'history':
           void answerHistory(env.history, message, answer => tell(child, answer));
           break;
+        case 'span': {
+          const {start, end} = message.span;
+          if (env.tracer?.keeps(start.traceId) === true) tellSpan(env.tracer, start, end);
+          break;
+        }
         case 'outcome':
           over({outcome: message.outcome, isReusable: task?.signal.aborted !== true});
           break;

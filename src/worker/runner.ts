@@ -12,6 +12,10 @@ import {isValidId, newHexUuid} from '../ids.js';
 import {createLogger, type Logger, type LogLevel} from '../log.js';
 import type {CancelCommand, Command, ReloadCommand} from '../protocol/commands.js';
 import {ProtocolError} from '../protocol/limits.js';
+import type {Tracer} from '../protocol/tracer.js';
+import type {FrameworkMetrics} from '../observe/framework-metrics.js';
+import {collectHistory} from '../observe/metrics-collector.js';
+import {tracerOf, type RedisTraceOptions} from '../observe/redis-tracer.js';
 import {consumerName, handOverName} from '../protocol/consumers.js';
 import {CONSUMER_GROUP, SESSION_TTL_S} from '../protocol/keys.js';
 import {sweepDeadlines} from '../store/deadlines.js';
@@ -98,6 +102,17 @@ export interface WorkerOptions {
   readonly pluginSettings?: Readonly<Record<string, unknown>>;
   /** Milliseconds a hook of a plugin may take that says nothing else itself. Default 5,000. */
   readonly hookTimeoutMs?: number;
+  /** Told of turns, steps and calls: `by-toolkit/otel` makes one. Default none. */
+  readonly tracer?: Tracer;
+  /** Write the SDKs' trace records into Redis: `{}` for the defaults. Default: nothing is written. */
+  readonly redisTraces?: RedisTraceOptions;
+  /**
+   * Take part in writing the fleet's history: one worker of all does, a point every `intervalMs` milliseconds, from 1,000 to
+   * 60,000, default 5,000. Default: not.
+   */
+  readonly metricsHistory?: {readonly intervalMs?: number};
+  /** Counts executions. Default: nobody does. */
+  readonly metrics?: FrameworkMetrics;
   readonly log?: Logger;
   /** Told what the worker does, for pages of its health: `new WorkersWatch().add()`. */
   readonly watch?: WorkerEvents;
@@ -124,6 +139,8 @@ const SCARCE_BLOCK_MS = 100;
 /** The two ways to end a worker that did not finish in time: after its deadline, and when it is told to hurry. */
 const FINAL_MS = 2000;
 const HURRIED_FINAL_MS = 800;
+/** How long a worker that ends waits for the backend of its traces. */
+const FLUSH_TRACES_MS = 500;
 /** How long leaving waits for blocked reads that were told to end. */
 const READS_END_MS = 500;
 const UNBLOCK_EVERY_MS = 20;
@@ -235,6 +252,12 @@ class Worker implements WorkerHandle {
         hint: 'leaseMs is a whole number from 500, in milliseconds; maxAttempts one from 1.',
       });
     }
+    const {intervalMs = 5000} = options.metricsHistory ?? {};
+    if (!isCount(intervalMs, 1000) || intervalMs > 60_000) {
+      throw new ByError('INVALID_CONFIG', `${intervalMs} ms can not be the interval of the history.`, {
+        hint: 'Give a whole number of milliseconds from 1000 to 60000.',
+      });
+    }
     this.lease = {
       ...{workerId: this.workerId, token: newHexUuid(), ipAddress: localAddress()},
       ttlMs: this.leaseMs,
@@ -281,6 +304,8 @@ class Worker implements WorkerHandle {
       history: this.history,
       watch: options.watch,
       plugins: this.plugins,
+      tracer: tracerOf(store, options),
+      metrics: options.metrics,
       workerId: this.workerId,
       owner: name,
       group: this.group,
@@ -341,6 +366,7 @@ class Worker implements WorkerHandle {
       this.controlLoop(controlStream),
       ...(await this.workLoops()),
       this.recoveryLoop(),
+      ...this.historyLoop(),
     );
     this.options.watch?.online({
       workerId: this.workerId,
@@ -355,6 +381,13 @@ class Worker implements WorkerHandle {
       durability: durabilityOf(server).level,
       history: this.history?.name ?? 'off',
     });
+  }
+
+  private historyLoop(): Promise<void>[] {
+    if (this.options.metricsHistory === undefined) return [];
+    const {intervalMs = 5000} = this.options.metricsHistory;
+    const {store, workerId, log} = this;
+    return [collectHistory(store, {workerId, intervalMs, log}, this.closing.signal)];
   }
 
   stop(options: {readonly drainMs?: number} = {}): Promise<WorkerEnd> {
@@ -1017,6 +1050,7 @@ class Worker implements WorkerHandle {
       this.orWarn('settling', () => this.env.settler.flush()),
       // It warns by itself.
       this.ends?.flush(),
+      this.env.tracer?.flush(FLUSH_TRACES_MS),
     ]);
     if (!ours) return;
     const streams = this.agentTypes.map(type => this.store.keys.ctrlStream(type));

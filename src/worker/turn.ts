@@ -53,6 +53,9 @@ import type {ClaimUnderWay, RunningTask, RunningTasks} from './running.js';
 import type {Settler} from './settler.js';
 import type {PluginHost} from '../plugins/host.js';
 import {asideOnce} from './slots.js';
+import {traceEnded, traceTurn, type TracedTurn} from './turn-trace.js';
+import type {EndedExecution, FrameworkMetrics} from '../observe/framework-metrics.js';
+import type {Tracer} from '../protocol/tracer.js';
 import type {ExecutionEnds} from './execution-ends.js';
 import type {HistoryAccess} from '../history/saver.js';
 import {TurnHistory} from './turn-history.js';
@@ -69,6 +72,10 @@ export interface TurnEnvironment {
   readonly log: Logger;
   readonly running: RunningTasks;
   readonly renewed: RenewedSessions;
+  /** Told of turns and calls; undefined: nobody is. */
+  readonly tracer?: Tracer | undefined;
+  /** Counts executions, and commands that are sent from here. */
+  readonly metrics?: FrameworkMetrics | undefined;
   readonly settler: Settler;
   /** Told how executions end; absent where no circuit may open by that. */
   readonly ends?: Pick<ExecutionEnds, 'note'> | undefined;
@@ -194,7 +201,7 @@ async function goOn(
   switch (taken.kind) {
     case 'begin': {
       const claim = await claimTurn(env, delivery, request, taken.claim);
-      const begun = claimed(env, delivery, command, claim, underWay);
+      const begun = claimed(env, delivery, command, agentType, claim, underWay);
       // One that was claimed by another try has been read without its answers.
       const isRead = 'task' in begun && claim === taken.claim;
       return isRead ? {...begun, journal: taken.journal} : begun;
@@ -234,7 +241,7 @@ async function beginTurn(
     return OVER;
   }
   const request = claimRequest(env, delivery, command, answers, agentType, maxAttempts);
-  return claimed(env, delivery, command, await claimTurn(env, delivery, request), underWay);
+  return claimed(env, delivery, command, agentType, await claimTurn(env, delivery, request), underWay);
 }
 
 /** What follows a claim. */
@@ -242,6 +249,7 @@ function claimed(
   env: TurnEnvironment,
   delivery: Delivery,
   command: TurnCommand,
+  agentType: string,
   claim: Claim | 'stolen',
   underWay: ClaimUnderWay,
 ): Turn | TurnOutcome {
@@ -256,6 +264,13 @@ function claimed(
       return OVER;
     case 'terminal':
       if (claim.isHeld) return heldByFullLetters(env);
+      // Who ended it may have died before it told.
+      if (delivery.takenFrom !== '')
+        traceEnded(
+          env,
+          tracedTurn(env, command, claim, agentType, false),
+          callerOf(command, claim) !== undefined,
+        );
       env.settler.add(delivery.entry);
       return OVER;
     case 'busy':
@@ -302,6 +317,7 @@ async function carryOut(
   const messageId = claim.record.messageId || header.messageId;
   const deadline = claim.leftMs === undefined ? undefined : startedAt + claim.leftMs;
   const stepAside = asideOnce(() => env.stepAside());
+  const trace = traceTurn(env, tracedTurn(env, command, claim, agentType, handler.run !== undefined));
   const parentMessageId = claim.record.parentMessageId || header.parentMessageId;
   const history = new TurnHistory(env.history, {
     ...{sessionId: header.sessionId, executionId: claim.executionId, entryId: entry.id},
@@ -322,6 +338,7 @@ async function carryOut(
     now: env.now,
     workspaceRoot: env.workspaceRoot,
     history,
+    trace,
   };
   const plugins = env.plugins && (await TurnPlugins.begin(env.plugins, bare, claim.record));
   turn.plugins = plugins;
@@ -332,10 +349,12 @@ async function carryOut(
     entry: `${entry.stream}/${entry.id}`,
     isFirstStart: claim.attempt === 1,
     stepAside,
+    span: trace.span,
   });
   log.info('started', {agent_type: agentType});
   // A later attempt was not in the queue all that time.
   env.watch?.started(agentType, claim.attempt === 1 ? startedAt - entryTimeMs(entry.id) : undefined);
+  if (claim.attempt === 1) env.metrics?.started(agentType, queuedMs(claim.record));
   // The worker may have been told to stop while the claim was under way.
   if (env.abandon.aborted) task.abandon('worker stops');
   const decided = decidedAtClaim(claim, maxAttempts);
@@ -347,7 +366,7 @@ async function carryOut(
       env,
       task,
       writer,
-      () => runCode(env, entry, command, handler, turn, writer, facts, calls, stepAside),
+      () => trace.within(() => runCode(env, entry, command, handler, turn, writer, facts, calls, stepAside)),
       calls,
       handler.retry,
       command.action === 'ASK_AGENT' && !hasContent(command.content),
@@ -360,11 +379,13 @@ async function carryOut(
       history.saveAnswer(ending.status);
       plugins?.ended({kind: 'done', status: ending.status});
     }
+    trace.left(ending.status);
     log.info(ending.status.toLowerCase(), {duration_ms: env.now() - startedAt, events: writer.count});
     return OVER;
   }
   if (ending.kind === 'abandoned') {
     log.warn('abandoned', {reason: task.abandonReason ?? 'worker stops'});
+    trace.left('ABANDONED');
     if (task.abandonReason !== 'fenced' && task.abandonReason !== 'lease lost')
       await handBack(env, task, writer);
     // What its code goes on to say belongs to nobody.
@@ -387,7 +408,9 @@ async function carryOut(
         30_000,
       );
       log.warn('failed, to be tried again', {delay_ms: delayMs, error});
-      if (noted === 'ok') plugins?.ended({kind: 'failed', error: errorOf(ending), willRetry: true});
+      if (noted === 'ok')
+        plugins?.ended({kind: 'failed', error: errorOf(ending) ?? new Error(error), willRetry: true});
+      trace.left('FAILED', errorOf(ending) ?? new Error(error));
       if (noted === 'terminal') env.settler.add(entry);
       return noted === 'ok' ? {kind: 'later', delayMs} : OVER;
     }
@@ -396,18 +419,10 @@ async function carryOut(
   }
   const exhausted = claim.verdict === 'exhausted' || (mayRetry && isLast && maxAttempts > 1);
   const ended = {
-    entry,
-    command,
-    header,
-    claim,
-    agentType,
-    writer,
-    calls,
-    subAgent,
-    ending,
-    exhausted,
-    plugins,
+    ...{entry, command, header, claim, agentType, writer, calls, subAgent, ending, exhausted, plugins},
+    noted: trace.noted(),
   };
+  const endsFrom = env.now();
   let outcome = await endTurn(env, ended);
   if (outcome.status === 'CANCELLING') {
     const reason = await cancelReasonOf(env, header.sessionId, claim.executionId);
@@ -416,6 +431,15 @@ async function carryOut(
   }
   if (!NOT_WRITTEN.has(outcome.status)) history.saveAnswer(outcome.status, wholeAnswer(ending));
   if (outcome.isWritten) plugins?.ended(toldOf(ending));
+  const {status} = outcome;
+  if (isTerminal(status)) env.metrics?.ended(measuredEnd(claim.record, agentType, status, ending, env.now()));
+  if (isTerminal(status))
+    trace.ended({
+      ...{status, error: errorOf(ending), events: writer.count},
+      ...(ending.kind === 'result' ? {output: ending.result.content || ending.result.replyData} : {}),
+      ...(outcome.hasReplied ? {repliedFrom: endsFrom} : {}),
+    });
+  else trace.left(status);
   // What expired before it began says nothing about the agent.
   if (claim.verdict !== 'expired') env.ends?.note(agentType, outcome.status);
   env.watch?.ended({
@@ -440,6 +464,16 @@ function wholeAnswer(ending: Finished): string {
     return '';
   return finalAnswerText(ending.result) ?? '';
 }
+const tracedTurn = (
+  {workerId}: TurnEnvironment,
+  command: TurnCommand,
+  {record, attempt, executionId}: Claim,
+  agentType: string,
+  isDurable: boolean,
+): TracedTurn => ({
+  ...{command, record, attempt, executionId, agentType, workerId, isDurable},
+  messageId: record.messageId || command.header.messageId,
+});
 
 /** What the claim already says about the end: nothing of the agent runs. */
 function decidedAtClaim(claim: Claim, maxAttempts: number): Finished | undefined {
@@ -567,6 +601,34 @@ function failureText(ending: Finished): string {
   return (finalAnswerText(ending.result) ?? 'the agent answered FAILED').slice(0, 1024);
 }
 
+/** Milliseconds a command waited; undefined where nobody noted when it was accepted. */
+const queuedMs = ({createdAt, startedAt}: Claim['record']): number | undefined =>
+  createdAt === 0 || startedAt === 0 ? undefined : startedAt - createdAt;
+
+function measuredEnd(
+  {createdAt, startedAt}: Claim['record'],
+  agentType: string,
+  status: string,
+  ending: Finished,
+  now: number,
+): EndedExecution {
+  const error = errorOf(ending);
+  return {
+    ...{agentType, status, errorType: error instanceof Error ? error.name : typeof error},
+    runMs: startedAt === 0 ? undefined : now - startedAt,
+    totalMs: createdAt === 0 ? undefined : now - createdAt,
+  };
+}
+
+/** What a failed ending is told as. */
+function errorOf(ending: Finished): unknown {
+  if (ending.kind === 'failed' || ending.kind === 'late') return ending.error;
+  if (ending.kind !== 'result' || ending.result.status !== 'FAILED') return undefined;
+  return ending.refused
+    ? Object.assign(new Error(ending.refused.error), {code: ending.refused.error_code})
+    : new Error(failureText(ending));
+}
+
 function exhaustedError({record}: Claim, maxAttempts: number): ByError {
   const {crashes, failures} = countedAttempts(record);
   return new ByError(
@@ -690,17 +752,24 @@ interface Ended {
   /** It was started as often as it may be. */
   readonly exhausted: boolean;
   readonly plugins: TurnPlugins | undefined;
+  /** Fields of its record if it waits. */
+  readonly noted: Readonly<Record<string, unknown>>;
 }
 
 /**
  * Write the end of a turn in one step.
  * @returns the status it ended with (if nothing was written, why: FENCED, TERMINAL, CANCELLING), whether it was written,
- *   and whether its dead letter waits for room.
+ *   whether its dead letter waits for room, and whether its caller was answered.
  */
 async function endTurn(
   env: TurnEnvironment,
   turn: Ended,
-): Promise<{readonly status: string; readonly isWritten: boolean; readonly isHeld: boolean}> {
+): Promise<{
+  readonly status: string;
+  readonly isWritten: boolean;
+  readonly isHeld: boolean;
+  readonly hasReplied: boolean;
+}> {
   const {entry, header, claim, agentType, writer, ending} = turn;
   const now = env.now();
   const result = resultOf(ending);
@@ -736,6 +805,7 @@ async function endTurn(
     ...(terminal ? {} : turn.calls.waitingFields(claim.record, env.workerId)),
     ...turn.plugins?.recordFields(terminal),
     ...(terminal ? {} : resumableFields(claim.executionId, turn.plugins?.config.version)),
+    ...(terminal ? {} : turn.noted),
   };
   const answersCaller = terminal && caller !== undefined;
   const reply = answersCaller ? await replyTo(env, caller, turn, result) : {};
@@ -783,7 +853,8 @@ async function endTurn(
   const isWritten = outcome === 'ok' || isHeld;
   if (!isWritten) env.renewed.forget(header.sessionId);
   if (outcome === 'terminal' || (outcome === 'ok' && terminal)) env.settler.add(entry);
-  return {status: isWritten ? result.status : outcome.toUpperCase(), isWritten, isHeld};
+  const hasReplied = isWritten && 'reply' in reply;
+  return {status: isWritten ? result.status : outcome.toUpperCase(), isWritten, isHeld, hasReplied};
 }
 
 /** The end as plugins are told it. */
@@ -803,9 +874,6 @@ function toldOf(ending: Finished): TurnEnd {
       return ending;
   }
 }
-
-const errorOf = (ending: Finished): unknown =>
-  'error' in ending ? ending.error : new Error(failureText(ending));
 
 function resultOf(ending: Ended['ending']): TaskResult {
   switch (ending.kind) {

@@ -8,6 +8,7 @@ import {GatewayClient} from '../../src/client/client.js';
 import {countedAttempts, execField} from '../../src/protocol/execution.js';
 import {readCircuit} from '../../src/store/admission.js';
 import type {Store} from '../../src/store/store.js';
+import {relayTracer} from '../../src/worker/trace-relay.js';
 import {describeEachStore, until, type TestStore} from '../support/stores.js';
 import {
   AGENTS_FILE,
@@ -83,6 +84,16 @@ describeEachStore('an execution that was there in two crashes', at => {
     expect(await eventKinds(store, sent.sessionId)).toEqual(['final', 'end']);
     writeFileSync(`${folder}/go`, '');
     await withStatus(store, long, 'COMPLETED');
+    await settled(at, store);
+  });
+
+  test('is traced like any other', async () => {
+    const store = at.open();
+    const told: string[] = [];
+    const tracer = relayTracer(false, ({start, end}) => told.push(`${start.operation} ${end.status}`));
+    await work(at, store, () => 'not here', {agentsFile: AGENTS_FILE, tracer});
+    await withStatus(store, await suspect(at, store, 'where'), 'COMPLETED');
+    await until(() => told.includes('worker.execute COMPLETED'));
     await settled(at, store);
   });
 

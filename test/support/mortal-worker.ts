@@ -6,6 +6,7 @@ import {newHexUuid} from '../../src/ids.js';
 import {silentLogger} from '../../src/log.js';
 import {consumerName} from '../../src/protocol/consumers.js';
 import {CONSUMER_GROUP} from '../../src/protocol/keys.js';
+import type {Tracer} from '../../src/protocol/tracer.js';
 import {ensureGroup, streamReply, type ControlEntry} from '../../src/store/control-streams.js';
 import {claimPending} from '../../src/store/recovery.js';
 import {RenewedSessions} from '../../src/store/renewed-sessions.js';
@@ -32,6 +33,7 @@ export class MortalWorker {
     private readonly store: Store,
     agents: readonly Agent[],
     private readonly mischief?: () => number,
+    private readonly tracer?: Tracer,
   ) {
     for (const agent of agents) {
       const handler = toHandler(agent);
@@ -127,6 +129,7 @@ export class MortalWorker {
     return {
       ...{store, owner, group: CONSUMER_GROUP, workerId: 'w', now: Date.now, log: silentLogger},
       running: new RunningTasks(),
+      tracer: this.tracer,
       renewed: new RenewedSessions(Date.now),
       settler: new Settler(store, CONSUMER_GROUP, () => true, silentLogger),
       deletesEntries: () => true,

@@ -32,7 +32,10 @@ export function durableCalls(
       await withCallHooks(facts.plugins, call, ({metadata}) =>
         dispatch(
           router,
-          {turn: task.turn, agentType, messageId, header, deadline, depth: callDepth(claim.record)},
+          {
+            ...{turn: task.turn, agentType, messageId, header, deadline, depth: callDepth(claim.record)},
+            span: facts.trace.span,
+          },
           {
             ...{...call, metadata, policy, waitForReply: true, signal: task.signal},
             isNewMessage: claim.attempt === 1,

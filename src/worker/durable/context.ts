@@ -20,6 +20,7 @@ import {retryPolicy, type RetryOptions} from '../retry.js';
 import {CallFailed, StepFailed, textOfFailure} from './failures.js';
 import {CallEvents, type EventBatch, type EventSource, type ReadCall} from './call-events.js';
 import {DurableHistory} from './history.js';
+import {tracedStep} from './journal-trace.js';
 import type {DurablePromise} from './promise.js';
 import {failureAnswer, type DurableRun} from './run.js';
 
@@ -238,7 +239,7 @@ export class DurableContext extends TurnContext {
     const most = policy.retriesErrors ? (policy.maxAttempts ?? 5) : 1;
     return this.durable.run.ask(
       {kind: 'step', target: name, what: name, note: ''},
-      async (_entry, index) => {
+      tracedStep(this.facts.trace, async (_entry, index) => {
         for (let attempt = this.durable.run.failedTries(index) + 1; ; attempt++) {
           try {
             const value = await this.tryStep(index, attempt, effect, options.timeoutMs);
@@ -260,7 +261,7 @@ export class DurableContext extends TurnContext {
             await sleep(backoffMs(attempt, policy), this.signal);
           }
         }
-      },
+      }),
       answer => {
         if (answer.status === 'COMPLETED') return answer.data as T;
         const errorName = isObject(answer.data) ? textOf(answer.data['error_name']) : '';

@@ -22,6 +22,7 @@ import type {QuestionText} from '../../protocol/question.js';
 import type {JournalWrite, Written} from '../../store/journal.js';
 import type {Heard} from '../running.js';
 import {describe, inStep, journalFull, mismatch, notAskedAgain, turnOver} from './failures.js';
+import type {JournalTrace} from './journal-trace.js';
 import {DurablePromise} from './promise.js';
 
 /** Everything the run does to the world. */
@@ -29,6 +30,7 @@ export interface DurableHost {
   readonly executionId: string;
   readonly attempt: number;
   readonly signal: AbortSignal;
+  readonly trace?: Pick<JournalTrace, 'askedAt' | 'given'>;
   write(writes: readonly JournalWrite[]): Promise<Written>;
   read(): Promise<Journal>;
   /** Be told of answers that are kept while the turn runs: those need not be read. Some are told nobody. */
@@ -95,6 +97,9 @@ export interface AskHooks {
 
 interface Waiter {
   readonly asked: Asked;
+  readonly entry: JournalEntry;
+  /** An attempt that was cut off had carried it out, and there is an outcome. */
+  readonly wasCutOff: boolean;
   readonly prepare: AskHooks['prepare'];
   /** Carry it out again. */
   again?: () => void;
@@ -277,7 +282,11 @@ export class DurableRun {
         reject(asError(error));
       }
     };
-    this.waiters.set(index, {asked, prepare: hooks.prepare, isAwaited: false, settle, reject});
+    const isCarriedOut = index < (this.journal.end?.dispatched ?? 0);
+    const wasCutOff = known !== undefined && !isCarriedOut && this.journal.outcomes.has(index);
+    this.waiters.set(index, {
+      ...{asked, entry: known ?? entry, wasCutOff, prepare: hooks.prepare, isAwaited: false, settle, reject},
+    });
     if (known !== undefined && known.dueAt > 0) this.timers.set(index, known.dueAt);
     if (!this.journal.outcomes.has(index) && !this.heard.has(index))
       this.begin(index, known, entry, asked, carryOut, hooks);
@@ -302,9 +311,10 @@ export class DurableRun {
   }
 
   private entryOf({kind, target, what, note, question}: Asked, index: number): JournalEntry {
-    const {executionId} = this.host;
+    const {executionId, trace} = this.host;
     return {
       ...{kind, target, note: note.slice(0, NOTE_LENGTH), dueAt: 0},
+      ...(trace?.askedAt === undefined ? {} : {askedAt: trace.askedAt()}),
       digest: digestOf(what),
       messageId: kind === 'step' ? '' : entryMessageId(kind, `${executionId}/${this.journal.run}`, index),
       ...(question === undefined ? {} : {question}),
@@ -504,6 +514,8 @@ export class DurableRun {
       this.waiters.delete(next.index);
       this.timers.delete(next.index);
       this.time = Math.max(this.time, next.outcome.at);
+      const isNew = next.outcome.order > (this.journal.end?.seen ?? 0);
+      this.host.trace?.given({...next, entry: waiter.entry, wasCutOff: waiter.wasCutOff, isNew});
       if (waiter.prepare !== undefined && !(await this.prepared(waiter.prepare, next.outcome.value))) break;
       waiter.settle(next.outcome.value);
     }

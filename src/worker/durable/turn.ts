@@ -83,6 +83,7 @@ export async function runDurable(
     executionId: claim.executionId,
     attempt: claim.attempt,
     signal: facts.signal,
+    trace: facts.trace,
     write: writes => {
       const ask: JournalWrite[] = hasAsk
         ? []
@@ -106,6 +107,7 @@ export async function runDurable(
           ...{status: waiting.status, updated_at: now, finished_at: 0},
           ...facts.plugins?.recordFields(false),
           ...cleanCount(record),
+          ...facts.trace.noted(),
         },
         end: waiting.end,
         ...(journal.end === undefined ? {keepAt: now + KEEP_EVERY_MS} : {}),

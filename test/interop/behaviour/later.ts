@@ -2,7 +2,6 @@
 import type {Area} from '../behavioural.js';
 
 const CHECKPOINTS = 'issue 2: reading with checkpoints';
-const TRACES = 'issue 5: trace records';
 const STATISTICS = 'issue 6: worker statistics';
 
 export const later: Readonly<Record<Area, Readonly<Record<string, string>>>> = {
@@ -20,9 +19,5 @@ export const later: Readonly<Record<Area, Readonly<Record<string, string>>>> = {
     'metrics/snapshot': STATISTICS,
     'metrics/worker_snapshot': STATISTICS,
     'metrics/collector_keys': STATISTICS,
-    'trace/span.redis.dispatch_then_execute': TRACES,
-    'trace/span.redis.no_optional': TRACES,
-    'trace/trace_root.start': TRACES,
-    'trace/trace_root.end (overwrites start_ts with 0)': TRACES,
   },
 };

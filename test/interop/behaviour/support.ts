@@ -83,6 +83,8 @@ async function valueOf(redis: Redis, name: string, type: string): Promise<unknow
       return redis.hgetall(name);
     case 'set':
       return (await redis.smembers(name)).sort();
+    case 'list':
+      return redis.lrange(name, 0, -1);
     case 'zset':
       return redis.zrange(name, '0', '-1', 'WITHSCORES');
     default:
