@@ -58,7 +58,7 @@ const nobody = (workers: number, type: string | undefined): string => {
   const of = type === undefined ? '' : ` of "${type}"`;
   return workers === 0
     ? `No worker${of} is known here. Start one: by worker run FILE --plugin PATH`
-    : `None of the ${workers} workers${of} has plugins. Give it some: by worker run FILE --plugin PATH`;
+    : `No worker${of} has plugins (${workers} known). Give it some: by worker run FILE --plugin PATH`;
 };
 
 function showPlugins(printer: Printer, reports: readonly PluginReport[]): void {

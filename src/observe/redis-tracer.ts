@@ -203,7 +203,7 @@ function spanOf(start: SpanStart, end: SpanEnd): Span {
 /** In the record's own fields; those of the second kind would be taken for secrets by their names. */
 const isTold = (name: string): boolean => /^gen_ai\.(agent|usage)\./.test(name);
 
-/** The earliest start and the latest update win, whoever wrote them; a call does not take the root's place. */
+/** The earliest start and the latest update win, whoever wrote them; a call never takes the root's place. */
 function traceWrite(
   traceId: string,
   told: readonly Told[],
@@ -223,9 +223,13 @@ function traceWrite(
 
 function metaOf(span: Span, known: Readonly<Record<string, string>>): Record<string, string> {
   const fields = traceMetaOfSpan(span, known);
-  if (span.component === 'client' || known['root_message_id'] === undefined) return fields;
+  if (span.component === 'client') return fields;
   const {name: _name, root_agent_type: _type, root_message_id: _message, ...others} = fields;
-  return others;
+  const isRoot = span.operation === 'worker.execute' && (span.parentMessageId ?? '') === '';
+  if (!isRoot || known['root_message_id'] !== undefined) return others;
+  // Its client told nobody.
+  const {targetAgentType = '', messageId = ''} = span;
+  return {...others, name: targetAgentType, root_agent_type: targetAgentType, root_message_id: messageId};
 }
 
 function indexesOf(traceId: string, told: Told): IndexWrite[] {

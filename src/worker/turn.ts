@@ -352,9 +352,11 @@ async function carryOut(
     span: trace.span,
   });
   log.info('started', {agent_type: agentType});
-  // A later attempt was not in the queue all that time.
-  env.watch?.started(agentType, claim.attempt === 1 ? startedAt - entryTimeMs(entry.id) : undefined);
-  if (claim.attempt === 1) env.metrics?.started(agentType, queuedMs(claim.record));
+  // An execution begins once, however many turns it has.
+  if (claim.attempt === 1) {
+    env.watch?.started(agentType, startedAt - entryTimeMs(entry.id));
+    env.metrics?.started(agentType, queuedMs(claim.record));
+  }
   // The worker may have been told to stop while the claim was under way.
   if (env.abandon.aborted) task.abandon('worker stops');
   const decided = decidedAtClaim(claim, maxAttempts);

@@ -98,6 +98,22 @@ describeEachStore('records of traces', at => {
     expect(JSON.stringify(spans)).not.toContain('REDACTED');
   });
 
+  test('a request whose client tells nobody is named by the agent that was asked, not by whom that calls', async () => {
+    const store = at.open();
+    await work(at, store);
+    const caller = await startWorker(store, {
+      agents: [defineAgent({type: 'editor', run: ctx => ctx.call('writer', 'x')})],
+      ...{log: silentLogger, redisTraces: {}},
+    });
+    at.cleanup(() => caller.stop({drainMs: 0}));
+    const sent = await new GatewayClient(store).send({agentType: 'editor', content: 'hello'});
+    const {fields} = await until(async () => {
+      const trace = await readTrace(store, sent.traceId, 1000);
+      return trace?.fields['root_agent_type'] !== undefined && trace;
+    });
+    expect(fields).toMatchObject({root_agent_type: 'editor', root_message_id: sent.messageId});
+  });
+
   test('content where it is asked for, without secrets', async () => {
     const store = at.open();
     const worker = await startWorker(store, {
