@@ -1,5 +1,4 @@
 /** From what an operator wrote (`--provider`) to a provider: addresses, secrets and folders come from here. */
-import {readFile} from 'node:fs/promises';
 import {
   choosingProvider,
   parseProviderRule,
@@ -16,9 +15,10 @@ import {processProvider} from '../availability/process-provider.js';
 import type {Provider} from '../availability/provider.js';
 import {kubernetesAccess} from '../config/kubeconfig.js';
 import {dockerHostFromEnv, kubernetesFromEnv, namedFromEnv, wakeupSecretFromEnv} from '../config/load.js';
-import {ByError, messageOf} from '../errors.js';
+import {ByError} from '../errors.js';
 import {readMockMode} from './mock-script.js';
 import {rememberSecret} from './redact.js';
+import {secretIn} from './secret-file.js';
 
 export interface MakeProvider {
   readonly pool: ProcessPool;
@@ -82,7 +82,7 @@ export async function askingProvider(
   url: string,
   {wakeupSecretFile: file, allowLoopback}: Pick<MakeProvider, 'wakeupSecretFile' | 'allowLoopback'>,
 ): Promise<Provider> {
-  const secret = file === undefined ? wakeupSecretFromEnv() : await secretIn(file);
+  const secret = file === undefined ? wakeupSecretFromEnv() : await secretIn(file, '--wakeup-secret-file');
   if (secret === undefined) {
     throw new ByError('USAGE', 'No secret was given to sign the requests to the service with.', {
       hint: 'Name a file with --wakeup-secret-file, or set BY_WAKEUP_SECRET. To make one: openssl rand -hex 32',
@@ -90,17 +90,6 @@ export async function askingProvider(
   }
   rememberSecret(secret);
   return httpProvider({url, secret, allowLoopback});
-}
-
-async function secretIn(file: string): Promise<string> {
-  try {
-    return (await readFile(file, 'utf8')).trim();
-  } catch (cause) {
-    throw new ByError('USAGE', `The secret in ${file} can not be read: ${messageOf(cause)}`, {
-      hint: 'Name another file with --wakeup-secret-file.',
-      cause,
-    });
-  }
 }
 
 /** The socket of DOCKER_HOST; undefined: where Docker usually is. */

@@ -1,5 +1,4 @@
 /** `by mcp`: an MCP server in the foreground, for one client on a pipe or many over HTTP. */
-import {readFile} from 'node:fs/promises';
 import {GatewayClient} from '../client/client.js';
 import {mcpTokenFromEnv} from '../config/load.js';
 import {ByError, messageOf} from '../errors.js';
@@ -9,6 +8,7 @@ import {checkServer, type Store} from '../store/store.js';
 import {paint, type Printer} from './printer.js';
 import {rememberSecret} from './redact.js';
 import {requirePolicy} from './send-input.js';
+import {secretIn} from './secret-file.js';
 
 export interface RunMcp {
   readonly store: Store;
@@ -91,20 +91,9 @@ async function loadMcp() {
 }
 
 async function tokenOf(file: string | undefined): Promise<string | undefined> {
-  const token = file === undefined ? mcpTokenFromEnv() : await secretIn(file);
+  const token = file === undefined ? mcpTokenFromEnv() : await secretIn(file, '--token-file');
   if (token !== undefined) rememberSecret(token);
   return token;
-}
-
-async function secretIn(file: string): Promise<string> {
-  try {
-    return (await readFile(file, 'utf8')).trim();
-  } catch (cause) {
-    throw new ByError('USAGE', `The token in ${file} can not be read: ${messageOf(cause)}`, {
-      hint: 'Name another file with --token-file.',
-      cause,
-    });
-  }
 }
 
 const aborted = (signal: AbortSignal): Promise<void> =>
