@@ -512,6 +512,8 @@ describe('by without its server', () => {
   });
 
   test('a worker file with a syntax error is named', async () => {
+    // A project's own file is read first: here there is none.
+    await rm(join(dir, 'by.config.mjs'), {force: true});
     const file = join(dir, 'broken.ts');
     await writeFile(file, 'export const x = ;');
     const ran = await runBy(['worker', 'run', file], {cwd: dir});

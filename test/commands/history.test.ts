@@ -262,7 +262,7 @@ describe('by history and the messages of sessions', () => {
       await ended;
       const messages = await history.getHistory(sessionId);
       expect(messages.map(({content}) => content).sort()).toEqual(['knows 1', 'knows 3', 'one', 'two']);
-      expect(said).toContain(`history=${history.name}`);
+      expect(said).toContain(`"history":"${history.name}"`);
       expect(said).not.toContain(postgres.password);
       await history.close();
     }

@@ -138,22 +138,23 @@ describeEachStore('hooks', at => {
     expect(seen).toEqual(['a', 'a']);
     const of = (agent: string) =>
       lines.filter(line => line.split(' ').includes(agent) || line.includes(`${agent}#`));
-    expect(of('caller').filter(line => line.startsWith('a call'))).toEqual([
-      ...['a call caller#1 -> callee', 'a called caller#1 -> callee'],
+    const calls = of('caller').filter(line => line.startsWith('a call'));
+    expect(calls.map(line => line.replace(/caller#\d/, 'caller'))).toEqual([
+      ...['a call caller -> callee', 'a called caller -> callee'],
       ...[
-        'a call caller#2 -> nobody',
-        expect.stringMatching(/^a call failed caller#2 -> nobody ByError: /) as unknown,
+        'a call caller -> nobody',
+        expect.stringMatching(/^a call failed caller -> nobody ByError: /) as unknown,
       ],
-      ...['a call caller#2 -> callee', 'a called caller#2 -> callee'],
+      ...['a call caller -> callee', 'a called caller -> callee'],
     ]);
     expect(lines.filter(line => line.includes('return'))).toEqual([
       ...['a return callee#1 -> caller COMPLETED', 'a returned callee#1 -> caller'],
       ...['a return callee#1 -> caller COMPLETED', 'a returned callee#1 -> caller'],
     ]);
-    expect(lines.filter(line => / complete caller/.test(line))).toEqual([
-      ...['a complete caller#1 WAITING_AGENT ', 'a complete caller#2 WAITING_AGENT '],
-      'a complete caller#3 COMPLETED there CallFailed',
-    ]);
+    // An answer may come before the turn that asked has ended: then there is one turn less.
+    const turns = lines.filter(line => / complete caller/.test(line));
+    expect(turns.at(-1)).toMatch(/^a complete caller#[123] COMPLETED there CallFailed$/);
+    for (const turn of turns.slice(0, -1)) expect(turn).toMatch(/^a complete caller#[12] WAITING_AGENT $/);
   });
 
   test('are told of a message agent’s calls and groups', async () => {
