@@ -99,7 +99,7 @@ describeEachStore('the events of a call', at => {
     let words = 0;
     const heard: string[] = [];
     const slow = talker(() => (++words === 2 ? pause : Promise.resolve()));
-    const {relayed, record} = await run(at, store, [slow, relay(30, heard)]);
+    const {relayed, record} = await run(at, store, [slow, relay(1500, heard)]);
     await until(async () => (await record())?.status === 'WAITING_AGENT');
     const before = await relayed();
     expect(before).toEqual(told.slice(0, 2));
@@ -187,7 +187,7 @@ describeEachStore('the events of a call', at => {
   test('that somebody removed before the next turn end it with JOURNAL_MISMATCH, never with half of them', async () => {
     const store = at.open();
     const {open: goOn, passed: pause} = gate();
-    const {sent, record} = await run(at, store, [talker(() => pause), relay(30)]);
+    const {sent, record} = await run(at, store, [talker(() => pause), relay(1500)]);
     await until(async () => (await record())?.status === 'WAITING_AGENT');
     const stream = store.keys.sessionDataStream(sent.sessionId);
     const [first] = await at.redis().xrange(stream, '-', '+', 'COUNT', 1);
