@@ -1,4 +1,5 @@
 /** `by metrics snapshot|history|serve`. */
+import {aborted} from '../clock.js';
 import {fleetSnapshot, fleetText} from '../observe/fleet-metrics.js';
 import {
   healthPages,
@@ -102,8 +103,7 @@ export async function serveForPeople(
     printer.out(paint.green(printer.symbol('dot')), ' ', healthPages(server));
     const warning = healthWarning(server);
     if (warning !== undefined) printer.warn(warning);
-    if (!signal.aborted)
-      await new Promise<void>(resolve => signal.addEventListener('abort', () => resolve(), {once: true}));
+    await aborted(signal);
     return {served};
   } finally {
     await server.close();

@@ -12,6 +12,7 @@ import {mockProvider, type MockMode} from '../availability/mock-provider.js';
 import {ProcessPool} from '../availability/process-pool.js';
 import {processProvider} from '../availability/process-provider.js';
 import type {Provider} from '../availability/provider.js';
+import {aborted} from '../clock.js';
 import {loadProject} from '../config/project.js';
 import {projectWorkers} from '../dev/project-workers.js';
 import {ByError} from '../errors.js';
@@ -226,10 +227,7 @@ async function inForeground(
       roles.length < MANAGER_ROLES.length ? `, only ${roles.join(' and ')}` : '',
     );
     if (server !== undefined) tellHealth(printer, server);
-    const toldToEnd = new Promise<void>(resolve => {
-      if (signal.aborted) resolve();
-      signal.addEventListener('abort', () => resolve(), {once: true});
-    });
+    const toldToEnd = aborted(signal);
     await Promise.race(once ? [toldToEnd, first] : [toldToEnd]);
     watch.drain();
     if (manager.underWay > 0 && drainMs > 0)

@@ -1,12 +1,13 @@
 /** `by mcp`: an MCP server in the foreground, for one client on a pipe or many over HTTP. */
 import {GatewayClient} from '../client/client.js';
+import {aborted} from '../clock.js';
 import {mcpTokenFromEnv} from '../config/load.js';
 import {ByError, messageOf} from '../errors.js';
-import type {LogFields, Logger} from '../log.js';
 import {parseHealthAddress} from '../observe/health-server.js';
 import {checkServer, type Store} from '../store/store.js';
 import {paint, type Printer} from './printer.js';
 import {rememberSecret} from './redact.js';
+import {printedLog} from './tracing.js';
 import {requirePolicy} from './send-input.js';
 import {secretIn} from './secret-file.js';
 
@@ -49,7 +50,8 @@ export async function runMcp(run: RunMcp): Promise<void> {
   const policy = requirePolicy(run.policy);
   const mcp = await loadMcp();
   await checkServer(store);
-  const log = noting(printer);
+  // Standard output belongs to the protocol.
+  const log = printedLog(printer);
   const factory = mcp.mcpServerFactory(new GatewayClient(store), {
     ...{agents, views, policy, waitMs, cancels, version, log},
     ...(userCode === undefined ? {} : {userCode}),
@@ -94,18 +96,4 @@ async function tokenOf(file: string | undefined): Promise<string | undefined> {
   const token = file === undefined ? mcpTokenFromEnv() : await secretIn(file, '--token-file');
   if (token !== undefined) rememberSecret(token);
   return token;
-}
-
-const aborted = (signal: AbortSignal): Promise<void> =>
-  new Promise(resolve => {
-    if (signal.aborted) resolve();
-    signal.addEventListener('abort', () => resolve(), {once: true});
-  });
-
-/** Standard output belongs to the protocol. */
-function noting(printer: Printer): Logger {
-  const say = (message: string, {error = ''}: LogFields = {}) =>
-    printer.note(paint.dim(error === '' ? message : `${message}: ${messageOf(error)}`));
-  const log: Logger = {debug: () => undefined, info: say, warn: say, error: say, child: () => log};
-  return log;
 }

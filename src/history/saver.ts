@@ -3,7 +3,7 @@
  * a time of its own. What can not be saved is lost, and said once, until it can be again.
  */
 import {backoffMs} from '../backoff.js';
-import {sleep} from '../clock.js';
+import {sleep, within} from '../clock.js';
 import {ByError, messageOf} from '../errors.js';
 import type {Logger} from '../log.js';
 import type {HistoryBackend, HistoryMessage, NewMessage} from './backend.js';
@@ -115,9 +115,7 @@ export class HistorySaver implements WorkerHistory {
 
   async settled(sessionId: string): Promise<void> {
     if (!this.lines.has(sessionId)) return;
-    const inTime = new AbortController();
-    await Promise.race([this.empty(sessionId), sleep(this.timeoutMs, inTime.signal)]);
-    inTime.abort();
+    await within(this.timeoutMs, this.empty(sessionId));
   }
 
   async read(sessionId: string, limit?: number): Promise<HistoryMessage[]> {

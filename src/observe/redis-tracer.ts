@@ -2,6 +2,7 @@
  * A tracer that writes the SDKs' records into Redis (spec §9.4), for their dashboards and for `by trace`. Spans are
  * gathered and written together; what can not be written is lost, and nobody waits for it.
  */
+import {within} from '../clock.js';
 import {spanIdHex} from '../ids.js';
 import {
   isSampled,
@@ -88,13 +89,7 @@ export class RedisTracer implements Tracer {
   }
 
   async flush(timeoutMs: number): Promise<void> {
-    const timer = new AbortController();
-    const late = new Promise<void>(resolve => {
-      const handle = setTimeout(resolve, timeoutMs);
-      timer.signal.addEventListener('abort', () => clearTimeout(handle));
-    });
-    await Promise.race([this.write(), late]);
-    timer.abort();
+    await within(timeoutMs, this.write());
   }
 
   private end(start: SpanStart, end: SpanEnd): void {

@@ -1,4 +1,5 @@
 /** Calling hooks: each within its time, counted, and never in the way of the work it looks on at. */
+import {within} from '../clock.js';
 import {messageOf} from '../errors.js';
 import type {Logger} from '../log.js';
 import {HOOK_NAMES, type HookCall, type HookName, type Plugin} from './plugin.js';
@@ -140,14 +141,3 @@ export class Hooks {
 
 const isThenable = (value: unknown): value is PromiseLike<unknown> =>
   typeof value === 'object' && value !== null && typeof (value as {then?: unknown}).then === 'function';
-
-/** @returns false if it did not answer in time. @throws what it rejects with in time; later rejections are nobody's. */
-export async function within(ms: number, work: PromiseLike<unknown>): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const end = new Promise<false>(resolve => (timer = setTimeout(() => resolve(false), ms)));
-  try {
-    return await Promise.race([Promise.resolve(work).then(() => true), end]);
-  } finally {
-    clearTimeout(timer);
-  }
-}

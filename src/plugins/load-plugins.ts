@@ -4,8 +4,8 @@ import {readdir, stat} from 'node:fs/promises';
 import {isAbsolute, join} from 'node:path';
 import {importFresh} from '../config/import-fresh.js';
 import {importModule} from '../config/import-module.js';
+import {within} from '../clock.js';
 import {ByError, messageOf} from '../errors.js';
-import {within} from './hooks.js';
 import {looksLikePlugin, PLUGIN_HINT, pluginProblem, type Plugin, type PluginWorker} from './plugin.js';
 import {checkPluginFile, checkPluginFolder} from './plugin-folder.js';
 

@@ -6,7 +6,7 @@ import {alarmFull, FULL_RETRY_MS} from '../availability/full-letters.js';
 import {resolve} from 'node:path';
 import {networkInterfaces} from 'node:os';
 import {backoffMs} from '../backoff.js';
-import {sleep, systemClock, type Clock} from '../clock.js';
+import {sleep, systemClock, within, type Clock} from '../clock.js';
 import {ByError, messageOf} from '../errors.js';
 import {isValidId, newHexUuid} from '../ids.js';
 import {createLogger, type Logger, type LogLevel} from '../log.js';
@@ -1082,13 +1082,6 @@ class Worker implements WorkerHandle {
     for (const reader of this.readers) reader.close();
     if (this.ownsStore) this.store.close();
   }
-}
-
-/** Resolves when `work` is done, or after `ms`. */
-async function within(ms: number, work: Promise<unknown>): Promise<void> {
-  const timer = new AbortController();
-  await Promise.race([work, sleep(ms, timer.signal)]);
-  timer.abort();
 }
 
 const handle = ({stream, id}: ControlEntry): string => `${stream}/${id}`;

@@ -1,4 +1,5 @@
 /** The quick way to traces: OpenTelemetry set up to send spans over OTLP, with what its packages bring. */
+import {within} from '../../clock.js';
 import {ByError, messageOf} from '../../errors.js';
 import {createLogger, type Logger} from '../../log.js';
 import type {Tracer} from '../../protocol/tracer.js';
@@ -59,24 +60,22 @@ export async function startTracing(options: TracingOptions = {}): Promise<Tracin
     spanProcessors: [new sdk.BatchSpanProcessor(counted.exporter, {scheduledDelayMillis: exportEveryMs})],
   });
   if (options.global !== false) provider.register();
-  const within = async (timeoutMs: number, work: Promise<void>) => {
-    const timer = new AbortController();
-    const late = new Promise<void>(resolve => {
-      const handle = setTimeout(resolve, timeoutMs);
-      timer.signal.addEventListener('abort', () => clearTimeout(handle));
-    });
-    await Promise.race([work.catch(() => undefined), late]);
-    timer.abort();
+  // What can not be sent is lost.
+  const inTime = async (timeoutMs: number, work: Promise<void>) => {
+    await within(
+      timeoutMs,
+      work.catch(() => undefined),
+    );
   };
   return {
     tracer: otelTracer({
       ...{provider, sampleRate, content},
-      flush: timeoutMs => within(timeoutMs, provider.forceFlush()),
+      flush: timeoutMs => inTime(timeoutMs, provider.forceFlush()),
     }),
     get failedExports() {
       return counted.failures();
     },
-    stop: (timeoutMs = STOP_MS) => within(timeoutMs, provider.shutdown()),
+    stop: (timeoutMs = STOP_MS) => inTime(timeoutMs, provider.shutdown()),
   };
 }
 
