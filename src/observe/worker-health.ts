@@ -4,6 +4,7 @@
  */
 import type {Lifecycle} from '../protocol/admin.js';
 import {isTerminal} from '../protocol/states.js';
+import {ExecutionCounters, inSeconds, type EndedExecution} from './execution-counters.js';
 import type {HealthAnswer, HealthPages} from './health-server.js';
 import {MetricsRegistry} from './prometheus.js';
 
@@ -31,17 +32,8 @@ export interface WatchedWorker {
   readonly running: () => number;
 }
 
-export interface EndedTurn {
-  readonly agentType: string;
-  /** On the wire: COMPLETED, WAITING_USER. */
-  readonly status: string;
-  /** '' if nothing failed. */
-  readonly errorType: string;
-  /** Milliseconds of this turn. */
-  readonly runMs: number;
-  /** Milliseconds since the execution was accepted. */
-  readonly totalMs: number;
-}
+/** A turn that ended, perhaps with its execution. `runMs`: of this turn. */
+export type EndedTurn = EndedExecution;
 
 /** A worker with free slots that has not looked for work for so long does not do its work. Milliseconds. */
 const STALLED_MS = 60_000;
@@ -53,29 +45,10 @@ const DEAD: Readonly<Record<string, string>> = {'lease-lost': 'lease_lost', deaf
 
 export class WorkersWatch implements HealthPages {
   readonly #registry = new MetricsRegistry();
-  readonly #started = this.#registry.counter(
-    'by_framework_executions_started_total',
-    'Turns that began, each attempt and each continuation.',
-  );
-  readonly #completed = this.#registry.counter(
-    'by_framework_executions_completed_total',
-    'Executions that ended here, by status.',
-  );
-  readonly #failed = this.#registry.counter('by_framework_executions_failed_total', 'Those that failed.');
-  readonly #queued = this.#registry.histogram(
-    'by_framework_execution_queue_duration_seconds',
-    'From the queue to the first attempt.',
+  readonly #executions = new ExecutionCounters(
+    this.#registry,
     DURATION_BUCKETS,
-  );
-  readonly #ran = this.#registry.histogram(
-    'by_framework_execution_run_duration_seconds',
     'How long the last turn took.',
-    DURATION_BUCKETS,
-  );
-  readonly #total = this.#registry.histogram(
-    'by_framework_execution_total_duration_seconds',
-    'From the acceptance of an execution to its end.',
-    DURATION_BUCKETS,
   );
   readonly #running = this.#registry.gauge('by_worker_running', 'Executions now.');
   readonly #slots = this.#registry.gauge('by_worker_slots', 'Executions there may be at once.');
@@ -102,12 +75,10 @@ export class WorkersWatch implements HealthPages {
   /** @returns who is to be told what one more worker does. */
   add(): WorkerEvents {
     const worker = new OneWorker(this.#clock, {
-      started: (agentType, queuedMs) => {
-        const labels = {agent_type: agentType};
-        this.#started.add(labels);
-        if (queuedMs !== undefined) this.#queued.observe(seconds(queuedMs), labels);
+      started: (agentType, queuedMs) => this.#executions.started(agentType, queuedMs),
+      ended: turn => {
+        if (isTerminal(turn.status)) this.#executions.ended(turn);
       },
-      ended: turn => this.#count(turn),
     });
     this.#workers.push(worker);
     return worker;
@@ -137,19 +108,10 @@ export class WorkersWatch implements HealthPages {
       this.#running.set(worker.running, labels);
       this.#slots.set(worker.slots, labels);
       this.#ready.set(worker.reason === 'serving' ? 1 : 0, labels);
-      this.#heard.set(seconds(worker.sinceHeartbeat), labels);
+      this.#heard.set(inSeconds(worker.sinceHeartbeat), labels);
     }
     this.#memory.set(process.memoryUsage.rss());
     return Promise.resolve(this.#registry.render());
-  }
-
-  #count({agentType, status, errorType, runMs, totalMs}: EndedTurn): void {
-    if (!isTerminal(status)) return;
-    const labels = {status, agent_type: agentType};
-    this.#completed.add(labels);
-    this.#ran.observe(seconds(runMs), labels);
-    this.#total.observe(seconds(totalMs), labels);
-    if (status === 'FAILED') this.#failed.add({agent_type: agentType, error_type: errorType || 'unknown'});
   }
 
   /** @param about the worker the reason is of; the first one where it is of none. */
@@ -179,8 +141,6 @@ export class WorkersWatch implements HealthPages {
     );
   }
 }
-
-const seconds = (ms: number): number => Math.max(0, ms) / 1000;
 
 /** What is known of one worker, from what it told. */
 class OneWorker implements WorkerEvents {
