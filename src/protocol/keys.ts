@@ -50,7 +50,7 @@ export function selectKeySchema(env: Readonly<Record<string, string | undefined>
   return (env['REDIS_CLUSTER_HOST'] ?? '') === '' ? 'v1' : 'v2';
 }
 
-const escapeGlob = (text: string) => text.replace(/[*?[\]\\]/g, '\\$&');
+export const escapeGlob = (text: string) => text.replace(/[*?[\]\\]/g, '\\$&');
 
 /** An empty user code or region is written as `_`: spec §1.2 and K4. */
 const orPlaceholder = (text: string) => (text === '' ? '_' : text);

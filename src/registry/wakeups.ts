@@ -1,5 +1,5 @@
 /** Wakeups under way: the requests nobody has settled, who carries them out, and who waits for each. */
-import {ProtocolError, requireData} from '../protocol/limits.js';
+import {ProtocolError, readable, requireData} from '../protocol/limits.js';
 import {entryTimeMs} from '../protocol/deadletter.js';
 import {
   readWakeupDecision,
@@ -70,15 +70,8 @@ export const isSameWakeup = (a: WakeupKey, b: WakeupKey): boolean => keyText(a) 
 export async function decisionsFor(store: Store, executionId: string): Promise<WakeupDecision[]> {
   if (!isValidId(executionId)) return [];
   const entries = await firstEntries(store, store.keys.wakeupResult(executionId), 100);
-  return entries.flatMap(({data}) => {
-    try {
-      return [readWakeupDecision(requireData(data))];
-    } catch (error) {
-      // Whoever wrote it, no waiter takes it for a decision either.
-      if (error instanceof ProtocolError) return [];
-      throw error;
-    }
-  });
+  // What can not be read no waiter takes for a decision either.
+  return entries.flatMap(({data}) => readable(() => readWakeupDecision(requireData(data))) ?? []);
 }
 
 const keyText = ({targetAgentType, userCode, region}: WakeupKey): string =>

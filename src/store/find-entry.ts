@@ -1,7 +1,7 @@
 /** Finding what became of one command: its entry in a queue, the delivery that holds it back, its dead letter. */
 import {readPendingDelivery} from '../protocol/delivery.js';
 import {readCommandEntry} from '../protocol/commands.js';
-import {ProtocolError} from '../protocol/limits.js';
+import {ProtocolError, readable} from '../protocol/limits.js';
 import {readWakeupRequest, type WakeupRequest} from '../protocol/wakeup.js';
 import {nextPending} from './control-plane.js';
 import {streamReply, type ControlEntry} from './control-streams.js';
@@ -30,14 +30,8 @@ export async function entryOfMessage(
 }
 
 /** @returns undefined for what is no command. */
-function messageOf({data}: ControlEntry): string | undefined {
-  try {
-    return readCommandEntry(data).header.messageId;
-  } catch (error) {
-    if (error instanceof ProtocolError) return undefined;
-    throw error;
-  }
-}
+const messageOf = ({data}: ControlEntry): string | undefined =>
+  readable(() => readCommandEntry(data))?.header.messageId;
 
 /** Whether a message is among the first `most` commands held back until its agent type is online. */
 export async function isHeldBack(
@@ -90,14 +84,7 @@ export async function commandsOfWakeups(
   return found;
 }
 
-function readRequest(data: Buffer): WakeupRequest | undefined {
-  try {
-    return readWakeupRequest(data);
-  } catch (error) {
-    if (error instanceof ProtocolError) return undefined;
-    throw error;
-  }
-}
+const readRequest = (data: Buffer): WakeupRequest | undefined => readable(() => readWakeupRequest(data));
 
 /** The newest dead letter of an execution among the newest `most` of all. */
 export async function deadLetterOf(

@@ -5,7 +5,7 @@ import {
   readServiceInstance,
   type ServiceInstance,
 } from '../protocol/discovery.js';
-import {ProtocolError} from '../protocol/limits.js';
+import {readable} from '../protocol/limits.js';
 import {serverTimeMs, type Store} from './store.js';
 
 export interface FoundInstance extends ServiceInstance {
@@ -71,20 +71,11 @@ export async function instancesOf(store: Store, service: string): Promise<FoundI
   if (ids.length === 0) return [];
   const documents = await store.commands.run(redis => redis.hmget(keys.sdInstances(service), ...ids), RETRY);
   return ids.flatMap((id, i) => {
-    const instance = readOrNone(documents[i]);
+    const document = documents[i];
+    // One without a document unregisters just now.
+    const instance = typeof document === 'string' ? readable(() => readServiceInstance(document)) : undefined;
     return instance === undefined ? [] : [{...instance, lastHeartbeat: scores.get(id) ?? 0}];
   });
-}
-
-function readOrNone(document: string | null | undefined): ServiceInstance | undefined {
-  // It unregisters just now.
-  if (typeof document !== 'string') return undefined;
-  try {
-    return readServiceInstance(document);
-  } catch (error) {
-    if (error instanceof ProtocolError) return undefined;
-    throw error;
-  }
 }
 
 /** Names that were ever registered, in order. */

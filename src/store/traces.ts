@@ -1,5 +1,6 @@
 /** Traces as the SDKs keep them in Redis: spec §9.4. Written best effort, a batch in one go. */
 import {spanFromWire, type Span} from '../protocol/trace.js';
+import {escapeGlob} from '../protocol/keys.js';
 import {parseUntrustedObject, readable} from '../protocol/limits.js';
 import {scanKeys, type Store} from './store.js';
 
@@ -97,12 +98,7 @@ export async function readTrace(
   traceId: string,
   limit: number,
 ): Promise<StoredTrace | undefined> {
-  const {keys} = store;
-  // In key schema v1 the TypeScript SDK has keys of its own.
-  const places = [
-    {meta: keys.traceMeta(traceId), spans: keys.traceSpans(traceId)},
-    {meta: keys.tsTrace.meta(traceId), spans: keys.tsTrace.spans(traceId)},
-  ].filter(({meta}, at, all) => at === 0 || meta !== all[0]?.meta);
+  const places = placesOf(store, traceId);
   const found = await store.commands.run(
     redis =>
       Promise.all(
@@ -116,7 +112,7 @@ export async function readTrace(
       ),
     RETRY,
   );
-  const fields = Object.assign({}, ...found.map(([hash]) => hash).reverse()) as Record<string, string>;
+  const fields = merged(found.map(([hash]) => hash));
   const spans = found
     .flatMap(([, texts]) => texts)
     .flatMap(text => readable(() => spanFromWire(parseUntrustedObject(text))) ?? [])
@@ -167,21 +163,24 @@ export async function findTraces(
 }
 
 async function hashesOf(store: Store, traceIds: readonly string[]) {
-  const {keys} = store;
   const rows = await store.commands.run(
     redis =>
-      Promise.all(
-        traceIds.map(id =>
-          Promise.all([redis.hgetall(keys.traceMeta(id)), redis.hgetall(keys.tsTrace.meta(id))]),
-        ),
-      ),
+      Promise.all(traceIds.map(id => Promise.all(placesOf(store, id).map(({meta}) => redis.hgetall(meta))))),
     RETRY,
   );
   return traceIds.flatMap((traceId, at) => {
-    const [own = {}, theirs = {}] = rows[at] ?? [];
-    const fields = {...theirs, ...own};
+    const fields = merged(rows[at] ?? []);
     return Object.keys(fields).length === 0 ? [] : [{traceId, fields}];
   });
 }
 
-const escapeGlob = (text: string): string => text.replace(/[*?[\]\\]/g, '\\$&');
+/** Where a trace is, ours first: in key schema v1 the TypeScript SDK has keys of its own. */
+const placesOf = ({keys}: Store, traceId: string) =>
+  [
+    {meta: keys.traceMeta(traceId), spans: keys.traceSpans(traceId)},
+    {meta: keys.tsTrace.meta(traceId), spans: keys.tsTrace.spans(traceId)},
+  ].filter(({meta}, at, all) => at === 0 || meta !== all[0]?.meta);
+
+/** Fields of several hashes; those of the first count. */
+const merged = (hashes: readonly Readonly<Record<string, string>>[]): Record<string, string> =>
+  Object.assign({}, ...[...hashes].reverse()) as Record<string, string>;

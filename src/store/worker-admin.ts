@@ -9,6 +9,7 @@ import {encodeCommand, type Command} from '../protocol/commands.js';
 import {consumerName} from '../protocol/consumers.js';
 import {decodePresence} from '../protocol/presence.js';
 import {groupsOf} from './control-streams.js';
+import {compareIds} from './data-streams.js';
 import {knownWorkers} from './presence.js';
 import {consumersOf} from './recovery.js';
 import {defineScript, texts} from './script.js';
@@ -287,7 +288,7 @@ export async function isSettled(store: Store, stream: string, entryId: string): 
   const groups = await groupsOf(store, stream);
   const isDone = await Promise.all(
     groups.map(async ({name, lastDeliveredId}) => {
-      if (!isAtLeast(lastDeliveredId, entryId)) return false;
+      if (compareIds(lastDeliveredId, entryId) < 0) return false;
       const pending = await store.commands.run(redis => redis.xpending(stream, name, entryId, entryId, 1), {
         retryForMs: 5000,
       });
@@ -295,12 +296,6 @@ export async function isSettled(store: Store, stream: string, entryId: string): 
     }),
   );
   return isDone.length > 0 && isDone.every(Boolean);
-}
-
-function isAtLeast(id: string, other: string): boolean {
-  const [ms = 0n, seq = 0n] = id.split('-').map(BigInt);
-  const [otherMs = 0n, otherSeq = 0n] = other.split('-').map(BigInt);
-  return ms > otherMs || (ms === otherMs && seq >= otherSeq);
 }
 
 /** Whether the life of a worker that had this token is over. */

@@ -54,7 +54,8 @@ import type {Settler} from './settler.js';
 import type {PluginHost} from '../plugins/host.js';
 import {asideOnce} from './slots.js';
 import {traceEnded, traceTurn, type TracedTurn} from './turn-trace.js';
-import type {EndedExecution, FrameworkMetrics} from '../observe/framework-metrics.js';
+import type {EndedExecution} from '../observe/execution-counters.js';
+import type {FrameworkMetrics} from '../observe/framework-metrics.js';
 import type {Tracer} from '../protocol/tracer.js';
 import type {ExecutionEnds} from './execution-ends.js';
 import type {HistoryAccess} from '../history/saver.js';
@@ -431,17 +432,19 @@ async function carryOut(
     ending = {kind: 'cancelled', reason};
     outcome = await endTurn(env, {...ended, ending, exhausted: false});
   }
-  if (!NOT_WRITTEN.has(outcome.status)) history.saveAnswer(outcome.status, wholeAnswer(ending));
-  if (outcome.isWritten) plugins?.ended(toldOf(ending));
   const {status} = outcome;
-  if (isTerminal(status)) env.metrics?.ended(measuredEnd(claim.record, agentType, status, ending, env.now()));
-  if (isTerminal(status))
+  if (outcome.isWritten) {
+    history.saveAnswer(status, wholeAnswer(ending));
+    plugins?.ended(toldOf(ending));
+  }
+  if (isTerminal(status)) {
+    env.metrics?.ended(measuredEnd(claim.record, agentType, status, ending, env.now()));
     trace.ended({
       ...{status, error: errorOf(ending), events: writer.count},
       ...(ending.kind === 'result' ? {output: ending.result.content || ending.result.replyData} : {}),
       ...(outcome.hasReplied ? {repliedFrom: endsFrom} : {}),
     });
-  else trace.left(status);
+  } else trace.left(status);
   // What expired before it began says nothing about the agent.
   if (claim.verdict !== 'expired') env.ends?.note(agentType, outcome.status);
   env.watch?.ended({
@@ -457,15 +460,13 @@ async function carryOut(
   return outcome.isHeld ? heldByFullLetters(env) : OVER;
 }
 
-/** What ending a turn says when its end was not ours to write. */
-const NOT_WRITTEN: ReadonlySet<string> = new Set(['FENCED', 'TERMINAL', 'CANCELLING']);
-
 /** The result of an agent as text; '' for a turn that waits, or has none. */
 function wholeAnswer(ending: Finished): string {
   if (ending.kind !== 'result' || ending.refused !== undefined || !isTerminal(ending.result.status))
     return '';
   return finalAnswerText(ending.result) ?? '';
 }
+
 const tracedTurn = (
   {workerId}: TurnEnvironment,
   command: TurnCommand,
