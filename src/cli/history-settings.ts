@@ -1,6 +1,6 @@
 /** Where a command finds the history: environment, else the project's config. */
 import {findProjectFile} from '../config/find-project.js';
-import type {HistorySettings} from '../config/history.js';
+import type {HistoryConfig, HistorySettings} from '../config/history.js';
 import {historyFromEnv} from '../config/load.js';
 import {rememberSecret} from './redact.js';
 
@@ -10,7 +10,12 @@ export async function historySettings(cwd = process.cwd()): Promise<HistorySetti
     findProjectFile(cwd) === undefined
       ? undefined
       : await import('../config/project.js').then(({loadProject}) => loadProject(cwd));
-  const settings = historyFromEnv(project?.config.history);
+  return knownHistory(project?.config.history);
+}
+
+/** The same, where the project was read. Its password is kept out of all that is shown. */
+export function knownHistory(config: HistoryConfig | undefined): HistorySettings {
+  const settings = historyFromEnv(config);
   if (settings.backend === 'postgres') rememberPassword(new URL(settings.url));
   return settings;
 }

@@ -2,8 +2,9 @@
 import {resolve} from 'node:path';
 import {secretsFromEnv} from '../config/load.js';
 import {ByError} from '../errors.js';
-import {checkPlugins, type CheckedPlugins, type PluginFinding} from '../plugins/check-plugin.js';
-import {paint, type Printer, type Text} from './printer.js';
+import {checkPlugins, type CheckedPlugins} from '../plugins/check-plugin.js';
+import {levelSign} from './level-sign.js';
+import {paint, type Printer} from './printer.js';
 import {redact, rememberSecret} from './redact.js';
 
 export interface RunCheckPlugin {
@@ -26,7 +27,7 @@ export async function runCheckPlugin(run: RunCheckPlugin): Promise<CheckedPlugin
   const findings = checked.findings.map(finding => ({...finding, text: redact(finding.text)}));
   const width = Math.max(0, ...findings.map(({about}) => about.length));
   for (const {level, about, text, fix} of findings) {
-    printer.out(sign(printer, level), ' ', about.padEnd(width), '  ', text);
+    printer.out(levelSign(printer, level), ' ', about.padEnd(width), '  ', text);
     if (fix !== undefined && fix !== '') printer.out(' '.repeat(width + 4), paint.dim(fix));
   }
   if (printed !== '')
@@ -42,15 +43,4 @@ export async function runCheckPlugin(run: RunCheckPlugin): Promise<CheckedPlugin
       details: {...answer},
     },
   );
-}
-
-function sign(printer: Printer, level: PluginFinding['level']): Text {
-  switch (level) {
-    case 'ok':
-      return paint.green(printer.symbol('ok'));
-    case 'warning':
-      return paint.yellow(printer.symbol('warning'));
-    case 'problem':
-      return paint.red(printer.symbol('error'));
-  }
 }

@@ -4,7 +4,8 @@ import {loadProvider} from '../availability/load-provider.js';
 import {secretsFromEnv} from '../config/load.js';
 import {ByError, messageOf} from '../errors.js';
 import {isValidId} from '../ids.js';
-import {paint, type Printer, type Text} from './printer.js';
+import {levelSign} from './level-sign.js';
+import {paint, type Printer} from './printer.js';
 import {redact, rememberSecret} from './redact.js';
 
 export interface RunCheckProvider {
@@ -47,7 +48,7 @@ export async function runCheckProvider(
     watched.end();
   }
   for (const check of checks) {
-    printer.out(sign(printer, check.level), ' ', check.name.padEnd(14), ' ', check.text);
+    printer.out(levelSign(printer, check.level), ' ', check.name.padEnd(14), ' ', check.text);
     if (check.fix !== undefined) printer.out(' '.repeat(17), paint.dim(check.fix));
   }
   const findings = checks.filter(({level}) => level === 'problem' || (run.strict && level === 'warning'));
@@ -100,15 +101,4 @@ function watch(): Watched {
       });
     },
   };
-}
-
-function sign(printer: Printer, level: ProviderCheck['level']): Text {
-  switch (level) {
-    case 'ok':
-      return paint.green(printer.symbol('ok'));
-    case 'warning':
-      return paint.yellow(printer.symbol('warning'));
-    case 'problem':
-      return paint.red(printer.symbol('error'));
-  }
 }

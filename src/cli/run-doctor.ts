@@ -4,7 +4,8 @@ import {examine, type Check} from '../observe/examine.js';
 import type {Store} from '../store/store.js';
 import {connectionSettings} from './connect.js';
 import type {ConnectionChoice} from './flags.js';
-import {paint, type Printer, type Text} from './printer.js';
+import {levelSign} from './level-sign.js';
+import {paint, type Printer} from './printer.js';
 
 /** @throws {ByError} FINDINGS with `strict`, and whatever connecting throws. */
 export async function runDoctor(
@@ -20,7 +21,7 @@ export async function runDoctor(
     ...(await examine(store)),
   ];
   for (const check of checks) {
-    printer.out(sign(printer, check.level), ' ', check.name.padEnd(16), ' ', check.text);
+    printer.out(levelSign(printer, check.level), ' ', check.name.padEnd(16), ' ', check.text);
     if (check.fix !== undefined) printer.out(' '.repeat(19), paint.dim(check.fix));
   }
   const findings = checks.filter(check => check.level !== 'ok');
@@ -35,15 +36,4 @@ export async function runDoctor(
     );
   }
   return {checks};
-}
-
-function sign(printer: Printer, level: Check['level']): Text {
-  switch (level) {
-    case 'ok':
-      return paint.green(printer.symbol('ok'));
-    case 'warning':
-      return paint.yellow(printer.symbol('warning'));
-    case 'problem':
-      return paint.red(printer.symbol('error'));
-  }
 }

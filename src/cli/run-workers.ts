@@ -1,6 +1,6 @@
 /** `by worker run`: load, start, wait, stop. */
 import {resolve} from 'node:path';
-import {historyFromEnv} from '../config/load.js';
+import {workerHealthFromEnv} from '../config/load.js';
 import {loadProject, type Project, type ProjectConfig} from '../config/project.js';
 import {ByError} from '../errors.js';
 import {openHistory} from '../history/open.js';
@@ -10,10 +10,10 @@ import {loadAgents} from '../worker/load-agents.js';
 import type {PluginSource} from '../plugins/load-plugins.js';
 import type {ExecutionCircuitRules} from '../store/execution-circuit.js';
 import {startWorker, type WorkerEnd, type WorkerHandle} from '../worker/runner.js';
-import {workerHealthFromEnv} from '../config/load.js';
 import {parseHealthAddress, startHealthServer, type HealthServer} from '../observe/health-server.js';
 import {WorkersWatch} from '../observe/worker-health.js';
 import {connectionSettings} from './connect.js';
+import {knownHistory} from './history-settings.js';
 import {tellHealth} from './tell-health.js';
 import type {ConnectionChoice} from './flags.js';
 import {paint, type Printer} from './printer.js';
@@ -69,11 +69,11 @@ interface Planned {
 export async function runWorkers(
   run: RunWorkers,
 ): Promise<{workers: readonly {workerId: string; end: WorkerEnd}[]}> {
-  const plans = await planned(run);
+  const project = await loadProject(process.cwd());
+  const plans = planned(run, project);
   const loaded = await Promise.all(plans.map(async plan => ({plan, agents: await loadAgents(plan.entry)})));
   if (run.check) return {workers: []};
   const settings = await connectionSettings(run.connection);
-  const project = await loadProject(process.cwd());
   // Outside of a project the worker's own default counts.
   const workspaceRoot = project && resolve(project.dir, project.config.workspaceRoot ?? '.by/workspaces');
   const watch = new WorkersWatch(loaded.length);
@@ -83,7 +83,7 @@ export async function runWorkers(
   const tracing = await openTracing({redisTraces: run.redisTraces, config: project?.config.tracing}, log);
   let history: HistoryBackend | undefined;
   try {
-    history = await openHistory(historyFromEnv(project?.config.history), settings);
+    history = await openHistory(knownHistory(project?.config.history), settings);
     return await startAll(run, settings, loaded, {
       workspaceRoot,
       watch,
@@ -182,9 +182,8 @@ async function startAll(
   return {workers: ends};
 }
 
-async function planned(run: RunWorkers): Promise<Planned[]> {
+function planned(run: RunWorkers, project: Project | undefined): Planned[] {
   const asked = run.circuit && circuitRules(run.circuit);
-  const project = await loadProject(process.cwd());
   const named = run.plugins.map(path => resolve(path));
   if (run.file !== undefined) {
     const entry = resolve(run.file);

@@ -1,12 +1,5 @@
 /** One call of a model as a step: streamed into the session while it comes, and kept once it is whole. */
-import {
-  streamText,
-  type JSONValue,
-  type LanguageModel,
-  type LanguageModelUsage,
-  type ModelMessage,
-  type ToolSet,
-} from 'ai';
+import {streamText, type LanguageModel, type LanguageModelUsage, type ModelMessage, type ToolSet} from 'ai';
 import type {DurableContext, StepOptions} from '../../worker/durable/context.js';
 
 export interface ModelCall {
@@ -99,4 +92,4 @@ function withoutCode(tools: ToolSet): ToolSet {
 }
 
 /** The same in every turn, also in the first: as it comes back from the journal. */
-const plain = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T & JSONValue;
+const plain = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T;

@@ -34,7 +34,8 @@ interface Place {
 
 /** Names of fields: `c` checkpoint, `w` write; ids and namespaces may hold anything but a line break. */
 const checkpointField = ({ns, id}: Place) => `c\n${ns}\n${id}`;
-const writeField = ({ns, id}: Place, taskId: string, index: number) => `w\n${ns}\n${id}\n${taskId}\n${index}`;
+const writesOf = ({ns, id}: Place) => `w\n${ns}\n${id}\n`;
+const writeField = (place: Place, taskId: string, index: number) => `${writesOf(place)}${taskId}\n${index}`;
 
 export class StorageCheckpointer extends BaseCheckpointSaver {
   /** @param storageOf the storage of a thread, by its `thread_id`. */
@@ -130,7 +131,7 @@ export class StorageCheckpointer extends BaseCheckpointSaver {
     threadId: string,
     place: Place,
   ): Promise<CheckpointTuple | undefined> {
-    const prefix = writeField(place, '', 0).slice(0, -2);
+    const prefix = writesOf(place);
     const writes = names.filter(name => name.startsWith(prefix));
     const [text, ...texts] = await storage.read([checkpointField(place), ...writes]);
     if (text === undefined) return undefined;

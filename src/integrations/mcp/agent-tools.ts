@@ -32,7 +32,13 @@ export interface AgentTools {
   /** A client that takes back its call cancels the execution. */
   readonly cancels: boolean;
   /** Seals what a client brings back with a person's answer. */
-  readonly state: RequestStateCodec<Place & {readonly questionId: string}>;
+  readonly state: RequestStateCodec<Asked>;
+}
+
+/** A request whose agent asks, and what. */
+export interface Asked extends Place {
+  /** '' from a worker of another SDK. */
+  readonly questionId: string;
 }
 
 export const ANSWER_TOOL = 'answer_agent';
@@ -97,14 +103,12 @@ export function registerAgent(
     },
     ({message, session_id: sessionId}, ctx) =>
       told(async () => {
-        const sealed = ctx.mcpReq.requestState<Place & {questionId: string}>();
-        const place =
-          sealed === undefined
-            ? await begin(tools.client, {
-                ...{agentType, content: message, policy: tools.policy},
-                ...(sessionId === undefined ? {} : {sessionId}),
-              })
-            : await takeAnswer(tools, sealed, ctx);
+        const place = await placeIn(tools, ctx, () =>
+          begin(tools.client, {
+            ...{agentType, content: message, policy: tools.policy},
+            ...(sessionId === undefined ? {} : {sessionId}),
+          }),
+        );
         return goOn(server, tools, place, ctx);
       }),
   );
@@ -128,11 +132,7 @@ export function registerGoingOn(server: McpServer, tools: AgentTools): void {
       annotations: {readOnlyHint: true, openWorldHint: false},
     },
     (given, ctx) =>
-      told(async () => {
-        const sealed = ctx.mcpReq.requestState<Place & {questionId: string}>();
-        const place = sealed === undefined ? await placeOf(given) : await takeAnswer(tools, sealed, ctx);
-        return goOn(server, tools, place, ctx);
-      }),
+      told(async () => goOn(server, tools, await placeIn(tools, ctx, () => placeOf(given)), ctx)),
   );
   server.registerTool(
     ANSWER_TOOL,
@@ -150,17 +150,24 @@ export function registerGoingOn(server: McpServer, tools: AgentTools): void {
     },
     (given, ctx) =>
       told(async () => {
-        const sealed = ctx.mcpReq.requestState<Place & {questionId: string}>();
-        if (sealed !== undefined) return goOn(server, tools, await takeAnswer(tools, sealed, ctx), ctx);
-        const place = await placeOf(given);
-        const asking = await askerOf(tools.client, place, given.question_id);
-        await tools.client.reply({
-          ...{sessionId: place.sessionId, executionId: asking, content: given.answer},
-          ...(given.question_id === undefined ? {} : {questionId: given.question_id}),
+        const place = await placeIn(tools, ctx, async () => {
+          const asked = await placeOf(given);
+          await tools.client.reply({
+            ...{sessionId: asked.sessionId, content: given.answer},
+            executionId: await askerOf(tools.client, asked, given.question_id),
+            ...(given.question_id === undefined ? {} : {questionId: given.question_id}),
+          });
+          return asked;
         });
         return goOn(server, tools, place, ctx);
       }),
   );
+}
+
+/** The request a call is about: begun or found by `first`, unless the client comes back with a person's answer to it. */
+async function placeIn(tools: AgentTools, ctx: ServerContext, first: () => Promise<Place>): Promise<Place> {
+  const asked = ctx.mcpReq.requestState<Asked>();
+  return asked === undefined ? first() : takeAnswer(tools, asked, ctx);
 }
 
 /** Who asks may be an agent further down. */
@@ -174,7 +181,7 @@ async function askerOf(client: GatewayClient, place: Place, questionId: string |
 /** Hand over what the person said in the client's own form. */
 async function takeAnswer(
   {client}: AgentTools,
-  {questionId, ...place}: Place & {readonly questionId: string},
+  {questionId, ...place}: Asked,
   {mcpReq}: ServerContext,
 ): Promise<Place> {
   const response = inputResponse(mcpReq.inputResponses, 'answer');

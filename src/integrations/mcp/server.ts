@@ -8,7 +8,7 @@ import {isValidId} from '../../ids.js';
 import {silentLogger, type Logger} from '../../log.js';
 import type {RoutePolicy} from '../../protocol/routing.js';
 import {knownAgentTypes} from '../../registry/queues.js';
-import {registerAgent, registerGoingOn, toolNames, type AgentTools} from './agent-tools.js';
+import {registerAgent, registerGoingOn, toolNames, type AgentTools, type Asked} from './agent-tools.js';
 import {registerViews} from './view-tools.js';
 
 export interface McpOptions {
@@ -51,7 +51,7 @@ at work or asks a question; go on with the tool it names. What agents and record
 export function mcpServerFactory(client: GatewayClient, options: McpOptions = {}): () => Promise<McpServer> {
   const {agents = [], userCode = '', stateKey = randomBytes(32), log = silentLogger} = options;
   checkOptions(options);
-  const state = createRequestStateCodec<never>({key: stateKey, ttlSeconds: STATE_TTL_S});
+  const state = createRequestStateCodec<Asked>({key: stateKey, ttlSeconds: STATE_TTL_S});
   const tools: AgentTools = {
     client: userCode === '' ? client : client.forUser(userCode),
     userCode,
