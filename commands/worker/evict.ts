@@ -1,6 +1,7 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import {BaseCommand} from '../../src/cli/base-command.js';
+import {dryRunFlag} from '../../src/cli/flags.js';
 
 export default class WorkerEvict extends BaseCommand {
   static override summary = 'Let workers finish what they run, end, and not start again.';
@@ -16,7 +17,7 @@ what agent code still writes is refused, and other workers begin it anew; that c
     force: Flags.boolean({description: 'do not wait for running work: abort it, others begin it anew'}),
     reason: Flags.string({description: 'why; shown with the worker', default: ''}),
     wait: Flags.boolean({description: 'until the workers have ended; --timeout bounds it'}),
-    'dry-run': Flags.boolean({description: 'say what would be done, and do nothing', default: false}),
+    'dry-run': dryRunFlag(),
   };
 
   async run() {

@@ -1,6 +1,6 @@
 import * as Args from '@oclif/core/args';
-import * as Flags from '@oclif/core/flags';
 import {BaseCommand} from '../../src/cli/base-command.js';
+import {dryRunFlag} from '../../src/cli/flags.js';
 
 export default class WorkerRejoin extends BaseCommand {
   static override summary = 'Let evicted workers start again.';
@@ -9,7 +9,7 @@ export default class WorkerRejoin extends BaseCommand {
   static override strict = false;
   static override args = {worker: Args.string({required: true, description: 'worker ids'})};
   static override flags = {
-    'dry-run': Flags.boolean({description: 'say what would be done, and do nothing', default: false}),
+    'dry-run': dryRunFlag(),
   };
 
   async run() {

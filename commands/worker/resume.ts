@@ -1,6 +1,7 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import {BaseCommand} from '../../src/cli/base-command.js';
+import {dryRunFlag} from '../../src/cli/flags.js';
 
 export default class WorkerResume extends BaseCommand {
   static override summary = 'Let suspended workers take work again.';
@@ -10,7 +11,7 @@ export default class WorkerResume extends BaseCommand {
   static override args = {worker: Args.string({required: true, description: 'worker ids'})};
   static override flags = {
     wait: Flags.boolean({description: 'until the workers have heard of it; --timeout bounds it'}),
-    'dry-run': Flags.boolean({description: 'say what would be done, and do nothing', default: false}),
+    'dry-run': dryRunFlag(),
   };
 
   async run() {

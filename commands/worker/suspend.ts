@@ -1,6 +1,7 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import {BaseCommand} from '../../src/cli/base-command.js';
+import {dryRunFlag} from '../../src/cli/flags.js';
 
 export default class WorkerSuspend extends BaseCommand {
   static override summary = 'Let workers take nothing new; what they run goes on.';
@@ -12,7 +13,7 @@ is addressed to it alone (\`by send --worker\`).`;
   static override flags = {
     reason: Flags.string({description: 'why; shown with the worker', default: ''}),
     wait: Flags.boolean({description: 'until the workers take nothing new; --timeout bounds it'}),
-    'dry-run': Flags.boolean({description: 'say what would be done, and do nothing', default: false}),
+    'dry-run': dryRunFlag(),
   };
 
   async run() {

@@ -51,6 +51,9 @@ export const userFlag = () =>
 export const lastFlag = () =>
   Flags.boolean({description: 'the session heard of last; walks the keys of the server'});
 
+/** For decisions of operators; what shows a plan of its own says so itself. */
+export const dryRunFlag = () => Flags.boolean({description: 'say what would be done, and do nothing'});
+
 export const groupFlag = () =>
   Flags.string({
     description: 'consumer group; all workers of an agent type share one',

@@ -11,14 +11,13 @@ import {startWorker, type WorkerHandle} from '../../src/worker/runner.js';
 import {brokenRules} from '../support/keyspace.js';
 import {startRedisServer} from '../support/redis-server.js';
 import {until} from '../support/stores.js';
-import {runBy, startBy} from './run-by.js';
+import {ESCAPES, jsonOf, runBy, startBy} from './run-by.js';
 
 const servers = [
   ['redis-server', async () => startRedisServer()],
   ['embedded', async () => startEmbeddedStore().then(store => ({url: store.url, stop: () => store.close()}))],
 ] as const;
 
-const ESCAPES = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e]/;
 const evil = 'a\u001b]52;c;ZXZpbA==\u0007b\u009bc\u202ed';
 
 const asked = (executionId: string, targetAgentType: string, fields: Partial<WakeupRequest> = {}) => ({
@@ -34,19 +33,7 @@ describe.each(servers)('by on %s', (_, start) => {
   let client: GatewayClient;
   let worker: WorkerHandle;
   const by = (...args: readonly string[]) => runBy(args, {env: {BY_REDIS_URL: server.url}});
-  const data = async (...args: readonly string[]) => {
-    const ran = await by(...args, '--json');
-    expect(ran.stdout + ran.stderr).not.toMatch(ESCAPES);
-    const document = ran.json() as unknown as {data: Record<string, unknown>};
-    expect(document).toMatchObject({ok: true});
-    return document.data;
-  };
-  const failure = async (...args: readonly string[]) => {
-    const ran = await by(...args, '--json');
-    const document = ran.json() as unknown as {error: Record<string, unknown>};
-    expect(document).toMatchObject({ok: false, schema: 'by.error/1', error: {exit: ran.code}});
-    return document.error;
-  };
+  const {data, failure} = jsonOf(by);
   const refusal = (agentType: string, userCode = '') =>
     client
       .send({agentType, content: 'x', policy: 'SEND_ANYWAY', userCode})

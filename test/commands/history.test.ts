@@ -16,9 +16,8 @@ import {startWorker, type WorkerHandle} from '../../src/worker/runner.js';
 import {startPostgres, type PostgresServer} from '../support/postgres-server.js';
 import {startRedisServer} from '../support/redis-server.js';
 import {until} from '../support/stores.js';
-import {runBy, startBy} from './run-by.js';
+import {ESCAPES, runBy, startBy} from './run-by.js';
 
-const ESCAPES = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e]/;
 const evil = 'a\u001b]52;c;ZXZpbA==\u0007b\u009bc\u202ed';
 
 class Plain extends GatewayWorker {

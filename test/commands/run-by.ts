@@ -1,7 +1,11 @@
 /** Runs the built `by` as a user does, in a process of its own. */
 import {spawn} from 'node:child_process';
 import {resolve} from 'node:path';
+import {expect} from 'vitest';
 import {skewedClock} from '../support/skewed-clock.js';
+
+/** What no text of a command may hold: it would change the terminal, or the order of what is read. */
+export const ESCAPES = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e]/;
 
 export interface Ran {
   readonly code: number | null;
@@ -47,4 +51,25 @@ export async function runBy(args: readonly string[], options: RunOptions = {}): 
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
   const code = await new Promise<number | null>(done => child.once('close', done));
   return {code, stdout, stderr, json: () => JSON.parse(stdout) as ReturnType<Ran['json']>};
+}
+
+/** Asks `by` for JSON, on one server. */
+export function jsonOf(run: (...args: readonly string[]) => Promise<Ran>) {
+  return {
+    /** What a command that succeeds says. */
+    data: async (...args: readonly string[]) => {
+      const ran = await run(...args, '--json');
+      expect(ran.stdout + ran.stderr).not.toMatch(ESCAPES);
+      const document = ran.json() as unknown as {data: Record<string, unknown>};
+      expect(document).toMatchObject({ok: true});
+      return document.data;
+    },
+    /** What one that fails says. */
+    failure: async (...args: readonly string[]) => {
+      const ran = await run(...args, '--json');
+      const document = ran.json() as unknown as {error: Record<string, unknown>};
+      expect(document).toMatchObject({ok: false, schema: 'by.error/1', error: {exit: ran.code}});
+      return document.error;
+    },
+  };
 }

@@ -10,9 +10,8 @@ import {openStore, type Store} from '../../src/store/store.js';
 import {drawTree, startOtlpReceiver, type OtlpReceiver} from '../support/otlp-receiver.js';
 import {startRedisServer} from '../support/redis-server.js';
 import {until} from '../support/stores.js';
-import {runBy, startBy} from './run-by.js';
+import {ESCAPES, runBy, startBy} from './run-by.js';
 
-const ESCAPES = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e]/;
 const toolkit = pathToFileURL(resolve(import.meta.dirname, '../../dist/src/index.js')).href;
 
 const AGENTS = `

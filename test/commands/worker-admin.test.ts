@@ -9,7 +9,7 @@ import {defineAgent} from '../../src/worker/agent.js';
 import {startWorker, type WorkerHandle} from '../../src/worker/runner.js';
 import {startRedisServer} from '../support/redis-server.js';
 import {until} from '../support/stores.js';
-import {runBy} from './run-by.js';
+import {jsonOf, runBy} from './run-by.js';
 
 const servers = [
   ['redis-server', async () => startRedisServer()],
@@ -22,18 +22,7 @@ describe.each(servers)('by on %s', {timeout: 180_000}, (_, start) => {
   let worker: WorkerHandle;
   let seen: {begun: number; aborted: number};
   const by = (...args: readonly string[]) => runBy(args, {env: {BY_REDIS_URL: server.url}});
-  const data = async (...args: readonly string[]) => {
-    const ran = await by(...args, '--json');
-    const document = ran.json() as unknown as {data: Record<string, unknown>};
-    expect(document).toMatchObject({ok: true});
-    return document.data;
-  };
-  const failure = async (...args: readonly string[]) => {
-    const ran = await by(...args, '--json');
-    const document = ran.json() as unknown as {error: Record<string, unknown>};
-    expect(document).toMatchObject({ok: false, error: {exit: ran.code}});
-    return document.error;
-  };
+  const {data, failure} = jsonOf(by);
 
   beforeAll(async () => {
     server = await start();

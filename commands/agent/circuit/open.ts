@@ -1,7 +1,7 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import {BaseCommand} from '../../../src/cli/base-command.js';
-import {durationFlag} from '../../../src/cli/flags.js';
+import {dryRunFlag, durationFlag} from '../../../src/cli/flags.js';
 
 export default class AgentCircuitOpen extends BaseCommand {
   static override summary = 'Open a circuit: everything sent to the agent type is turned away.';
@@ -14,7 +14,7 @@ still runs. The reason is shown to those who are turned away.`;
   static override flags = {
     reason: Flags.string({description: 'why; shown to those who are turned away', required: true}),
     for: durationFlag({description: 'close by itself after this long; default: stay until it is closed'}),
-    'dry-run': Flags.boolean({description: 'say what would be done, and do nothing'}),
+    'dry-run': dryRunFlag(),
   };
 
   async run() {

@@ -1,7 +1,6 @@
 import * as Args from '@oclif/core/args';
-import * as Flags from '@oclif/core/flags';
 import {BaseCommand} from '../../../src/cli/base-command.js';
-import {durationFlag} from '../../../src/cli/flags.js';
+import {dryRunFlag, durationFlag} from '../../../src/cli/flags.js';
 
 export default class AgentFallbackSet extends BaseCommand {
   static override summary = 'Name the agent type that takes commands while this one is offline.';
@@ -13,7 +12,7 @@ export default class AgentFallbackSet extends BaseCommand {
   };
   static override flags = {
     for: durationFlag({description: 'end by itself after this long; default: stay until it is cleared'}),
-    'dry-run': Flags.boolean({description: 'say what would be done, and do nothing'}),
+    'dry-run': dryRunFlag(),
   };
 
   async run() {

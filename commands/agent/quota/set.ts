@@ -1,7 +1,7 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import {BaseCommand} from '../../../src/cli/base-command.js';
-import {durationFlag} from '../../../src/cli/flags.js';
+import {dryRunFlag, durationFlag} from '../../../src/cli/flags.js';
 
 export default class AgentQuotaSet extends BaseCommand {
   static override summary =
@@ -32,7 +32,7 @@ before still runs.`;
     on: Flags.boolean({description: 'available', exclusive: ['off', 'limit']}),
     reason: Flags.string({description: 'why; shown to those who are turned away', default: ''}),
     for: durationFlag({description: 'end by itself after this long; default: stay until it is cleared'}),
-    'dry-run': Flags.boolean({description: 'say what would be done, and do nothing'}),
+    'dry-run': dryRunFlag(),
   };
 
   async run() {
