@@ -103,6 +103,7 @@ export function nextAttempt(
     notBeforeAt: nowMs,
     deferrals: 0,
     dispatchFailures: 0,
+    firstCursor: '0-0',
     logCursor: '0-0',
     createdAt: nowMs,
     version: 0,

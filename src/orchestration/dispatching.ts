@@ -51,15 +51,29 @@ export const expired = (work: Begun): Decision =>
     isProven: true,
   });
 
+/** It was stopped before it was sent. */
+export function stoppedBefore(work: Begun): Decision | undefined {
+  const {dispatchPhase, stopClass} = work.attempt;
+  if (dispatchPhase !== 'claimed') return undefined;
+  const errorClass = stopClass === 'superseded' ? 'superseded' : 'cancelled';
+  const error = {code: errorClass.toUpperCase(), message: 'It was stopped before it was sent.'};
+  return ended(work, {status: 'cancelled', errorClass, error, isProven: true});
+}
+
 export interface Sent {
   readonly streamName: string;
   readonly streamId: string;
   readonly policy: string;
   readonly status: string;
+  /** The last event of the session before it was sent. */
+  readonly cursor: string;
 }
 
 /** It is on its stream. Undefined if that was noted before. */
-export function sent(work: Begun, {streamName, streamId, policy, status}: Sent): Decision | undefined {
+export function sent(
+  work: Begun,
+  {streamName, streamId, policy, status, cursor}: Sent,
+): Decision | undefined {
   const {nowMs, task, run, attempt} = work;
   if (attempt.dispatchPhase !== 'claimed') return undefined;
   const {runId} = run;
@@ -70,6 +84,7 @@ export function sent(work: Begun, {streamName, streamId, policy, status}: Sent):
       {
         ...attempt,
         ...{dispatchPhase: 'sent', phaseAt: nowMs, ctrlStream: streamName},
+        ...{firstCursor: cursor, logCursor: cursor},
         ...(streamId === '' ? {} : {streamId}),
       },
     ],

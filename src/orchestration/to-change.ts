@@ -84,6 +84,8 @@ function writeTask({keys, w, ground, decision: {task}, change}: Writing): void {
     ...(['HSET', keys.orchTask(w, task.taskId), 'doc', doc, 'version', version] as const),
     ...['run', task.currentRunId ?? '', 'session', task.sessionId],
   );
+  if (was === undefined && task.expiresAt !== undefined)
+    change.write('ZADD', keys.orchExpiring(w), task.expiresAt, task.taskId);
   const {taskId: id, createdAt, agentType} = task;
   index(
     {keys, w, change, ground},

@@ -129,6 +129,7 @@ const TABLE: Table = {
   orchIdempotency: ['string', 'senders', ttl(HISTORY_TTL_S)],
   orchReady: ['zset', 'senders, orchestrators', settled],
   orchDelayed: ['zset', 'senders, orchestrators', settled],
+  orchExpiring: ['zset', 'senders, orchestrators', settled],
   orchPool: ['hash', 'senders, orchestrators', ttl(POOL_TTL_S)],
   orchPools: ['set', 'senders, orchestrators', settled],
   orchInflight: ['zset', 'orchestrators', settled],

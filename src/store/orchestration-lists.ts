@@ -56,6 +56,10 @@ export const takeOut = async ({store}: Workspace, key: string, member: string): 
   await store.commands.run(redis => redis.srem(key, member), RETRY);
 };
 
+export const takeFrom = async ({store}: Workspace, key: string, member: string): Promise<void> => {
+  await store.commands.run(redis => redis.zrem(key, member), RETRY);
+};
+
 export const renew = async ({store}: Workspace, key: string, ttlS: number): Promise<void> => {
   await store.commands.run(redis => redis.expire(key, ttlS), RETRY);
 };

@@ -49,7 +49,9 @@ export const RunAttempt = record({
   deferrals: count(),
   /** Times sending it failed. */
   dispatchFailures: count(),
-  /** Stream id of the last event of the session whose text was logged. */
+  /** Stream id in the session's events after which this attempt's begin. */
+  firstCursor: z.string(),
+  /** Of the last event whose text was logged. */
   logCursor: z.string(),
   createdAt: at(),
   startedAt: at().optional(),

@@ -42,6 +42,8 @@ export function createRunKeys({prefix = ''}: {readonly prefix?: string} = {}) {
     orchReady: (w: string, pool: string) => key(w, `ready:${pool}`),
     /** Attempts that wait for a time. */
     orchDelayed: (w: string) => key(w, 'delayed'),
+    /** Tasks that are dropped if they have not begun by then. */
+    orchExpiring: (w: string) => key(w, 'expiring'),
     orchPool: (w: string, pool: string) => key(w, `inst:${pool}`),
     orchPools: (w: string) => key(w, 'insts'),
     /** Attempts of a pool between their claim and the proven end of what runs them. */
