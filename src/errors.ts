@@ -11,6 +11,10 @@ const codes = {
   WORKER_LOAD_FAILED: {exit: 2, retryable: false},
   PROVIDER_LOAD_FAILED: {exit: 2, retryable: false},
   PLUGIN_LOAD_FAILED: {exit: 2, retryable: false},
+  POLICY_INVALID: {exit: 2, retryable: false},
+  QUEUE_MODE_INVALID: {exit: 2, retryable: false},
+  CURSOR_INVALID: {exit: 2, retryable: false},
+  AMBIGUOUS_ID: {exit: 2, retryable: false},
 
   REDIS_UNREACHABLE: {exit: 3, retryable: true},
   REDIS_AUTH: {exit: 3, retryable: false},
@@ -24,6 +28,9 @@ const codes = {
   HISTORY_SCHEMA: {exit: 3, retryable: false},
 
   NOT_FOUND: {exit: 4, retryable: false},
+  AGENT_NOT_FOUND: {exit: 4, retryable: false},
+  TASK_NOT_FOUND: {exit: 4, retryable: false},
+  RUN_NOT_FOUND: {exit: 4, retryable: false},
 
   AGENT_TYPE_UNAVAILABLE: {exit: 5, retryable: true},
   AGENT_CIRCUIT_OPEN: {exit: 5, retryable: true},
@@ -56,6 +63,17 @@ const codes = {
   CALLS_TOO_DEEP: {exit: 11, retryable: false},
   FENCED: {exit: 11, retryable: false},
   LEASE_LOST: {exit: 11, retryable: true},
+  AGENT_EXISTS: {exit: 11, retryable: false},
+  AGENT_INACTIVE: {exit: 11, retryable: false},
+  AGENT_IN_USE: {exit: 11, retryable: false},
+  IDEMPOTENCY_CONFLICT: {exit: 11, retryable: false},
+  STATE_CONFLICT: {exit: 11, retryable: true},
+  VERSION_CONFLICT: {exit: 11, retryable: false},
+  TASK_FINAL: {exit: 11, retryable: false},
+  TASK_ARCHIVED: {exit: 11, retryable: false},
+  TASK_NOT_ARCHIVABLE: {exit: 11, retryable: false},
+  SESSION_BUSY: {exit: 11, retryable: true},
+  INTERRUPT_DRAIN_TIMEOUT: {exit: 11, retryable: true},
 
   FINDINGS: {exit: 12, retryable: false},
   DENIED: {exit: 13, retryable: false},

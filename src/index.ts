@@ -88,11 +88,11 @@ export {createClient, GatewayClient, type ClientOptions} from './client/client.j
 export {ByaiGatewayClient, createByaiClient, type ByaiContent} from './client/byai-client.js';
 export {ByaiContext, ByaiWorker, type ByaiCommand, type ByaiValue} from './worker/byai-worker.js';
 export type {Interceptor, SendProgress, SendRequest, SendResult} from './availability/send.js';
-export type {CancelRequest, CancelResult} from './client/cancel.js';
+export type {CancelRequest, CancelResult} from './availability/cancel.js';
 export {followExecution, followToQuestion, type FollowExecution} from './client/follow-execution.js';
-export type {OpenQuestion} from './client/questions.js';
+export type {OpenQuestion} from './availability/questions.js';
 export type {ReloadRequestOptions} from './client/reload.js';
-export type {ReplyRequest, ReplyResult} from './client/reply.js';
+export type {ReplyRequest, ReplyResult} from './availability/reply.js';
 export type {FollowOptions, SessionItem} from './store/data-streams.js';
 
 export {startManager, type ManagerHandle, type ManagerOptions} from './availability/manager.js';

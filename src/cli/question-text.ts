@@ -1,5 +1,5 @@
 /** Questions of agents, as people are shown them. */
-import type {OpenQuestion} from '../client/questions.js';
+import type {OpenQuestion} from '../availability/questions.js';
 import type {QuestionTerms} from '../protocol/question.js';
 import {formatDuration} from './duration.js';
 import {paint, type Printer} from './printer.js';

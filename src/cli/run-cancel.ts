@@ -1,5 +1,5 @@
 /** `by cancel`: show what it touches, ask when that is a whole session, do it. */
-import {cancel, cancelTargets, type CancelRequest, type CancelResult} from '../client/cancel.js';
+import {cancel, cancelTargets, type CancelRequest, type CancelResult} from '../availability/cancel.js';
 import {systemClock} from '../clock.js';
 import {ByError} from '../errors.js';
 import {isTerminal} from '../protocol/states.js';

@@ -2,8 +2,8 @@
 import {GatewayClient} from '../client/client.js';
 import {loadProject} from '../config/project.js';
 import {followToQuestion} from '../client/follow-execution.js';
-import type {OpenQuestion} from '../client/questions.js';
-import {reply, replyCommand} from '../client/reply.js';
+import type {OpenQuestion} from '../availability/questions.js';
+import {reply, replyCommand} from '../availability/reply.js';
 import {systemClock} from '../clock.js';
 import type {SendProgress, SendRequest, SendResult} from '../availability/send.js';
 import {ByError} from '../errors.js';

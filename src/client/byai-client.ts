@@ -4,7 +4,7 @@ import type {Content} from '../protocol/commands.js';
 import {encodeContent, type Message} from '../protocol/content.js';
 import {openStore, type StoreOptions} from '../store/store.js';
 import {GatewayClient, type ClientOptions} from './client.js';
-import type {ReplyRequest, ReplyResult} from './reply.js';
+import type {ReplyRequest, ReplyResult} from '../availability/reply.js';
 
 /** A message, several, or content as it goes on the wire. */
 export type ByaiContent = Content | Message | readonly Message[];

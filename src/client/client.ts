@@ -9,12 +9,12 @@ import {followSession, type FollowOptions, type SessionItem} from '../store/data
 import {findByMessage} from '../store/executions.js';
 import {maySee, requireOwn} from '../store/ownership.js';
 import {openStore, type Store, type StoreOptions} from '../store/store.js';
-import {cancel, type CancelRequest, type CancelResult} from './cancel.js';
-import {openQuestions, type OpenQuestion} from './questions.js';
+import {cancel, type CancelRequest, type CancelResult} from '../availability/cancel.js';
+import {openQuestions, type OpenQuestion} from '../availability/questions.js';
 import {collectReloadAcks, reloadPlugins, type ReloadRequestOptions} from './reload.js';
 import type {ReloadResponse} from '../protocol/send-response.js';
 import type {ReloadAcks} from '../store/plugin-state.js';
-import {reply, type ReplyRequest, type ReplyResult} from './reply.js';
+import {reply, type ReplyRequest, type ReplyResult} from '../availability/reply.js';
 import {send, type Interceptor, type SendRequest, type SendResult} from '../availability/send.js';
 
 export interface ClientOptions {

@@ -6,7 +6,7 @@ import {isTerminal} from '../protocol/states.js';
 import {followSession, type SessionItem} from '../store/data-streams.js';
 import {findByMessage} from '../store/executions.js';
 import type {Store} from '../store/store.js';
-import {askingOf, type OpenQuestion} from './questions.js';
+import {askingOf, type OpenQuestion} from '../availability/questions.js';
 
 export interface FollowExecution {
   readonly sessionId: string;

@@ -106,7 +106,11 @@ const serviceGrants = (options: AclOptions): Grant[] => [
 const everything = ({prefix = ''}: AclOptions): string[] => [
   `${prefix}byai_gateway:*`,
   `${prefix}by_framework:*`,
+  ...orchestration(prefix),
 ];
+
+/** Tasks, runs and what belongs to them. */
+const orchestration = (prefix = ''): string[] => [`${prefix}byorch:v1:*`];
 
 /** What both senders and workers touch of a session, of routing, and of what waits. */
 function shared({schema, prefix = ''}: AclOptions) {
@@ -189,6 +193,14 @@ function clientGrants(options: AclOptions): Grant[] {
     {commands: 'xadd xrange xdel xlen expire persist', access: 'RW', keys: outbox},
     {commands: 'xadd xdel', access: 'RW', keys: openOutboxes},
     {commands: 'set get', access: 'RW', keys: once},
+    // Whoever sends may submit tasks, look at them and stop them.
+    {
+      commands:
+        'eval evalsha get mget set expire persist exists hget hmget hgetall hvals hlen hset hsetnx hincrby hdel zadd zrem ' +
+        'zcard zrange zrevrange zrangebyscore zremrangebyscore zscore sadd srem smembers xadd xrange xrevrange xlen xread',
+      access: 'RW',
+      keys: orchestration(keys.prefix),
+    },
   ]);
 }
 

@@ -2,11 +2,15 @@
  * What bounds every key: its type, who writes it, and why it can not grow for ever (G11). docs/keys.md is this table for
  * people; the tests check the keyspace they leave behind against it.
  */
-import {createKeys, SESSION_TTL_S, type KeySchema} from './keys.js';
+import {createKeys, SESSION_TTL_S, type KeyOptions, type KeySchema} from './keys.js';
+import {createRunKeys} from './orchestration/keys.js';
+import {HISTORY_TTL_S, INDEX_TTL_S, POOL_TTL_S, RECORD_TTL_S} from './orchestration/retention.js';
 
 export type KeyType = 'string' | 'hash' | 'set' | 'zset' | 'list' | 'stream';
 
 export type KeyBound =
+  /** Has a lifetime once what it tells of has ended, never more than this many seconds. */
+  | {readonly kind: 'ended'; readonly seconds: number}
   /** Has a lifetime, never more than this many seconds. */
   | {readonly kind: 'ttl'; readonly seconds: number}
   /** Is trimmed to about so many entries. */
@@ -21,7 +25,7 @@ export type KeyBound =
   | {readonly kind: 'foreign'};
 
 export interface KeyRule {
-  /** Where its name is made: a function of `createKeys`. */
+  /** Where its name is made: a function of {@link allKeys}. */
   readonly name: string;
   readonly type: KeyType;
   /** Who writes it, in the words of docs/architecture.md. */
@@ -32,6 +36,7 @@ export interface KeyRule {
 type Table = Readonly<Record<string, readonly [type: KeyType, owner: string, bound: KeyBound]>>;
 
 const ttl = (seconds: number): KeyBound => ({kind: 'ttl', seconds});
+const ended = (seconds: number): KeyBound => ({kind: 'ended', seconds});
 const settled: KeyBound = {kind: 'settled'};
 const members: KeyBound = {kind: 'members'};
 const operator: KeyBound = {kind: 'operator'};
@@ -108,7 +113,36 @@ const TABLE: Table = {
   workerExecutions: ['zset', 'other SDKs', foreign],
   workerActiveIndex: ['zset', 'other SDKs', foreign],
   workerActiveExecutions: ['set', 'other SDKs', foreign],
+
+  orchAgent: ['hash', 'operators', operator],
+  orchAgents: ['zset', 'operators', operator],
+  orchAgentKey: ['string', 'operators', operator],
+  orchTask: ['hash', 'senders, orchestrators', ended(RECORD_TTL_S)],
+  orchRun: ['hash', 'senders, orchestrators', ended(RECORD_TTL_S)],
+  orchAttempt: ['hash', 'senders, orchestrators', ended(RECORD_TTL_S)],
+  orchRunAttempts: ['zset', 'senders, orchestrators', ended(RECORD_TTL_S)],
+  orchIndex: ['zset', 'senders, orchestrators', ttl(INDEX_TTL_S)],
+  orchSessionRuns: ['zset', 'senders, orchestrators', ttl(INDEX_TTL_S)],
+  orchSessionQueue: ['zset', 'senders, orchestrators', settled],
+  orchSessionKey: ['string', 'senders', ttl(RECORD_TTL_S)],
+  orchLease: ['hash', 'orchestrators', ended(RECORD_TTL_S)],
+  orchIdempotency: ['string', 'senders', ttl(HISTORY_TTL_S)],
+  orchReady: ['zset', 'senders, orchestrators', settled],
+  orchDelayed: ['zset', 'senders, orchestrators', settled],
+  orchExpiring: ['zset', 'senders, orchestrators', settled],
+  orchPool: ['hash', 'senders, orchestrators', ttl(POOL_TTL_S)],
+  orchPools: ['set', 'senders, orchestrators', settled],
+  orchInflight: ['zset', 'orchestrators', settled],
+  orchInputs: ['hash', 'senders, orchestrators', ended(RECORD_TTL_S)],
+  orchEvents: ['stream', 'senders, orchestrators', ended(HISTORY_TTL_S)],
+  orchSnapshots: ['stream', 'orchestrators', ended(RECORD_TTL_S)],
+  orchLog: ['stream', 'senders, orchestrators', ended(HISTORY_TTL_S)],
+  orchUndeliverable: ['stream', 'orchestrators', {kind: 'cap', entries: 10_000}],
+  orchNodes: ['zset', 'orchestrators', ttl(30)],
 };
+
+/** Makers of every key that has a rule, by the rule's name. */
+export const allKeys = (options: KeyOptions) => ({...createKeys(options), ...createRunKeys(options)});
 
 export const KEY_RULES: readonly KeyRule[] = Object.entries(TABLE).map(([name, [type, owner, bound]]) => ({
   name,
@@ -140,9 +174,7 @@ export function ruleMatcher(schema: KeySchema, prefix: string): (key: string) =>
 
 /** What stands between the ids. */
 function nameParts(name: string, schema: KeySchema, prefix: string): string[] {
-  const make = (createKeys({schema, prefix}) as unknown as Record<string, (...ids: string[]) => string>)[
-    name
-  ];
+  const make = (allKeys({schema, prefix}) as unknown as Record<string, (...ids: string[]) => string>)[name];
   if (make === undefined) throw new RangeError(`no key is called "${name}"`);
   return make('\0', '\0', '\0').split('\0');
 }

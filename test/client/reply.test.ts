@@ -1,8 +1,8 @@
 /** Answers of people: one for each question, to the execution that asked, or a refusal that says why. */
 import {expect, test} from 'vitest';
 import {GatewayClient} from '../../src/client/client.js';
-import {askingOf, openQuestions} from '../../src/client/questions.js';
-import type {ReplyRequest} from '../../src/client/reply.js';
+import {askingOf, openQuestions} from '../../src/availability/questions.js';
+import type {ReplyRequest} from '../../src/availability/reply.js';
 import {ByError, messageOf} from '../../src/errors.js';
 import {silentLogger} from '../../src/log.js';
 import {encodeSendable} from '../../src/protocol/commands.js';

@@ -5,7 +5,7 @@
 import {describe, expect, test} from 'vitest';
 import {GatewayClient} from '../../src/client/client.js';
 import {systemClock} from '../../src/clock.js';
-import {cancel} from '../../src/client/cancel.js';
+import {cancel} from '../../src/availability/cancel.js';
 import {
   countedAttempts,
   encodeRecord,

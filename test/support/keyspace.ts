@@ -49,6 +49,8 @@ async function problemOf(
     case 'ttl':
       if (ttlMs === -1) return `has no lifetime, where ${bound.seconds} s is due`;
       return ttlMs > bound.seconds * 1000 ? `lives ${ttlMs} ms, longer than ${bound.seconds} s` : undefined;
+    case 'ended':
+      return ttlMs > bound.seconds * 1000 ? `lives ${ttlMs} ms, longer than ${bound.seconds} s` : undefined;
     case 'cap': {
       const length = await store.commands.run(redis => redis.xlen(key));
       return length > bound.entries + CAP_SLACK ? `has ${length} entries, over ${bound.entries}` : undefined;
@@ -69,7 +71,7 @@ async function unsettled(
   type: KeyRule['type'],
   key: string,
 ): Promise<string | undefined> {
-  if (type === 'hash') {
+  if (type === 'hash' && name === 'pendingPayloads') {
     const queue = key.replace(/:payloads$/, '');
     const [payloads, waiting] = await store.commands.run(redis =>
       Promise.all([redis.hlen(key), redis.zcard(queue)]),

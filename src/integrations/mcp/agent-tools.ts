@@ -16,7 +16,7 @@ import {
 } from '@modelcontextprotocol/server';
 import {z} from 'zod';
 import type {GatewayClient} from '../../client/client.js';
-import type {OpenQuestion} from '../../client/questions.js';
+import type {OpenQuestion} from '../../availability/questions.js';
 import {ByError} from '../../errors.js';
 import {objectOf} from '../../protocol/fields.js';
 import type {RoutePolicy} from '../../protocol/routing.js';

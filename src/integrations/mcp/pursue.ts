@@ -1,7 +1,7 @@
 /** One request to an agent, from its sending to its answer, in stretches as long as whoever waits has patience. */
 import type {GatewayClient} from '../../client/client.js';
 import {followToQuestion} from '../../client/follow-execution.js';
-import type {OpenQuestion} from '../../client/questions.js';
+import type {OpenQuestion} from '../../availability/questions.js';
 import {ByError} from '../../errors.js';
 import {eventKind, eventText} from '../../protocol/events.js';
 import {canonicalStatus} from '../../protocol/states.js';

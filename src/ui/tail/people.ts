@@ -1,8 +1,8 @@
 /** The person at `by tail`: what waits for an answer in the session, and answering it. */
 import {ByError, messageOf} from '../../errors.js';
 import {sleep, systemClock} from '../../clock.js';
-import {openQuestions, type OpenQuestion} from '../../client/questions.js';
-import {reply} from '../../client/reply.js';
+import {openQuestions, type OpenQuestion} from '../../availability/questions.js';
+import {reply} from '../../availability/reply.js';
 import {promptOf} from '../../cli/question-text.js';
 import {serverTimeMs, type Store} from '../../store/store.js';
 import type {People} from './app.js';

@@ -1,7 +1,7 @@
 /** One request is one trace, from the client to the last step, whatever happens on the way. */
 import {expect, test} from 'vitest';
 import {GatewayClient} from '../../../src/client/client.js';
-import type {OpenQuestion} from '../../../src/client/questions.js';
+import type {OpenQuestion} from '../../../src/availability/questions.js';
 import {startTracing, type Tracing} from '../../../src/integrations/otel/start-tracing.js';
 import {silentLogger} from '../../../src/log.js';
 import {findExecution} from '../../../src/store/executions.js';

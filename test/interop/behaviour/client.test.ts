@@ -1,7 +1,7 @@
 /** Sending and cancelling, against the rows of client.json, control.json and ts_sdk.json. */
 import type {Redis} from 'ioredis';
 import {expect} from 'vitest';
-import type {CancelRequest, CancelResult} from '../../../src/client/cancel.js';
+import type {CancelRequest, CancelResult} from '../../../src/availability/cancel.js';
 import {GatewayClient, type ClientOptions} from '../../../src/client/client.js';
 import type {SendRequest} from '../../../src/availability/send.js';
 import {ByError} from '../../../src/errors.js';

@@ -1,0 +1,70 @@
+/** What the parts of an orchestrator share. */
+import {systemClock, type Clock} from '../clock.js';
+import {messageOf} from '../errors.js';
+import {silentLogger, type Logger} from '../log.js';
+import type {Tracer} from '../protocol/tracer.js';
+import type {Workspace} from '../store/orchestration.js';
+import {WATCH_TIMES, type WatchTimes} from './watching.js';
+
+export interface OrchestratorDeps {
+  readonly workspace: Workspace;
+  readonly now: Clock;
+  readonly log: Logger;
+  readonly tracer?: Tracer;
+  readonly times: OrchestratorTimes;
+}
+
+/** In milliseconds. */
+export interface OrchestratorTimes extends WatchTimes {
+  /** What was claimed and not sent for so long is sent by whoever comes by. Default 10,000. */
+  readonly repairMs: number;
+  /** How often each role looks. Defaults 100, 200 and 1,000. */
+  readonly dispatchEveryMs: number;
+  readonly projectEveryMs: number;
+  readonly sweepEveryMs: number;
+}
+
+export const ORCHESTRATOR_TIMES: OrchestratorTimes = {
+  ...WATCH_TIMES,
+  repairMs: 10_000,
+  dispatchEveryMs: 100,
+  projectEveryMs: 200,
+  sweepEveryMs: 1000,
+};
+
+export const orchestratorDeps = (
+  workspace: Workspace,
+  {
+    times,
+    ...over
+  }: Partial<Omit<OrchestratorDeps, 'workspace' | 'times'>> & {
+    readonly times?: Partial<OrchestratorTimes>;
+  } = {},
+): OrchestratorDeps => ({
+  workspace,
+  ...{now: systemClock, log: silentLogger},
+  ...over,
+  times: {...ORCHESTRATOR_TIMES, ...times},
+});
+
+/** Do something for each, a few at a time; what one throws stops no other, and is told. */
+export async function forEach<T>(
+  {log}: OrchestratorDeps,
+  items: readonly T[],
+  what: string,
+  act: (item: T) => Promise<unknown>,
+): Promise<void> {
+  const waiting = [...items];
+  const next = async (): Promise<void> => {
+    for (let item = waiting.shift(); item !== undefined; item = waiting.shift()) {
+      try {
+        await act(item);
+      } catch (error) {
+        log.warn(`${what} failed; it is tried again`, {item: String(item), error: messageOf(error)});
+      }
+    }
+  };
+  await Promise.all(Array.from({length: Math.min(AT_ONCE, waiting.length)}, next));
+}
+
+const AT_ONCE = 16;

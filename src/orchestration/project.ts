@@ -1,0 +1,90 @@
+/** The projector: what by-framework shows of executions becomes the state of their attempts, runs and tasks. */
+import {eventKind, eventText, type DataEvent} from '../protocol/events.js';
+import type {ExecutionRecord} from '../protocol/execution.js';
+import type {RunAttempt} from '../protocol/orchestration/attempt.js';
+import {isTerminalTolerant} from '../protocol/states.js';
+import {eventsAfter} from '../store/data-streams.js';
+import {findExecution} from '../store/executions.js';
+import {members, setMembers} from '../store/orchestration-lists.js';
+import {lookAt, type Workspace} from '../store/orchestration.js';
+import {carryOut} from './decide.js';
+import {forEach, type OrchestratorDeps} from './deps.js';
+import {isBegun} from './ending.js';
+import {observed, type Seen} from './observing.js';
+
+/** Once over everything that is under way. @returns how many attempts changed. */
+export async function projectPass(deps: OrchestratorDeps): Promise<number> {
+  let changes = 0;
+  await forEach(deps, await underWay(deps.workspace), 'looking at an execution', async id => {
+    if (await projectAttempt(deps, id)) changes++;
+  });
+  return changes;
+}
+
+/** Attempts between their claim and the proven end of what runs them. */
+export async function underWay(workspace: Workspace): Promise<string[]> {
+  const {keys, name} = workspace;
+  const pools = await setMembers(workspace, keys.orchPools(name));
+  return (await Promise.all(pools.map(pool => members(workspace, keys.orchInflight(name, pool))))).flat();
+}
+
+/** @returns whether it changed. Whoever loses a race leaves it to the next look: what is to be seen stays. */
+export async function projectAttempt({workspace}: OrchestratorDeps, attemptId: string): Promise<boolean> {
+  const work = await lookAt(workspace, 'att', attemptId);
+  if (!isBegun(work) || work.attempt.dispatchPhase === 'claimed') return false;
+  const seen = await see(workspace, work.task.sessionId, work.attempt);
+  const decision = observed(work, seen, Math.random());
+  return decision !== undefined && (await carryOut(workspace, work, decision));
+}
+
+/** The record first: whatever was said before the end it tells of is found after it. */
+async function see({store}: Workspace, sessionId: string, attempt: RunAttempt): Promise<Seen> {
+  const {executionId, messageId, logCursor, firstCursor} = attempt;
+  const record = await findExecution(store, sessionId, executionId);
+  const heard = await hear(logCursor);
+  const isOver = record !== undefined && isOverByItself(record);
+  const whole = isOver ? await hear(firstCursor) : undefined;
+  return {
+    record,
+    said: words(heard.events),
+    cursor: heard.cursor,
+    answer: whole && answerOf(whole.events.map(({event}) => event)),
+  };
+
+  async function hear(after: string) {
+    const events: {readonly id: string; readonly event: DataEvent}[] = [];
+    let cursor = after;
+    for (;;) {
+      const page = await eventsAfter(store, sessionId, cursor, messageId);
+      events.push(...page.events);
+      if (page.last === undefined) return {events, cursor};
+      cursor = page.last;
+    }
+  }
+}
+
+const isOverByItself = ({status}: ExecutionRecord): boolean => isTerminalTolerant(status.split(':')[0] ?? '');
+
+/** The last answer given as a whole, or the pieces joined. Undefined if there was neither. */
+function answerOf(events: readonly DataEvent[]): string | undefined {
+  const whole = events.findLast(event => eventKind(event) === 'final');
+  if (whole !== undefined) return eventText(whole);
+  const pieces = events.filter(event => eventKind(event) === 'answer').map(eventText);
+  return pieces.length === 0 ? undefined : pieces.join('');
+}
+
+/** Pieces of one kind that came together are one entry of the log. */
+function words(events: readonly {readonly event: DataEvent}[]): Seen['said'] {
+  const said: {text: string; chunkType: string; ts: number}[] = [];
+  for (const {event} of events) {
+    const kind = eventKind(event);
+    const text = eventText(event);
+    if (text === '' || kind === 'end' || kind === 'other') continue;
+    const last = said.at(-1);
+    // A whole answer repeats its pieces.
+    if (kind === 'final' && last?.chunkType === 'answer' && last.text.endsWith(text)) continue;
+    if (last?.chunkType === kind && (kind === 'answer' || kind === 'reasoning')) last.text += text;
+    else said.push({text, chunkType: kind, ts: event.timestamp});
+  }
+  return said;
+}

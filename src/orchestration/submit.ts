@@ -1,0 +1,112 @@
+/** Accepting a task: once for each idempotency key, whoever asks and however often. */
+import {createHash} from 'node:crypto';
+import {setTimeout as wait} from 'node:timers/promises';
+import {ByError} from '../errors.js';
+import {newSessionId} from '../ids.js';
+import {validateAgentCommandParams, type AgentCommandParams} from '../protocol/orchestration/command.js';
+import type {AgentProfile} from '../protocol/orchestration/profile.js';
+import {HISTORY_TTL_S, IDEMPOTENCY_TTL_S, RECORD_TTL_S} from '../protocol/orchestration/retention.js';
+import type {AgentTask} from '../protocol/orchestration/task.js';
+import {nameOnce, readText} from '../store/orchestration-lists.js';
+import {commit, lookAround, lookAt, type Workspace} from '../store/orchestration.js';
+import {accepted, newTask} from './begin.js';
+import {poolKeyOf} from './pools.js';
+import {profileOf} from './profiles.js';
+import {toChange} from './to-change.js';
+
+export interface Accepted {
+  /** The request had been accepted before: this is what came of it then. */
+  readonly idempotentHit: boolean;
+  readonly task: AgentTask;
+  readonly runId: string;
+}
+
+/**
+ * @throws {ByError} INVALID_INPUT, POLICY_INVALID, MESSAGE_TOO_LARGE, AGENT_NOT_FOUND, AGENT_INACTIVE,
+ *   IDEMPOTENCY_CONFLICT.
+ */
+export async function acceptTask(workspace: Workspace, params: AgentCommandParams): Promise<Accepted> {
+  const {profile, task} = await prepareTask(workspace, params);
+  const idempotency = params.idempotencyKey === undefined ? undefined : idempotencyKey(workspace, task);
+  const {taskId} = task;
+  for (let attempt = 0; ; attempt++) {
+    const known = idempotency && (await earlier(workspace, idempotency, task.requestHash));
+    if (known !== undefined) {
+      // The first try was made, and its answer was lost.
+      const isOurs = known === taskId;
+      const work = await lookAt(workspace, 'task', known);
+      if (work !== undefined)
+        return {idempotentHit: !isOurs, task: work.task, runId: work.task.currentRunId ?? ''};
+    }
+    const ground = await lookAround(workspace, task.sessionId, poolKeyOf(task));
+    const decision = accepted(task, ground, profile);
+    const change = toChange(workspace, ground, decision);
+    if (idempotency !== undefined) {
+      const record = JSON.stringify({id: taskId, request_hash: task.requestHash});
+      if (known === undefined) change.unlessThere(idempotency);
+      change.write('SET', idempotency, record, 'EX', ttlOf(params));
+    }
+    if (await commit(workspace, change)) {
+      const [run] = decision.runs ?? [];
+      return {
+        idempotentHit: false,
+        task: {...decision.task, updatedAt: ground.nowMs, version: 1},
+        runId: run?.runId ?? '',
+      };
+    }
+    await wait(Math.random() * 2 * attempt);
+  }
+}
+
+/** The task a request would become, with its session. Writes nothing but the name of a session. */
+export async function prepareTask(
+  workspace: Workspace,
+  params: AgentCommandParams,
+): Promise<{readonly profile: AgentProfile | undefined; readonly task: AgentTask}> {
+  validateAgentCommandParams(params);
+  const profile = await profileOf(workspace, params);
+  if (profile?.active === false)
+    throw new ByError('AGENT_INACTIVE', `The agent "${profile.agentKey}" is switched off.`, {
+      hint: 'Switch its profile on, or send to another agent.',
+    });
+  const {sessionKey} = params;
+  const sessionId =
+    params.sessionId ?? (sessionKey === undefined ? newSessionId() : await sessionOf(workspace, sessionKey));
+  return {profile, task: newTask(workspace.name, params, sessionId, profile)};
+}
+
+const digest = (...parts: readonly string[]): string =>
+  createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 32);
+
+const sessionOf = (workspace: Workspace, sessionKey: string): Promise<string> =>
+  nameOnce(
+    workspace,
+    workspace.keys.orchSessionKey(workspace.name, digest(sessionKey)),
+    newSessionId(),
+    RECORD_TTL_S,
+  );
+
+const idempotencyKey = (
+  {keys, name}: Workspace,
+  {agentId, agentType, idempotencyKey: key}: AgentTask,
+): string => keys.orchIdempotency(name, 'task', digest(agentId ?? `type:${agentType}`, key));
+
+/** Ticks of a schedule may be repaired days later. */
+const ttlOf = ({spawnedBy = ''}: AgentCommandParams): number =>
+  spawnedBy.startsWith('schedule:') ? HISTORY_TTL_S : IDEMPOTENCY_TTL_S;
+
+/** @returns what the key was used for. @throws {ByError} IDEMPOTENCY_CONFLICT if that was another request. */
+export async function earlier(
+  workspace: Workspace,
+  key: string,
+  requestHash: string,
+): Promise<string | undefined> {
+  const text = await readText(workspace, key);
+  if (text === undefined) return undefined;
+  const {id, request_hash: hash} = JSON.parse(text) as {id: string; request_hash: string};
+  if (hash === requestHash) return id;
+  throw new ByError('IDEMPOTENCY_CONFLICT', `This idempotency key was used for another request (${id}).`, {
+    hint: 'Use a new key for a new request.',
+    details: {id},
+  });
+}
