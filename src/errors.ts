@@ -31,6 +31,7 @@ const codes = {
   AGENT_NOT_FOUND: {exit: 4, retryable: false},
   TASK_NOT_FOUND: {exit: 4, retryable: false},
   RUN_NOT_FOUND: {exit: 4, retryable: false},
+  APPROVAL_NOT_FOUND: {exit: 4, retryable: false},
 
   AGENT_TYPE_UNAVAILABLE: {exit: 5, retryable: true},
   AGENT_CIRCUIT_OPEN: {exit: 5, retryable: true},
@@ -74,9 +75,15 @@ const codes = {
   TASK_NOT_ARCHIVABLE: {exit: 11, retryable: false},
   SESSION_BUSY: {exit: 11, retryable: true},
   INTERRUPT_DRAIN_TIMEOUT: {exit: 11, retryable: true},
+  APPROVAL_ALREADY_DECIDED: {exit: 11, retryable: false},
 
   FINDINGS: {exit: 12, retryable: false},
   DENIED: {exit: 13, retryable: false},
+  TOOL_DENIED: {exit: 13, retryable: false},
+  APPROVAL_DENIED: {exit: 13, retryable: false},
+  APPROVAL_EXPIRED: {exit: 13, retryable: false},
+  APPROVAL_SUBJECT_CHANGED: {exit: 13, retryable: true},
+  POLICY_UNENFORCEABLE: {exit: 13, retryable: false},
   WORKSPACE_ESCAPE: {exit: 13, retryable: false},
 } as const satisfies Record<string, {exit: number; retryable: boolean}>;
 

@@ -4,7 +4,13 @@
  */
 import {createKeys, SESSION_TTL_S, type KeyOptions, type KeySchema} from './keys.js';
 import {createRunKeys} from './orchestration/keys.js';
-import {HISTORY_TTL_S, INDEX_TTL_S, POOL_TTL_S, RECORD_TTL_S} from './orchestration/retention.js';
+import {
+  ABILITIES_TTL_S,
+  HISTORY_TTL_S,
+  INDEX_TTL_S,
+  POOL_TTL_S,
+  RECORD_TTL_S,
+} from './orchestration/retention.js';
 
 export type KeyType = 'string' | 'hash' | 'set' | 'zset' | 'list' | 'stream';
 
@@ -137,8 +143,13 @@ const TABLE: Table = {
   orchEvents: ['stream', 'senders, orchestrators', ended(HISTORY_TTL_S)],
   orchSnapshots: ['stream', 'orchestrators', ended(RECORD_TTL_S)],
   orchLog: ['stream', 'senders, orchestrators', ended(HISTORY_TTL_S)],
+  orchApproval: ['hash', 'workers, orchestrators, operators', ttl(RECORD_TTL_S)],
+  orchPendingApprovals: ['zset', 'workers, orchestrators, operators', settled],
+  orchRunApprovals: ['zset', 'workers, orchestrators', ttl(RECORD_TTL_S)],
+  orchAllowed: ['hash', 'operators', operator],
   orchUndeliverable: ['stream', 'orchestrators', {kind: 'cap', entries: 10_000}],
   orchNodes: ['zset', 'orchestrators', ttl(30)],
+  orchAbilities: ['string', 'workers', ttl(ABILITIES_TTL_S)],
 };
 
 /** Makers of every key that has a rule, by the rule's name. */

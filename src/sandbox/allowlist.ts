@@ -29,8 +29,8 @@ export interface ToolCaller {
   readonly sessionId: string;
 }
 
-export const subjectHash = (subject: ToolSubject, caller: ToolCaller): string =>
-  sha256({...subject, ...caller});
+export const subjectHash = (subject: ToolSubject, {agentType, sessionId}: ToolCaller): string =>
+  sha256({...subject, agentType, sessionId});
 
 export const argsHash = (args: unknown): string => sha256(args);
 
@@ -78,6 +78,8 @@ export function allowPattern(subject: ToolSubject): {readonly pattern: string} |
   if (program === undefined) return {pattern: `tool:${subject.tool}`};
   if (RUNS_ANYTHING.test(basename(program)))
     return {refusal: `${basename(program)} runs whatever it is told to: it can be allowed once, not always.`};
+  if (subject.cwd !== undefined && program.startsWith(`${subject.cwd}/`))
+    return {refusal: 'It lies where the agent may write: tomorrow it may be something else.'};
   return {pattern: escapeGlob(program)};
 }
 

@@ -66,6 +66,12 @@ export async function probeSandbox(
   return NO_SANDBOX;
 }
 
+let found: Promise<SandboxAbilities> | undefined;
+
+/** Of the machine this process runs on, looked for once. */
+export const machineAbilities = (): Promise<SandboxAbilities> =>
+  (found ??= probeSandbox(new AbortController().signal));
+
 async function probe(isolation: Isolation, signal: AbortSignal): Promise<SandboxAbilities | undefined> {
   const folder = await mkdtemp(join(tmpdir(), 'by-sandbox-'));
   const server = createServer(socket => socket.destroy());

@@ -29,7 +29,8 @@ export interface RunResult {
 
 /** From the request to stop until there is no choice. */
 const GRACE_MS = 2000;
-const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+/** Where programs are looked for: not in folders that agents may write to. */
+export const PROGRAM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** @throws {ByError} NOT_FOUND if the program can not be started; the signal's reason if it aborts. */
 export async function runSandboxed(request: RunRequest): Promise<RunResult> {
@@ -38,7 +39,7 @@ export async function runSandboxed(request: RunRequest): Promise<RunResult> {
   const [program = '', ...args] = sandboxCommand(request);
   const child = spawn(program, args, {
     cwd: workspace,
-    env: {PATH, HOME: workspace, LANG: 'C.UTF-8', ...request.env},
+    env: {PATH: PROGRAM_PATH, HOME: workspace, LANG: 'C.UTF-8', ...request.env},
     // A group of its own, so that what it starts ends with it.
     detached: true,
     stdio: ['pipe', 'pipe', 'pipe'],

@@ -34,6 +34,11 @@ import type {TurnPlugins} from './turn-plugins.js';
 import type {ModelCall, ModelUsage} from './model-span.js';
 import type {TurnTrace} from './turn-trace.js';
 import {openWorkspace, type Workspace} from './workspace.js';
+import {runMetaOf, type RunMeta} from '../protocol/orchestration/run-meta.js';
+import {machineAbilities} from '../sandbox/probe.js';
+import {ToolGuard, type SpawnOptions, type SpawnResult} from '../sandbox/tool-guard.js';
+import {openWorkspace as openRunWorkspace} from '../store/orchestration.js';
+import type {Store} from '../store/store.js';
 
 export interface ContextFacts {
   readonly header: Header;
@@ -54,6 +59,7 @@ export interface ContextFacts {
   /** The folder in which sessions have their workspaces. */
   readonly workspaceRoot: string;
   readonly history: TurnHistory;
+  readonly store: Store;
   /** Of the worker's plugins, if it has any. */
   readonly plugins?: TurnPlugins | undefined;
   readonly trace: TurnTrace;
@@ -71,6 +77,7 @@ export class TurnContext {
   private opened: Workspace | undefined;
   private store: FileStore | undefined;
   private toolbox: TurnTools | undefined;
+  private guarding: ToolGuard | undefined;
 
   constructor(
     protected readonly facts: ContextFacts,
@@ -209,9 +216,49 @@ export class TurnContext {
     this.facts.trace.usage(call);
   }
 
+  /** The run this command belongs to; undefined for one that was sent without (`by send`). */
+  get run(): RunMeta | undefined {
+    return runMetaOf(this.metadata);
+  }
+  /**
+   * Do something under the policy of the run: at once, after a person allowed it, or not at all. Tools of {@link tools} are
+   * guarded already. In a durable agent, inside of `ctx.step`.
+   * @param args what the person is asked about is bound to exactly these.
+   * @throws {ByError} TOOL_DENIED, APPROVAL_DENIED, APPROVAL_EXPIRED; what `effect` throws.
+   */
+  guardTool<T>(name: string, args: unknown, effect: () => Promise<T>): Promise<T> {
+    return this.guard.call(name, args, effect);
+  }
+  /**
+   * Run a program in {@link workspace}, with no more than the policy of the run allows and, as far as this machine can, held
+   * to it: `enforced` of the result says how far. Without a run, with what `options` leaves it. Its environment is
+   * only what is given.
+   * @throws {ByError} NOT_FOUND, INVALID_INPUT, TOOL_DENIED, APPROVAL_DENIED, APPROVAL_EXPIRED, APPROVAL_SUBJECT_CHANGED,
+   *   POLICY_UNENFORCEABLE; the signal's reason.
+   */
+  spawnSandboxed(argv: readonly string[], options?: SpawnOptions): Promise<SpawnResult> {
+    return this.guard.spawn(argv, options);
+  }
+
   /** Stop here if the execution was cancelled. @throws the signal's reason. */
   checkCancelled(): void {
     this.signal.throwIfAborted();
+  }
+
+  private get guard(): ToolGuard {
+    return (this.guarding ??= this.makeGuard());
+  }
+
+  private makeGuard(): ToolGuard {
+    const {run, agentType, sessionId, workerId, signal} = this;
+    return new ToolGuard({
+      ...{agentType, sessionId, workerId, signal},
+      abilities: machineAbilities,
+      folder: () => this.workspace.path,
+      run: run && {...run, workspace: openRunWorkspace(this.facts.store, run.workspace)},
+      asked: ({approvalId, summary}) =>
+        this.emitState(`waits for approval: ${summary}`, {by_approval: approvalId}),
+    });
   }
 
   protected emit(event: DataEvent): Promise<void> {

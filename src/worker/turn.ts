@@ -338,6 +338,7 @@ async function carryOut(
     log,
     now: env.now,
     workspaceRoot: env.workspaceRoot,
+    store: env.store,
     history,
     trace,
   };

@@ -52,10 +52,18 @@ export function createRunKeys({prefix = ''}: {readonly prefix?: string} = {}) {
     orchEvents: (w: string, runId: string) => key(w, `ev:${runId}`),
     orchSnapshots: (w: string, runId: string) => key(w, `snap:${runId}`),
     orchLog: (w: string, taskId: string) => key(w, `log:${taskId}`),
+    orchApproval: (w: string, id: string) => key(w, `apr:${id}`),
+    /** Approvals nobody has decided yet, by the end of their time. */
+    orchPendingApprovals: (w: string) => key(w, 'aprs:pending'),
+    orchRunApprovals: (w: string, runId: string) => key(w, `aprs:run:${runId}`),
+    /** What an agent type may run without a question: pattern to who allowed it. */
+    orchAllowed: (w: string, agentType: string) => key(w, `allow:${agentType}`),
     /** What could not be sent. */
     orchUndeliverable: (w: string) => key(w, 'dlq'),
     /** Orchestrators that run, by their last sign of life. Of the deployment, not of a workspace. */
     orchNodes: () => key('_sys', 'nodes'),
+    /** What a worker of ours can hold a run to. */
+    orchAbilities: (workerId: string) => key('_sys', `caps:${workerId}`),
   };
 }
 export type RunKeys = ReturnType<typeof createRunKeys>;

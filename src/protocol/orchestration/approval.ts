@@ -1,0 +1,61 @@
+/** Approvals: one call of a tool, or one whole run, that a person has to allow before it happens. */
+import {z} from 'zod';
+import {at, record} from './record.js';
+
+export const APPROVAL_STATES = [
+  ...(['pending', 'allowed_once', 'allowed_always', 'denied', 'expired', 'cancelled'] as const),
+];
+export type ApprovalState = (typeof APPROVAL_STATES)[number];
+
+export const DECISIONS = ['allow-once', 'allow-always', 'deny'] as const;
+export type Decision = (typeof DECISIONS)[number];
+
+/** How long a person has. */
+export const APPROVAL_MS = 1_800_000;
+export const MAX_NOTE = 500;
+
+export const Approval = record({
+  approvalId: z.string(),
+  /** `tool`: one call of a tool. `run`: the whole run, before it is sent to a worker that does not ask by itself. */
+  kind: z.enum(['tool', 'run']),
+  runId: z.string(),
+  taskId: z.string(),
+  attemptId: z.string(),
+  agentType: z.string(),
+  sessionId: z.string(),
+  /** The worker that waits; absent for a whole run. */
+  workerId: z.string().optional(),
+  /** `exec` for a program; the agent type for a whole run. */
+  tool: z.string(),
+  /** The program as the file it is, and its arguments. */
+  argv: z.array(z.string()).optional(),
+  cwd: z.string().optional(),
+  /** Names of what the program is given of an environment; never the values. */
+  envKeys: z.array(z.string()).optional(),
+  /** What the answer binds: SHA-256 of all of it, hex. */
+  subjectHash: z.string(),
+  /** For people, at most 500 characters. */
+  summary: z.string(),
+  /** What `allow-always` will add to the allowlist; absent where it can only be allowed once. */
+  pattern: z.string().optional(),
+  state: z.enum(APPROVAL_STATES),
+  /** Who says to have decided: claimed, not proven. */
+  decidedBy: z.string().optional(),
+  note: z.string().optional(),
+  createdAt: at(),
+  expiresAt: at(),
+  decidedAt: at().optional(),
+});
+export type Approval = z.output<typeof Approval>;
+
+export const decidedState = (decision: Decision): ApprovalState =>
+  decision === 'deny' ? 'denied' : decision === 'allow-once' ? 'allowed_once' : 'allowed_always';
+
+/** Why an agent type may run something without a question. */
+export const AllowEntry = record({
+  addedBy: z.string(),
+  addedAt: at(),
+  /** What was asked when it was allowed. */
+  approvalId: z.string().optional(),
+});
+export type AllowEntry = z.output<typeof AllowEntry>;
