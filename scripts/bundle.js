@@ -14,6 +14,7 @@ const ENTRIES = [
   'src/index.js',
   'src/testing/index.js',
   'src/history/postgres.js',
+  'src/orchestration/index.js',
   'src/integrations/ai-sdk/index.js',
   'src/integrations/langgraph/index.js',
   'src/integrations/mcp/index.js',

@@ -51,7 +51,8 @@ async function every(
   signal: AbortSignal,
   look: () => Promise<unknown>,
 ): Promise<void> {
-  for (let failures = 0; !signal.aborted;) {
+  const isOver = () => signal.aborted;
+  for (let failures = 0; !isOver();) {
     try {
       await look();
       failures = 0;

@@ -3,6 +3,7 @@ import type {OrchestratorTimes} from '../../src/orchestration/deps.js';
 import {orchestratorDeps} from '../../src/orchestration/deps.js';
 import {dispatcherRole, projectorRole, serve, sweeperRole} from '../../src/orchestration/serve.js';
 import {silentLogger} from '../../src/log.js';
+import {readCommandEntry} from '../../src/protocol/commands.js';
 import {isFinalRun} from '../../src/protocol/orchestration/states.js';
 import {lookAt, openWorkspace, type Work, type Workspace} from '../../src/store/orchestration.js';
 import {readNumbered} from '../../src/store/orchestration-lists.js';
@@ -61,4 +62,10 @@ export const ended = (workspace: Workspace, runId: string): Promise<Work> =>
 export async function eventTypes({keys, name, ...workspace}: Workspace, runId: string): Promise<string[]> {
   const {entries} = await readNumbered({keys, name, ...workspace}, keys.orchEvents(name, runId), 0, 1000);
   return entries.map(({doc}) => (JSON.parse(doc) as {type: string}).type);
+}
+
+/** The headers of what lies on the stream of an agent type. */
+export async function commandEntries(store: Store, agentType: string) {
+  const rows = await store.commands.run(redis => redis.xrange(store.keys.ctrlStream(agentType), '-', '+'));
+  return rows.map(([, fields]) => readCommandEntry(fields[1]).header);
 }

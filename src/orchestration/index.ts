@@ -1,0 +1,29 @@
+/** by-toolkit/orchestration: tasks that are tried again, watched, cancelled, and outlive whoever submitted them. */
+export {AgentAPI} from './api.js';
+export {AgentService, type AcceptResult, type AgentServiceOptions, type StartOptions} from './service.js';
+export type {OrchestratorRole, RoleName} from './serve.js';
+export type {OrchestratorTimes} from './deps.js';
+export type {CancelOptions, CancelResult} from './cancel-run.js';
+export type {AgentPatch, CreateAgentParams} from './profiles.js';
+export type {Gap, Page, RunFilter, TaskCursors, TaskEventBatch, TaskFilter} from './read.js';
+export {validateAgentCommandParams, type AgentCommandParams} from '../protocol/orchestration/command.js';
+export {extractLeaseExecutionID, type RunAttempt} from '../protocol/orchestration/attempt.js';
+export type {AgentRunSnapshot, RunEvent, TaskLogEntry} from '../protocol/orchestration/history.js';
+export type {PendingInput} from '../protocol/orchestration/input.js';
+export type {AgentPool} from '../protocol/orchestration/pool.js';
+export {defaultAgentConfig, type AgentProfile} from '../protocol/orchestration/profile.js';
+export type {AgentRun, RunInteraction} from '../protocol/orchestration/run.js';
+export type {AgentTask} from '../protocol/orchestration/task.js';
+export {
+  defaultRunExecutionPolicy,
+  executionClassKey,
+  normalizeRunExecutionPolicy,
+  normalizeRunRetryPolicy,
+  retryPolicyOrDefault,
+  validateRunExecutionPolicy,
+  type PolicyRequest,
+  type RunExecutionPolicy,
+  type RunRetryPolicy,
+} from '../protocol/orchestration/policy.js';
+export type {AgentQueueMode, Priority, RunState, TaskState} from '../protocol/orchestration/states.js';
+export {openStore, type Store, type StoreOptions} from '../store/store.js';
