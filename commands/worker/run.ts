@@ -47,6 +47,10 @@ The first Ctrl-C or SIGTERM finishes what runs and stops; the second hands it ba
       description: 'how long it stays open before one command may try (default: 30s)',
       dependsOn: ['circuit-rate'],
     }),
+    sandbox: Flags.boolean({
+      description:
+        'find out at the start what programs of agents can be held to here, for policies that require it',
+    }),
     health: Flags.string({
       description:
         'answer /healthz, /readyz and /metrics (Prometheus) here; a bare port is of this machine only (default: BYAI_WORKER_HEALTH_PORT)',
@@ -94,6 +98,7 @@ The first Ctrl-C or SIGTERM finishes what runs and stops; the second hands it ba
               windowMs: flags['circuit-window'],
               openMs: flags['circuit-open'],
             },
+      sandbox: flags.sandbox,
       health: flags.health,
       logFormat: flags['log-format'] ?? (this.logsToTerminal ? 'pretty' : 'json'),
       logLevel: flags['log-level'],

@@ -39,6 +39,8 @@ export interface RunWorkers {
   readonly logLevel: LogLevel | undefined;
   /** Write the SDKs' trace records into Redis. */
   readonly redisTraces: boolean;
+  /** Find out what programs of agents can be held to. */
+  readonly sandbox: boolean;
   /** Take part in writing the fleet's history. */
   readonly metricsHistory: boolean;
   /** Load the agents and start nothing. */
@@ -149,6 +151,7 @@ async function startAll(
           log,
           ...tracing.options,
           ...(run.metricsHistory ? {metricsHistory: {}} : {}),
+          sandbox: run.sandbox,
           plugins: plan.plugins,
           ...(pluginSettings === undefined ? {} : {pluginSettings}),
           ...(workspaceRoot === undefined ? {} : {workspaceRoot}),

@@ -3,8 +3,11 @@ import type {AgentCommandParams} from '../protocol/orchestration/command.js';
 import type {AgentRunSnapshot, RunEvent, TaskLogEntry} from '../protocol/orchestration/history.js';
 import {defaultAgentConfig, type AgentProfile} from '../protocol/orchestration/profile.js';
 import type {RunAttempt} from '../protocol/orchestration/attempt.js';
+import type {Approval, Decision} from '../protocol/orchestration/approval.js';
 import type {AgentRun, RunInteraction} from '../protocol/orchestration/run.js';
 import type {AgentTask} from '../protocol/orchestration/task.js';
+import {approvalsOfRun, pendingApprovals} from '../store/approvals.js';
+import {approve} from './approve.js';
 import {archiveTask} from './archive.js';
 import {cancelRun, cancelTask, type CancelOptions, type CancelResult} from './cancel-run.js';
 import {
@@ -159,6 +162,23 @@ export class AgentAPI {
 
   cancelRun(ws: string, runId: string, options?: CancelOptions): Promise<CancelResult> {
     return cancelRun(this.runtime.deps(ws), runId, options);
+  }
+
+  /** What waits for a person, what ends first at the beginning; with `runId`, all of that run. */
+  async listApprovals(ws: string, {runId}: {readonly runId?: string} = {}): Promise<Approval[]> {
+    const workspace = this.runtime.workspace(ws);
+    return runId === undefined ? pendingApprovals(workspace) : approvalsOfRun(workspace, runId);
+  }
+
+  /** @param by who decides: noted as it is claimed, not proven. */
+  async decideApproval(
+    ws: string,
+    approvalId: string,
+    decision: Decision,
+    by: string,
+    note?: string,
+  ): Promise<Approval> {
+    return approve(this.runtime.workspace(ws), approvalId, decision, {by, note});
   }
 
   async streamTaskEvents(ws: string, taskId: string, cursors: TaskCursors): Promise<TaskEventBatch> {

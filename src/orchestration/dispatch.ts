@@ -21,6 +21,7 @@ import {draftOf} from './by-run.js';
 import type {Decision} from './decision.js';
 import {decideOn} from './decide.js';
 import {forEach, type OrchestratorDeps} from './deps.js';
+import {gate, needsGate} from './gate.js';
 import {claimed, due, notSent, sent, stoppedBefore} from './dispatching.js';
 import {isBegun, type Begun} from './ending.js';
 import {roomOf} from './pools.js';
@@ -111,6 +112,12 @@ export async function sendAttempt(deps: OrchestratorDeps, work: Begun, signal?: 
   let decide: (work: Begun) => Decision | undefined;
   let isSent = false;
   try {
+    const isGated = needsGate(work.task.policy) && !(await wasSent(deps, work));
+    const instead = isGated ? await gate(deps, work) : undefined;
+    if (instead !== undefined) {
+      await decideOn(workspace, 'att', attemptId, begun(instead));
+      return;
+    }
     const cursor = await lastEventId(store, work.task.sessionId);
     const result = await route({store, now, tracer}, draftOf(work, now(), signal));
     const {streamName, streamId, policy, status, duplicate} = result;

@@ -3,12 +3,15 @@ import {ByError} from '../errors.js';
 import type {RunAttempt} from '../protocol/orchestration/attempt.js';
 import type {Decision} from './decision.js';
 import {ended, isOverdue, type Begun} from './ending.js';
+import {unblocked} from './approving.js';
 import {claimedIn, newPool, roomOf} from './pools.js';
 
 /** What waits for a time wants its session, now that the time has come. Undefined: it waits on, or no more. */
 export function due(work: Begun): Decision | undefined {
   const {nowMs, task, run, attempt, pool} = work;
   if (attempt.place !== 'delayed' || attempt.notBeforeAt > nowMs) return undefined;
+  // A person's time is over; what becomes of it is seen when it is to be sent.
+  if (attempt.status === 'blocked') return unblocked(work);
   return {
     task,
     runs: [run],
@@ -116,6 +119,7 @@ const PUTS_OFF: ReadonlySet<string> = new Set([
   'AGENT_CIRCUIT_OPEN',
   'TENANT_QUOTA_EXCEEDED',
   'QUEUE_FULL',
+  'POLICY_UNENFORCEABLE',
 ]);
 
 /** It could not be sent: put off, tried again, or given up. */

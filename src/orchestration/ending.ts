@@ -247,6 +247,7 @@ export const DROPS: ReadonlySet<string> = new Set([
   'AGENT_CIRCUIT_OPEN',
   'TENANT_QUOTA_EXCEEDED',
   'QUEUE_FULL',
+  'POLICY_UNENFORCEABLE',
 ]);
 
 function taskStatus({policy}: AgentTask, status: RunState): TaskState {

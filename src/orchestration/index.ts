@@ -8,6 +8,7 @@ export type {AgentPatch, CreateAgentParams} from './profiles.js';
 export type {Gap, Page, RunFilter, TaskCursors, TaskEventBatch, TaskFilter} from './read.js';
 export {validateAgentCommandParams, type AgentCommandParams} from '../protocol/orchestration/command.js';
 export {extractLeaseExecutionID, type RunAttempt} from '../protocol/orchestration/attempt.js';
+export type {Approval, ApprovalState, Decision} from '../protocol/orchestration/approval.js';
 export type {AgentRunSnapshot, RunEvent, TaskLogEntry} from '../protocol/orchestration/history.js';
 export type {PendingInput} from '../protocol/orchestration/input.js';
 export type {AgentPool} from '../protocol/orchestration/pool.js';

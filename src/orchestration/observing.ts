@@ -1,9 +1,11 @@
 /** From what by-framework shows of an execution to its attempt, its run and its task. Pure. */
 import type {ExecutionRecord} from '../protocol/execution.js';
+import type {Approval} from '../protocol/orchestration/approval.js';
 import type {RunAttempt} from '../protocol/orchestration/attempt.js';
 import type {AgentRun} from '../protocol/orchestration/run.js';
 import {isFinalAttempt} from '../protocol/orchestration/states.js';
 import {canonicalStatus, isTerminal, isTerminalTolerant} from '../protocol/states.js';
+import {decidedEvent, requestedEvent} from './approving.js';
 import type {Decision, NewEvent, NewLog} from './decision.js';
 import {ended, pendingOf, snapshotOf, type Begun, type End} from './ending.js';
 
@@ -13,6 +15,8 @@ export interface Seen {
   /** Text of events after the attempt's cursor, and how far they were read. */
   readonly said: readonly {readonly text: string; readonly chunkType: string; readonly ts: number}[];
   readonly cursor: string;
+  /** Calls of this attempt that a person is or was asked about, oldest first. */
+  readonly approvals: readonly Approval[];
   /** The whole answer; known only once the record says that it has ended. */
   readonly answer: string | undefined;
 }
@@ -32,9 +36,11 @@ export function observed(work: Begun, seen: Seen, jitter?: number): Decision | u
   if (isOver(status, seen))
     return also(ended(work, endOf(attempt, record, status, seen.answer), jitter), heard);
   if (isFinalAttempt(attempt.status)) return undefined;
-  if (status === 'WAITING_USER') return waits(heard, record);
+  if (status === 'WAITING_USER') return waits(heard, record, 'waiting_for_input');
+  const pending = seen.approvals.filter(({state}) => state === 'pending');
+  if (pending.length > 0) return waits(heard, record, 'waiting_for_approval', pending.map(requestedEvent));
   if (status === 'QUEUED' && attempt.status === 'pending') return heard.changed;
-  return runs(heard, record);
+  return runs(heard, record, seen.approvals.at(-1));
 }
 
 const NEVER_ARRIVED: End = {
@@ -93,7 +99,11 @@ function began(attempt: RunAttempt, record: ExecutionRecord, nowMs: number, time
   };
 }
 
-function runs({work, attempt: heard, logs, changed}: Heard, record: ExecutionRecord): Decision | undefined {
+function runs(
+  {work, attempt: heard, logs, changed}: Heard,
+  record: ExecutionRecord,
+  lastApproval: Approval | undefined,
+): Decision | undefined {
   const {nowMs, task, run} = work;
   const {waitingSinceAt} = heard;
   const isFirst = heard.status !== 'running';
@@ -107,12 +117,10 @@ function runs({work, attempt: heard, logs, changed}: Heard, record: ExecutionRec
       waitingSinceAt: undefined,
       ...(attempt.deadlineAt === undefined ? {} : {deadlineAt: attempt.deadlineAt + nowMs - waitingSinceAt}),
     };
-  const {runId} = run;
-  const {attemptId} = attempt;
-  const tell = (type: NewEvent['type']): NewEvent => ({
-    ...{type, kind: 'lifecycle', runId, attemptId},
-    data: {worker_id: record.workerId},
-  });
+  const answer = () =>
+    run.interaction.state === 'waiting_for_approval' && lastApproval !== undefined
+      ? decidedEvent(lastApproval)
+      : {...runningEvent(attempt, record), type: 'answered' as const};
   return {
     task: {...task, status: 'running'},
     runs: [
@@ -126,16 +134,22 @@ function runs({work, attempt: heard, logs, changed}: Heard, record: ExecutionRec
     attempts: [attempt],
     logs,
     events: [
-      ...(isFirst || hasMoved ? [tell('running')] : []),
-      ...(waitingSinceAt === undefined ? [] : [tell('answered')]),
+      ...(isFirst || hasMoved ? [runningEvent(attempt, record)] : []),
+      ...(waitingSinceAt === undefined ? [] : [answer()]),
     ],
     snapshots: isFirst ? [snapshotOf(attempt, 'started', 'running')] : [],
   };
 }
 
-function waits({work, attempt: heard, logs, changed}: Heard, record: ExecutionRecord): Decision | undefined {
+function waits(
+  {work, attempt: heard, logs, changed}: Heard,
+  record: ExecutionRecord,
+  state: 'waiting_for_input' | 'waiting_for_approval',
+  asked?: readonly NewEvent[],
+): Decision | undefined {
   const {nowMs, task, run} = work;
   if (heard.waitingSinceAt !== undefined) return changed;
+  const isFirst = heard.status !== 'running';
   const {runId} = run;
   const attempt = {...began(heard, record, nowMs, task.timeoutMs), waitingSinceAt: nowMs};
   const {attemptId} = attempt;
@@ -146,14 +160,23 @@ function waits({work, attempt: heard, logs, changed}: Heard, record: ExecutionRe
         ...run,
         status: 'running',
         startedAt: run.startedAt ?? nowMs,
-        interaction: interaction(work, 'waiting_for_input'),
+        interaction: interaction(work, state),
       },
     ],
     attempts: [attempt],
     logs,
-    events: [{type: 'waiting_for_input', kind: 'lifecycle', runId, attemptId}],
+    events: [
+      ...(isFirst ? [runningEvent(attempt, record)] : []),
+      ...(asked ?? [{type: 'waiting_for_input', kind: 'lifecycle', runId, attemptId} as const]),
+    ],
+    snapshots: isFirst ? [snapshotOf(attempt, 'started', 'running')] : [],
   };
 }
+
+const runningEvent = ({runId, attemptId}: RunAttempt, {workerId}: ExecutionRecord): NewEvent => ({
+  ...{type: 'running', kind: 'lifecycle', runId, attemptId},
+  data: {worker_id: workerId},
+});
 
 const interaction = (work: Begun, state: AgentRun['interaction']['state']): AgentRun['interaction'] => ({
   ...{runId: work.run.runId, state, activeExecutionId: work.attempt.executionId},

@@ -1,7 +1,10 @@
 /** The projector: what by-framework shows of executions becomes the state of their attempts, runs and tasks. */
 import {eventKind, eventText, type DataEvent} from '../protocol/events.js';
 import type {ExecutionRecord} from '../protocol/execution.js';
+import type {Approval} from '../protocol/orchestration/approval.js';
 import type {RunAttempt} from '../protocol/orchestration/attempt.js';
+import type {AgentTask} from '../protocol/orchestration/task.js';
+import {approvalsOfRun} from '../store/approvals.js';
 import {isTerminalTolerant} from '../protocol/states.js';
 import {eventsAfter} from '../store/data-streams.js';
 import {findExecution} from '../store/executions.js';
@@ -32,13 +35,14 @@ export async function underWay(workspace: Workspace): Promise<string[]> {
 export async function projectAttempt({workspace}: OrchestratorDeps, attemptId: string): Promise<boolean> {
   const work = await lookAt(workspace, 'att', attemptId);
   if (!isBegun(work) || work.attempt.dispatchPhase === 'claimed') return false;
-  const seen = await see(workspace, work.task.sessionId, work.attempt);
+  const seen = await see(workspace, work.task, work.attempt);
   const decision = observed(work, seen, Math.random());
   return decision !== undefined && (await carryOut(workspace, work, decision));
 }
 
 /** The record first: whatever was said before the end it tells of is found after it. */
-async function see({store}: Workspace, sessionId: string, attempt: RunAttempt): Promise<Seen> {
+async function see(workspace: Workspace, {sessionId, policy}: AgentTask, attempt: RunAttempt): Promise<Seen> {
+  const {store} = workspace;
   const {executionId, messageId, logCursor, firstCursor} = attempt;
   const record = await findExecution(store, sessionId, executionId);
   const heard = await hear(logCursor);
@@ -46,6 +50,7 @@ async function see({store}: Workspace, sessionId: string, attempt: RunAttempt): 
   const whole = isOver ? await hear(firstCursor) : undefined;
   return {
     record,
+    approvals: policy.ask === 'off' ? [] : await approvalsOf(workspace, attempt),
     said: words(heard.events),
     cursor: heard.cursor,
     answer: whole && answerOf(whole.events.map(({event}) => event)),
@@ -61,6 +66,11 @@ async function see({store}: Workspace, sessionId: string, attempt: RunAttempt): 
       cursor = page.last;
     }
   }
+}
+
+async function approvalsOf(workspace: Workspace, {runId, attemptId}: RunAttempt): Promise<Approval[]> {
+  const found = await approvalsOfRun(workspace, runId);
+  return found.filter(one => one.kind === 'tool' && one.attemptId === attemptId);
 }
 
 const isOverByItself = ({status}: ExecutionRecord): boolean => isTerminalTolerant(status.split(':')[0] ?? '');

@@ -78,6 +78,8 @@ export class TurnTools {
   constructor(
     private readonly config: TurnConfig,
     private readonly run: RunTool,
+    /** Throws where the policy of the run does not let the tool be called. */
+    private readonly permit: (name: string, input: unknown) => Promise<void> = () => Promise.resolve(),
   ) {}
 
   /** What to tell a model, in the order in which the plugin gave them. */
@@ -94,7 +96,8 @@ export class TurnTools {
   /**
    * Call a tool. In a durable agent it is a step of its own, unless it is called inside one: it runs once, its result is
    * kept, and what it throws comes as StepFailed.
-   * @throws {ByError} NOT_FOUND; INVALID_INPUT if its schema refuses the input; what the tool throws.
+   * @throws {ByError} NOT_FOUND; INVALID_INPUT if its schema refuses the input; TOOL_DENIED, APPROVAL_DENIED, APPROVAL_EXPIRED
+   *   where the run has a policy; what the tool throws.
    */
   async call(name: string, input: unknown = {}): Promise<unknown> {
     const tool = this.has(name) ? this.tools[name] : undefined;
@@ -107,6 +110,7 @@ export class TurnTools {
     }
     return this.run(name, async ctx => {
       const checked = tool.input === undefined ? input : await checkedInput(name, tool.input, input);
+      await this.permit(name, checked);
       await callAll(this.config.agent?.callbacks.beforeTool, name, checked, ctx);
       const output = await execute(checked as never, ctx);
       await callAll(this.config.agent?.callbacks.afterTool, name, checked, output, ctx);

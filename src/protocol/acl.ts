@@ -4,6 +4,7 @@
  * scripts are checked like any other, so a right to run scripts on a key is not yet a right to change it.
  */
 import {createKeys, type KeySchema, type Keys} from './keys.js';
+import {createRunKeys} from './orchestration/keys.js';
 
 export const ACL_ROLES = ['client', 'worker', 'manager', 'viewer', 'service'] as const;
 export type AclRole = (typeof ACL_ROLES)[number];
@@ -208,6 +209,7 @@ function workerGrants(options: AclOptions): Grant[] {
   const {keys, registry, events, work, routing, openOutboxes} = shared(options);
   const {agentTypes, workerPrefix} = options;
   const workers = `${workerPrefix}*`;
+  const runKeys = createRunKeys(options);
   const ownStreams = [...agentTypes.map(keys.ctrlStream), keys.workerCtrlStream(workers)];
   const lease = keys.workerLease(workers);
   const memberships = [...agentTypes.map(keys.members), keys.declaredTypes(workers), keys.knownWorkers()];
@@ -245,6 +247,18 @@ function workerGrants(options: AclOptions): Grant[] {
         keys.history('*'),
       ],
     },
+    // They ask people what a policy does not let them do by themselves, and say what they can be held to.
+    {
+      commands: 'eval evalsha hget hset hexists exists expire zadd zrem',
+      access: 'RW',
+      keys: [
+        runKeys.orchApproval('*', '*'),
+        runKeys.orchPendingApprovals('*'),
+        runKeys.orchRunApprovals('*', '*'),
+      ],
+    },
+    {commands: 'hgetall', access: 'R', keys: [runKeys.orchAllowed('*', '*')]},
+    {commands: 'set', access: 'W', keys: [runKeys.orchAbilities(workers)]},
     // Of what they serve, where it may open because executions fail.
     {commands: 'get set del exists hincrby hgetall hdel pexpire', access: 'RW', keys: circuits},
     {commands: 'set', access: 'W', keys: [keys.circuitProbe('*', '*')]},

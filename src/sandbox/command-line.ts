@@ -7,8 +7,9 @@
  * are entered with `unshare`, which is enough for the network and for the workspace itself, and no more.
  */
 import {dirname} from 'node:path';
+import type {SandboxAbilities} from '../protocol/orchestration/abilities.js';
 
-export type Isolation = 'bubblewrap' | 'namespaces' | 'none';
+export type Isolation = SandboxAbilities['isolation'];
 export type WorkspaceAccess = 'none' | 'ro' | 'rw';
 
 export interface SandboxLimits {

@@ -6,18 +6,9 @@ import {mkdtemp, rm, writeFile} from 'node:fs/promises';
 import {createServer, type AddressInfo} from 'node:net';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
+import type {SandboxAbilities} from '../protocol/orchestration/abilities.js';
 import type {Isolation, WorkspaceAccess} from './command-line.js';
 import {runSandboxed} from './run.js';
-
-export interface SandboxAbilities {
-  readonly isolation: Isolation;
-  /** The network can be taken away. */
-  readonly network: boolean;
-  /** The workspace can be made unreadable or read-only. */
-  readonly workspace: boolean;
-  /** Memory and processor time of a single process can be limited; what many of them use together can not. */
-  readonly limits: boolean;
-}
 
 export const NO_SANDBOX: SandboxAbilities = {
   ...{isolation: 'none', network: false, workspace: false, limits: false},

@@ -4,6 +4,7 @@
  */
 import {sleep} from '../clock.js';
 import {ByError} from '../errors.js';
+import type {SandboxAbilities} from '../protocol/orchestration/abilities.js';
 import type {Approval} from '../protocol/orchestration/approval.js';
 import {APPROVAL_MS} from '../protocol/orchestration/approval.js';
 import type {RunExecutionPolicy} from '../protocol/orchestration/policy.js';
@@ -19,7 +20,6 @@ import {
   type ToolSubject,
 } from './allowlist.js';
 import type {WorkspaceAccess} from './command-line.js';
-import type {SandboxAbilities} from './probe.js';
 import {PROGRAM_PATH, runSandboxed, type RunResult} from './run.js';
 
 /** The run a turn belongs to. */
@@ -79,8 +79,13 @@ export class ToolGuard {
    * @throws {ByError} TOOL_DENIED, APPROVAL_DENIED, APPROVAL_EXPIRED; what the tool throws.
    */
   async call<T>(name: string, args: unknown, effect: () => Promise<T>): Promise<T> {
-    await this.permit({tool: name, argsHash: argsHash(args)}, name);
+    await this.permitTool(name, args);
     return effect();
+  }
+
+  /** As {@link call}, for what calls the tool itself. */
+  async permitTool(name: string, args: unknown): Promise<void> {
+    if (this.facts.run !== undefined) await this.permit({tool: name, argsHash: argsHash(args)}, name);
   }
 
   /**

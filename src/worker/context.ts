@@ -167,7 +167,11 @@ export class TurnContext {
   }
   /** The tools of {@link config}: what to tell a model of them, and to call them. */
   get tools(): TurnTools {
-    return (this.toolbox ??= new TurnTools(this.config, (name, effect) => this.runTool(name, effect)));
+    return (this.toolbox ??= new TurnTools(
+      this.config,
+      (name, effect) => this.runTool(name, effect),
+      (name, input) => this.guard.permitTool(name, input),
+    ));
   }
   /**
    * A prompt of {@link config}, filled in.

@@ -27,6 +27,8 @@ import {
   readNew,
   type ControlEntry,
 } from '../store/control-streams.js';
+import {machineAbilities} from '../sandbox/probe.js';
+import {sayAbilities} from '../store/abilities.js';
 import {claimLease, dropStaleTypes, heartbeat, LEASE_MS, leave, type Lease} from '../store/presence.js';
 import {claimPending, dropConsumer, handOver} from '../store/recovery.js';
 import {durabilityOf, refuseEviction} from '../store/durability.js';
@@ -86,6 +88,11 @@ export interface WorkerOptions {
   readonly leaseMs?: number;
   /** Folder for the sessions' workspaces, made when one is first used. Default `.by/workspaces` in the current folder. */
   readonly workspaceRoot?: string;
+  /**
+   * Find out at the start what this machine can hold programs to (`ctx.spawnSandboxed`), and let those who dispatch runs know.
+   * Default false: found out when the first program is started, and nobody is told.
+   */
+  readonly sandbox?: boolean;
   /** When executions that fail open the circuit of their agent type. Default: never. */
   readonly circuit?: ExecutionCircuitRules;
   /**
@@ -133,6 +140,8 @@ export interface WorkerHandle {
   stop(options?: {readonly drainMs?: number}): Promise<WorkerEnd>;
 }
 
+/** They are forgotten after two minutes. */
+const ABILITIES_EVERY_MS = 40_000;
 const READ_BLOCK_MS = 2000;
 /** With more readers, or more agent types, than free slots they take turns, and no turn may last. */
 const SCARCE_BLOCK_MS = 100;
@@ -215,6 +224,7 @@ class Worker implements WorkerHandle {
   /** Streams from which an entry may have been given to us in a reply that was lost. */
   private readonly mayHaveMissed = new Set<string>();
   private readonly sharedStreams = new Set<string>();
+  private abilitiesToldAt = -Infinity;
   private readonly loops: Promise<void>[] = [];
   private lifecycle: 'active' | 'suspended' | 'evicted' = 'active';
   private deniedTypes: readonly string[] = [];
@@ -354,6 +364,8 @@ class Worker implements WorkerHandle {
     await this.lookForOtherGroups();
     await dropStaleTypes(this.store, this.workerId, this.agentTypes);
     await this.plugins?.startup();
+    // Before anybody can find this worker online, and take it for one that asks nobody.
+    await this.tellAbilities();
     await this.beat();
     if (this.lifecycle === 'evicted') {
       await leave(this.store, this.lease, this.agentTypes);
@@ -722,6 +734,16 @@ class Worker implements WorkerHandle {
     });
   }
 
+  /** Policies of runs are kept here; whether programs can be held back is known once it was tried. */
+  private async tellAbilities(): Promise<void> {
+    if (performance.now() - this.abilitiesToldAt < ABILITIES_EVERY_MS) return;
+    this.abilitiesToldAt = performance.now();
+    await this.orWarn('telling what this worker can do', async () => {
+      const sandbox = this.options.sandbox ? await machineAbilities() : undefined;
+      await sayAbilities(this.store, this.workerId, sandbox === undefined ? {} : {sandbox});
+    });
+  }
+
   private async tickPlugins(): Promise<void> {
     const {plugins} = this;
     if (plugins !== undefined) await this.orWarn('looking after the plugins', () => plugins.tick());
@@ -856,6 +878,7 @@ class Worker implements WorkerHandle {
           );
         }
         void this.tickPlugins();
+        void this.tellAbilities();
         if (await this.store.commands.isCluster()) await sweepOutboxes(this.store);
         await this.orWarn('looking at deadlines', () => sweepDeadlines(this.store, this.now()));
         if (Date.now() - groupsCheckedAt > GROUP_CHECK_MS) {

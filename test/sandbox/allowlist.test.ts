@@ -108,13 +108,15 @@ describe('what a policy is worth', () => {
   const bare = {sandbox: undefined};
 
   test('on a worker of another SDK: nothing is enforced', () => {
-    expect(Object.values(resolveEnforcement(undefined))).not.toContain('enforced');
+    const {retry, ...others} = resolveEnforcement(undefined);
+    expect(retry).toBe('enforced');
+    expect(Object.values(others)).not.toContain('enforced');
   });
 
   test('on ours: what it has shown; a runtime or a GPU never', () => {
     expect(resolveEnforcement(whole)).toMatchObject({
       ...{network_enabled: 'enforced', workspace_access: 'enforced', security: 'enforced'},
-      ...{runtime_type: 'unsupported', gpu_count: 'unsupported', memory_bytes: 'advisory'},
+      ...{runtime_type: 'unsupported', resources: 'advisory', interactive: 'advisory'},
     });
     expect(resolveEnforcement(bare)).toMatchObject({
       ...{

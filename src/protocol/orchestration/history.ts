@@ -16,6 +16,8 @@ export const EVENT_TYPES = [
   'interrupted',
   'waiting_for_input',
   'answered',
+  'approval_requested',
+  'approval_decided',
   'retry_scheduled',
   'attempt_superseded',
   'orphan_recovered',
