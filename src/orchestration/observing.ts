@@ -34,13 +34,25 @@ export function observed(work: Begun, seen: Seen, jitter?: number): Decision | u
   const status = plainStatus(record.status);
   const heard = withWords(work, seen);
   if (isOver(status, seen))
-    return also(ended(work, endOf(attempt, record, status, seen.answer), jitter), heard);
+    return also(ended(asBegun(work, record), endOf(attempt, record, status, seen.answer), jitter), heard);
   if (isFinalAttempt(attempt.status)) return undefined;
   if (status === 'WAITING_USER') return waits(heard, record, 'waiting_for_input');
   const pending = seen.approvals.filter(({state}) => state === 'pending');
   if (pending.length > 0) return waits(heard, record, 'waiting_for_approval', pending.map(requestedEvent));
   if (status === 'QUEUED' && attempt.status === 'pending') return heard.changed;
   return runs(heard, record, seen.approvals.at(-1));
+}
+
+/** What ended before anybody saw it run has run all the same, for as long as its worker says. */
+function asBegun(work: Begun, {workerId, startedAt, finishedAt}: ExecutionRecord): Begun {
+  const {attempt, run, nowMs} = work;
+  if (attempt.startedAt !== undefined || workerId === '' || startedAt === 0) return work;
+  const began = nowMs - Math.max(0, finishedAt - startedAt);
+  return {
+    ...work,
+    run: {...run, startedAt: run.startedAt ?? began},
+    attempt: {...attempt, workerId, startedAt: began, dispatchPhase: 'seen'},
+  };
 }
 
 const NEVER_ARRIVED: End = {

@@ -75,9 +75,9 @@ export function listRuns(workspace: Workspace, filter: RunFilter = {}): Promise<
 }
 
 interface Listing<T> {
-  keyOf(id: string): string;
-  read(doc: string | undefined): T | undefined;
-  fits(one: T): boolean;
+  readonly keyOf: (id: string) => string;
+  readonly read: (doc: string | undefined) => T | undefined;
+  readonly fits: (one: T) => boolean;
 }
 
 async function list<T>(
@@ -282,7 +282,7 @@ async function taskEvents(
   taskId: string,
   {logCursor, runEventCursor, cursorRunId}: TaskCursors,
 ): Promise<TaskEventBatch> {
-  // The records last: what they say has been told by then, and is read with the next batch if not with this.
+  // The records first: all that led to what they say is found after them.
   const work = await lookAtTask(workspace, taskId);
   const {task, run, inputs} = work;
   const runId = run?.runId;

@@ -900,8 +900,17 @@ function errorFields(ending: Ended['ending']): Record<string, unknown> {
     error_type: ending.error instanceof Error ? ending.error.name : typeof ending.error,
     error_message: messageOf(ending.error).slice(0, 4096),
     failed_stage: 'process_command',
-    ...(ending.error instanceof ByError ? {error_code: ending.error.code} : {}),
+    ...errorCode(ending.error),
   };
+}
+
+/** Codes as programs write them: what retries and quotas go by. */
+const ERROR_CODE = /^[A-Z0-9][A-Z0-9_]{1,63}$/;
+
+/** Of ours, or of an error of the agent's own that has one. */
+function errorCode(error: unknown): {readonly error_code?: string} {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return typeof code === 'string' && ERROR_CODE.test(code) ? {error_code: code} : {};
 }
 
 /** What went wrong, in a word: a code of ours, or the name of the error. '' if nothing did. */

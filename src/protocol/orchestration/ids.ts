@@ -59,9 +59,3 @@ export const isIdStart = (kind: IdKind, text: string): boolean => {
     BODY_PART.test(body)
   );
 };
-
-/** For people: the beginning and the end, `task_01JD3K…9QZ`. */
-export function shortOrchestrationId(id: string): string {
-  const at = id.indexOf('_') + 1;
-  return id.length - at <= 12 ? id : `${id.slice(0, at + 6)}…${id.slice(-3)}`;
-}

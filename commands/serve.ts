@@ -1,0 +1,40 @@
+import * as Flags from '@oclif/core/flags';
+import {BaseCommand} from '../src/cli/base-command.js';
+import {durationFlag, outputFlag} from '../src/cli/flags.js';
+import {workspaceFlag} from '../src/cli/tasks/flags.js';
+
+export default class Serve extends BaseCommand {
+  static override summary = 'Run an orchestrator: it brings tasks to their end.';
+  static override description = `Any number may run beside each other, on any machine; one that dies is made up for by the others.
+  dispatcher  sends what is ready
+  projector   watches what runs
+  sweeper     stops what takes too long, gives up lost workers, drops what expired`;
+  static override examples = [
+    '<%= config.bin %> serve',
+    '<%= config.bin %> serve --roles dispatcher,projector --workspace team-a',
+  ];
+  static override flags = {
+    roles: Flags.string({
+      description: 'only these, separated by commas; default all',
+      helpValue: 'ROLE[,ROLE]',
+    }),
+    drain: durationFlag({description: 'how long what is under way may take at the end', default: 30_000}),
+    workspace: workspaceFlag(),
+    output: outputFlag('table', 'json', 'jsonl'),
+  };
+  protected override readonly endsBySignal = true;
+
+  async run() {
+    const {flags} = await this.parse(Serve);
+    const {runServe} = await import('../src/cli/tasks/run-serve.js');
+    return runServe({
+      store: await this.openStore(),
+      printer: this.printer,
+      workspace: flags.workspace,
+      roles: flags.roles?.split(',').map(role => role.trim()) ?? [],
+      signal: this.signal,
+      force: this.forceSignal,
+      drainMs: flags.drain,
+    });
+  }
+}
