@@ -11,6 +11,7 @@ const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
 if (isStale()) run(npm, ['ci', '--no-audit', '--no-fund']);
 provideRedis();
 provideOpenssl();
+provideBubblewrap();
 providePostgres();
 run(npm, ['run', 'check']);
 
@@ -49,6 +50,17 @@ function provideOpenssl() {
   }
   run('apt-get', ['update', '-q']);
   run('apt-get', ['install', '-y', '-q', '--no-install-recommends', 'openssl']);
+}
+
+/** Tests of the sandbox try it with and without; where it can not be installed they try what there is. */
+function provideBubblewrap() {
+  if (works('bwrap', ['--version']) || !isDebian() || process.getuid?.() !== 0) return;
+  try {
+    run('apt-get', ['update', '-q']);
+    run('apt-get', ['install', '-y', '-q', '--no-install-recommends', 'bubblewrap']);
+  } catch {
+    console.error('bubblewrap could not be installed: the sandbox is tested without it.');
+  }
 }
 
 /** Tests of history start one of their own. */

@@ -14,16 +14,9 @@ import {newOrchestrationId} from '../protocol/orchestration/ids.js';
 import {readRecord, writeRecord} from '../protocol/orchestration/record.js';
 import {RECORD_TTL_S} from '../protocol/orchestration/retention.js';
 import {Change, commit, type Workspace} from './orchestration.js';
-import type {Store} from './store.js';
+import {serverTimeMs} from './store.js';
 
 const RETRY = {retryForMs: 5000};
-
-/** By Redis's clock, Unix milliseconds: workers ask people too, and may look at nothing else of a workspace. */
-const serverNowMs = (store: Store): Promise<number> =>
-  store.commands.run(async redis => {
-    const [seconds, micros] = await redis.time();
-    return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
-  }, RETRY);
 
 /** What is asked; the rest is filled in. */
 export type ApprovalRequest = Omit<Approval, 'approvalId' | 'state' | 'createdAt' | 'expiresAt'>;
@@ -35,7 +28,7 @@ export async function askApproval(
   waitMs: number,
 ): Promise<Approval> {
   const {keys, name: w} = workspace;
-  const nowMs = await serverNowMs(workspace.store);
+  const nowMs = Math.floor(await serverTimeMs(workspace.store));
   const approval: Approval = {
     ...request,
     ...{approvalId: newOrchestrationId('approval', nowMs), state: 'pending'},
@@ -105,7 +98,7 @@ export async function settleApproval(
   const {keys, name: w} = workspace;
   const found = await readApproval(workspace, approvalId);
   if (found?.state !== 'pending') return found && {approval: found, isOurs: false};
-  const nowMs = await serverNowMs(workspace.store);
+  const nowMs = Math.floor(await serverTimeMs(workspace.store));
   const approval: Approval = {
     ...found,
     // Whoever decides after the end of its time decides nothing.
@@ -224,7 +217,7 @@ export async function allow(
     });
   }
   const {store, keys, name: w} = workspace;
-  const entry: AllowEntry = {addedBy: by, addedAt: await serverNowMs(workspace.store)};
+  const entry: AllowEntry = {addedBy: by, addedAt: Math.floor(await serverTimeMs(workspace.store))};
   await store.commands.run(
     redis => redis.hset(keys.orchAllowed(w, agentType), pattern, writeRecord(AllowEntry, entry)),
     RETRY,

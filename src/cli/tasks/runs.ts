@@ -8,6 +8,7 @@ import {recordDocument} from '../../protocol/orchestration/record.js';
 import {AgentRun} from '../../protocol/orchestration/run.js';
 import {isFinalRun} from '../../protocol/orchestration/states.js';
 import {sleep} from '../../clock.js';
+import {abilitiesOf} from '../../store/abilities.js';
 import {redisNowMs} from '../../store/orchestration.js';
 import {formatDuration} from '../duration.js';
 import {showFacts} from '../facts.js';
@@ -16,6 +17,7 @@ import {paint, type Text} from '../printer.js';
 import {clockTime} from '../time.js';
 import {followTask} from './follow.js';
 import {amount, eventRow, runLength, seconds, statusText} from './lines.js';
+import {policyLines} from './policy-lines.js';
 import type {At, CancelRequest} from './tasks.js';
 
 const open = ({store, workspace}: At) => {
@@ -61,6 +63,9 @@ export async function showForPeople(at: At, text: string, withAttempts: boolean)
       ? ''
       : ` (${interaction.state} ${formatDuration(nowMs - interaction.updatedAt)})`;
   const {policy} = task;
+  const {workerId} = attempt ?? {};
+  const worker =
+    workerId === undefined ? undefined : {abilities: (await abilitiesOf(at.store, [workerId]))[0]};
   const buffered = inputs.filter(({state}) => state === 'buffered');
   const modes = [...new Set(buffered.map(({mode}) => mode))].join(', ');
   showFacts(printer, [
@@ -77,6 +82,7 @@ export async function showForPeople(at: At, text: string, withAttempts: boolean)
     ['task', run.taskId],
     ['session', run.sessionId],
     ['pool', run.instanceKey],
+    ...policyLines(policy, worker).map((line, i): [string, Text] => [i === 0 ? 'policy' : '', line]),
     ['time', runLength(run, nowMs)],
     buffered.length === 0 ? undefined : ['buffered', `${amount(buffered.length, 'input')} (${modes})`],
     run.cancelRequestedAt === undefined || isFinalRun(run.status) ? undefined : ['cancel', 'requested'],

@@ -1,0 +1,17 @@
+import * as Args from '@oclif/core/args';
+import {BaseCommand} from '../../../src/cli/base-command.js';
+import {workspaceFlag} from '../../../src/cli/tasks/flags.js';
+
+export default class RunAllowlistList extends BaseCommand {
+  static override summary = 'List what an agent type may use without a question.';
+  static override examples = ['<%= config.bin %> run allowlist list writer'];
+  static override args = {agentType: Args.string({required: true, description: 'agent type'})};
+  static override flags = {workspace: workspaceFlag()};
+
+  async run() {
+    const {args, flags} = await this.parse(RunAllowlistList);
+    const {listAllowedForPeople} = await import('../../../src/cli/tasks/approvals.js');
+    const at = {store: await this.openStore(), printer: this.printer, workspace: flags.workspace};
+    return listAllowedForPeople(at, args.agentType);
+  }
+}

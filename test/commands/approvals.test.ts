@@ -1,0 +1,96 @@
+/** `by run approve` and `by run allowlist`, as a person uses them. */
+import {afterAll, beforeAll, describe, expect, test} from 'vitest';
+import {startEmbeddedStore} from '../../src/dev/embedded/start.js';
+import {silentLogger} from '../../src/log.js';
+import {AgentService} from '../../src/orchestration/service.js';
+import {openWorkspace} from '../../src/store/orchestration.js';
+import {pendingApprovals} from '../../src/store/approvals.js';
+import {openStore, type Store} from '../../src/store/store.js';
+import {defineAgent} from '../../src/worker/agent.js';
+import {startWorker, type WorkerHandle} from '../../src/worker/runner.js';
+import {until} from '../support/stores.js';
+import {jsonOf, runBy} from './run-by.js';
+
+const counter = defineAgent({
+  type: 'counter',
+  run: async ctx => ({content: (await ctx.spawnSandboxed(['wc', '-c'], {stdin: 'four'})).stdout.trim()}),
+});
+
+describe('by run approve', {timeout: 180_000}, () => {
+  let server: Awaited<ReturnType<typeof startEmbeddedStore>>;
+  let store: Store;
+  let worker: WorkerHandle;
+  let service: AgentService;
+  const stop = new AbortController();
+  let served: Promise<void>;
+  const by = (...args: readonly string[]) => runBy(args, {env: {BY_REDIS_URL: server.url}});
+  const {data, failure} = jsonOf(by);
+
+  beforeAll(async () => {
+    server = await startEmbeddedStore();
+    store = openStore({url: server.url});
+    worker = await startWorker(store, {agents: [counter], log: silentLogger});
+    service = new AgentService({store});
+    served = service.start({signal: stop.signal});
+  });
+  afterAll(async () => {
+    stop.abort();
+    await served;
+    await worker.stop({drainMs: 0});
+    store.close();
+    await server.close();
+  });
+
+  const asked = async () => {
+    await service.acceptAgentCommand('default', {
+      agentType: 'counter',
+      message: 'go',
+      policy: {ask: 'on-miss'},
+    });
+    return until(async () => (await pendingApprovals(openWorkspace(store, 'default')))[0] ?? false);
+  };
+
+  test('lists what waits, and decides it once', async () => {
+    const {approvalId, runId} = await asked();
+    const shown = await by('run', 'approve');
+    expect(shown.stdout).toMatch(/APPROVAL\s+RUN\s+TOOL\s+SUBJECT\s+ASKED\s+EXPIRES/);
+    expect(shown.stdout).toContain('/usr/bin/wc -c');
+    expect(await data('run', 'approve')).toMatchObject({
+      approvals: [{approval_id: approvalId, run_id: runId, tool: 'exec', state: 'pending'}],
+    });
+    const allowed = await by('run', 'approve', approvalId.slice(0, 16), '--once', '--as', 'maria');
+    expect(allowed.stdout.trim()).toBe('allowed once by maria (claimed identity, not authenticated)');
+    expect(await failure('run', 'approve', approvalId, '--deny')).toMatchObject({
+      ...{code: 'APPROVAL_ALREADY_DECIDED', details: {state: 'allowed_once', decided_by: 'maria'}},
+    });
+    await until(async () => {
+      const {run} = (await data('run', 'show', runId)) as {run: {status: string}};
+      return run.status === 'ok';
+    });
+    expect((await by('run', 'show', runId)).stdout).toMatch(
+      /security allowlist enforced\s+ask on-miss enforced/,
+    );
+  });
+
+  test('refuses what it can not understand', async () => {
+    expect(await failure('run', 'approve', 'apr_01M80877PZTNW9H9Z4ZSEKEJ8Y')).toMatchObject({
+      code: 'USAGE',
+      exit: 2,
+    });
+    expect(await failure('run', 'approve', '--once')).toMatchObject({code: 'USAGE'});
+    expect(await failure('run', 'approve', 'apr_01M80877PZTNW9H9Z4ZSEKEJ8Y', '--once')).toMatchObject({
+      ...{code: 'APPROVAL_NOT_FOUND', exit: 4},
+    });
+  });
+
+  test('the allowlist is added to, shown and taken from', async () => {
+    expect((await by('run', 'allowlist', 'list', 'counter')).stderr).toContain('nothing without a question');
+    await data('run', 'allowlist', 'add', 'counter', 'tool:search', '--as', 'maria');
+    expect(await data('run', 'allowlist', 'list', 'counter')).toMatchObject({
+      patterns: [{pattern: 'tool:search', added_by: 'maria'}],
+    });
+    await data('run', 'allowlist', 'remove', 'counter', 'tool:search');
+    expect(await failure('run', 'allowlist', 'remove', 'counter', 'tool:search')).toMatchObject({exit: 4});
+    expect(await failure('run', 'allowlist', 'add', 'counter', 'wc')).toMatchObject({code: 'INVALID_INPUT'});
+  });
+});
