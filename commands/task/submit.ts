@@ -33,6 +33,12 @@ With --wait the command ends with it: 0 if it is done, 6 if it failed, 7 if it w
       description: 'name of a session, made when it is first used',
       helpValue: 'KEY',
     }),
+    mode: Flags.string({
+      description:
+        'what happens if the session is at work: queue, followup, steer, collect, interrupt, reject',
+      default: 'followup',
+      helpValue: 'MODE',
+    }),
     lane: Flags.string({description: 'tasks of other lanes do not count against the same limit'}),
     priority: Flags.option({
       options: ['low', 'normal', 'high', 'urgent'] as const,

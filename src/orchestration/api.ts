@@ -8,6 +8,7 @@ import type {AgentRun, RunInteraction} from '../protocol/orchestration/run.js';
 import type {AgentTask} from '../protocol/orchestration/task.js';
 import {approvalsOfRun, pendingApprovals} from '../store/approvals.js';
 import {approve} from './approve.js';
+import type {InputRequest, RunInputResult} from './accept-input.js';
 import {archiveTask} from './archive.js';
 import {cancelRun, cancelTask, type CancelOptions, type CancelResult} from './cancel-run.js';
 import {
@@ -158,6 +159,15 @@ export class AgentAPI {
 
   getRunInteraction(ws: string, runId: string): Promise<RunInteraction> {
     return this.runtime.getRunInteraction(ws, runId);
+  }
+
+  /** Say something to a run: `mode` says what happens if it is at work, default followup. */
+  enqueueRunInput(
+    ws: string,
+    runId: string,
+    {mode = 'followup', message, idempotencyKey, ...more}: InputRequest,
+  ): Promise<RunInputResult> {
+    return this.runtime.acceptRunInput(ws, runId, mode, message, idempotencyKey, more);
   }
 
   cancelRun(ws: string, runId: string, options?: CancelOptions): Promise<CancelResult> {

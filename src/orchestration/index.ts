@@ -3,6 +3,7 @@ export {AgentAPI} from './api.js';
 export {AgentService, type AcceptResult, type AgentServiceOptions, type StartOptions} from './service.js';
 export type {OrchestratorRole, RoleName} from './serve.js';
 export type {OrchestratorTimes} from './deps.js';
+export type {InputRequest, RunInputResult} from './accept-input.js';
 export type {CancelOptions, CancelResult} from './cancel-run.js';
 export type {AgentPatch, CreateAgentParams} from './profiles.js';
 export type {Gap, Page, RunFilter, TaskCursors, TaskEventBatch, TaskFilter} from './read.js';

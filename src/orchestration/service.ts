@@ -3,6 +3,8 @@ import type {Logger} from '../log.js';
 import type {AgentCommandParams} from '../protocol/orchestration/command.js';
 import type {PendingInput} from '../protocol/orchestration/input.js';
 import type {RunInteraction} from '../protocol/orchestration/run.js';
+import {IDEMPOTENCY_TTL_S} from '../protocol/orchestration/retention.js';
+import type {AgentQueueMode} from '../protocol/orchestration/states.js';
 import type {AgentTask} from '../protocol/orchestration/task.js';
 import type {Tracer} from '../protocol/tracer.js';
 import {liveNodes} from '../store/orchestration-lists.js';
@@ -10,6 +12,7 @@ import {openWorkspace, type Workspace} from '../store/orchestration.js';
 import {checkWorkspace, DEFAULT_WORKSPACE} from '../protocol/orchestration/keys.js';
 import type {Store} from '../store/store.js';
 import {orchestratorDeps, type OrchestratorDeps, type OrchestratorTimes} from './deps.js';
+import {acceptRunInput, type InputRequest, type RunInputResult} from './accept-input.js';
 import {lookAtRun} from './read.js';
 import {
   dispatcherRole,
@@ -19,7 +22,7 @@ import {
   type OrchestratorRole,
   type RoleName,
 } from './serve.js';
-import {acceptTask} from './submit.js';
+import {acceptPrepared, busyRun, earlier, idempotencyKey, prepareTask} from './submit.js';
 
 export interface AgentServiceOptions {
   readonly store: Store;
@@ -33,6 +36,8 @@ export interface AcceptResult {
   readonly idempotentHit: boolean;
   readonly task: AgentTask;
   readonly runId: string;
+  /** The session was at work, so it went to its run. */
+  readonly convertedToInput?: RunInputResult;
   /** For people: what may keep the task from being done. */
   readonly warnings: readonly string[];
 }
@@ -77,12 +82,62 @@ export class AgentService {
     await serve(deps.workspace, [...chosen, ...more], deps, signal);
   }
 
-  /** Accept a task, once for each idempotency key. @throws {ByError} as {@link acceptTask} */
+  /** Accept a task, once for each idempotency key. @throws {ByError} as {@link acceptPrepared} and {@link acceptRunInput} */
   async acceptAgentCommand(workspace: string, params: AgentCommandParams): Promise<AcceptResult> {
     const at = this.workspace(workspace);
-    const accepted = await acceptTask(at, params);
+    const accepted = await this.accept(at, params);
     const hasOrchestrator = (await liveNodes(at)).some(({roles}) => roles.includes('dispatcher'));
     return {accepted: true, ...accepted, warnings: hasOrchestrator ? [] : [NO_ORCHESTRATOR]};
+  }
+
+  /** A message to a session that is at work belongs to its run. */
+  private async accept(
+    at: Workspace,
+    params: AgentCommandParams,
+  ): Promise<Omit<AcceptResult, 'accepted' | 'warnings'>> {
+    const prepared = await prepareTask(at, params);
+    const {task} = prepared;
+    const remembered = params.idempotencyKey === undefined ? undefined : idempotencyKey(at, task);
+    const known = remembered && (await earlier(at, remembered, task.requestHash));
+    const runId = known === undefined ? await busyRun(at, params, task) : undefined;
+    if (runId === undefined) return acceptPrepared(at, params, prepared);
+    const {queueMode: mode = 'followup', message, idempotencyKey: key, inputProvenance, routing} = params;
+    const input = await acceptRunInput(
+      this.deps(at.name),
+      runId,
+      {
+        ...{message, mode, provenance: inputProvenance, routing},
+        ...(key === undefined ? {} : {idempotencyKey: key}),
+      },
+      (change, {taskId}) => {
+        if (remembered === undefined) return;
+        const record = JSON.stringify({id: taskId, request_hash: task.requestHash});
+        change.write('SET', remembered, record, 'EX', IDEMPOTENCY_TTL_S);
+      },
+    );
+    return {
+      idempotentHit: input.idempotentHit,
+      task: input.task,
+      runId: input.runId,
+      convertedToInput: input,
+    };
+  }
+
+  /** Say something to a run. @throws {ByError} as {@link acceptRunInput} */
+  acceptRunInput(
+    workspace: string,
+    runId: string,
+    mode: AgentQueueMode,
+    message: string,
+    key?: string,
+    more: Omit<InputRequest, 'message' | 'mode' | 'idempotencyKey'> = {},
+  ): Promise<RunInputResult> {
+    const request = {...more, message, mode};
+    return acceptRunInput(
+      this.deps(workspace),
+      runId,
+      key === undefined ? request : {...request, idempotencyKey: key},
+    );
   }
 
   /** @throws {ByError} RUN_NOT_FOUND */

@@ -6,6 +6,7 @@ import {newSessionId} from '../ids.js';
 import {validateAgentCommandParams, type AgentCommandParams} from '../protocol/orchestration/command.js';
 import type {AgentProfile} from '../protocol/orchestration/profile.js';
 import {HISTORY_TTL_S, IDEMPOTENCY_TTL_S, RECORD_TTL_S} from '../protocol/orchestration/retention.js';
+import {isFinalRun} from '../protocol/orchestration/states.js';
 import type {AgentTask} from '../protocol/orchestration/task.js';
 import {nameOnce, readText} from '../store/orchestration-lists.js';
 import {commit, lookAround, lookAt, type Workspace} from '../store/orchestration.js';
@@ -26,7 +27,15 @@ export interface Accepted {
  *   IDEMPOTENCY_CONFLICT.
  */
 export async function acceptTask(workspace: Workspace, params: AgentCommandParams): Promise<Accepted> {
-  const {profile, task} = await prepareTask(workspace, params);
+  return acceptPrepared(workspace, params, await prepareTask(workspace, params));
+}
+
+/** @throws {ByError} as {@link acceptTask} */
+export async function acceptPrepared(
+  workspace: Workspace,
+  params: AgentCommandParams,
+  {profile, task}: PreparedTask,
+): Promise<Accepted> {
   const idempotency = params.idempotencyKey === undefined ? undefined : idempotencyKey(workspace, task);
   const {taskId} = task;
   for (let attempt = 0; ; attempt++) {
@@ -58,11 +67,31 @@ export async function acceptTask(workspace: Workspace, params: AgentCommandParam
   }
 }
 
-/** The task a request would become, with its session. Writes nothing but the name of a session. */
-export async function prepareTask(
+/** The run that a message to this session belongs to, where the request leaves that open. */
+export async function busyRun(
   workspace: Workspace,
   params: AgentCommandParams,
-): Promise<{readonly profile: AgentProfile | undefined; readonly task: AgentTask}> {
+  task: AgentTask,
+): Promise<string | undefined> {
+  const {hookId, spawnedBy = '', queueMode, sessionId, sessionKey} = params;
+  // What comes from outside always begins anew.
+  if (hookId !== undefined || spawnedBy.startsWith('schedule:') || queueMode === 'queue') return undefined;
+  if (sessionId === undefined && sessionKey === undefined) return undefined;
+  const {heads} = await lookAround(workspace, task.sessionId, '');
+  const [first] = heads;
+  const work = first === undefined ? undefined : await lookAt(workspace, 'run', first);
+  if (work?.run === undefined || isFinalRun(work.run.status)) return undefined;
+  // Another agent's run has no use for what is said to this one.
+  return work.task.agentType === task.agentType ? first : undefined;
+}
+
+export interface PreparedTask {
+  readonly profile: AgentProfile | undefined;
+  readonly task: AgentTask;
+}
+
+/** The task a request would become, with its session. Writes nothing but the name of a session. */
+export async function prepareTask(workspace: Workspace, params: AgentCommandParams): Promise<PreparedTask> {
   validateAgentCommandParams(params);
   const profile = await profileOf(workspace, params);
   if (profile?.active === false)
@@ -86,7 +115,7 @@ const sessionOf = (workspace: Workspace, sessionKey: string): Promise<string> =>
     RECORD_TTL_S,
   );
 
-const idempotencyKey = (
+export const idempotencyKey = (
   {keys, name}: Workspace,
   {agentId, agentType, idempotencyKey: key}: AgentTask,
 ): string => keys.orchIdempotency(name, 'task', digest(agentId ?? `type:${agentType}`, key));

@@ -74,8 +74,11 @@ function timeOrder(work: Begun, times: WatchTimes): Order | undefined {
     return stopping(work, 'graceful', 'timeout');
   }
   // Who cancels says how; only what we stop ourselves is followed up.
-  if (stopClass !== 'timeout' || nowMs - stopRequestedAt < times.stopGraceMs) return undefined;
-  if (stopMode === 'graceful') return stopping(work, 'force', 'timeout');
+  const isOurs = stopClass === 'timeout' || stopClass === 'superseded';
+  if (!isOurs || nowMs - stopRequestedAt < times.stopGraceMs) return undefined;
+  if (stopMode === 'graceful') return stopping(work, 'force', stopClass);
+  // Whoever interrupts waits for the proof, or does not.
+  if (stopClass === 'superseded') return {stop: 'force'};
   if (nowMs - stopRequestedAt < 2 * times.stopGraceMs) return {stop: 'force'};
   if (isFinalRun(work.run.status)) return undefined;
   return {decision: ended(work, {...TIMED_OUT, isProven: false})};

@@ -3,7 +3,7 @@ import {readFile} from 'node:fs/promises';
 import {ByError, messageOf} from '../../errors.js';
 import {resolveId} from '../../orchestration/find.js';
 import {lookAtRun} from '../../orchestration/read.js';
-import type {AgentCommandParams} from '../../protocol/orchestration/command.js';
+import {readQueueMode, type AgentCommandParams} from '../../protocol/orchestration/command.js';
 import {isOrchestrationId} from '../../protocol/orchestration/ids.js';
 import type {Priority} from '../../protocol/orchestration/states.js';
 import {openWorkspace, redisNowMs} from '../../store/orchestration.js';
@@ -19,6 +19,7 @@ export interface SubmitFlags extends PolicyFlags {
   readonly slot: 'work' | 'on_call';
   readonly session?: string | undefined;
   readonly 'session-key'?: string | undefined;
+  readonly mode: string;
   readonly lane?: string | undefined;
   readonly delay?: number | undefined;
   readonly at?: string | undefined;
@@ -60,6 +61,7 @@ export async function paramsOf(
     sessionId: flags.session ?? earlier?.sessionId,
     sessionKey: flags['session-key'],
     lane: flags.lane,
+    queueMode: readQueueMode(flags.mode),
     ...{priority: flags.priority, slotType: flags.slot, timeoutMs: flags['attempt-timeout']},
     notBeforeAt,
     expiresAt: flags.expires === undefined ? undefined : (notBeforeAt ?? nowMs) + flags.expires,

@@ -13,6 +13,7 @@ import {showFacts} from '../facts.js';
 import {opaque} from '../json.js';
 import {paint, type Printer} from '../printer.js';
 import {followTask} from './follow.js';
+import {inputLine} from './input.js';
 import {amount, statusText} from './lines.js';
 
 export interface SubmitRequest {
@@ -39,9 +40,15 @@ export async function submitForPeople(request: SubmitRequest) {
   const {task, runId} = accepted;
   for (const warning of accepted.warnings) if (!inline) printer.warn(warning);
   if (mode !== 'wait') tellAccepted(printer, accepted);
+  if (accepted.convertedToInput !== undefined)
+    printer.note(`the session is at work: ${inputLine(accepted.convertedToInput)}`);
   const logs = `by task logs ${task.taskId} --follow${workspace === 'default' ? '' : ` --workspace ${workspace}`}`;
   request.setResume(logs);
-  const document = {taskId: task.taskId, runId, idempotentHit: accepted.idempotentHit};
+  const {convertedToInput: input, idempotentHit} = accepted;
+  const document = {
+    ...{taskId: task.taskId, runId, idempotentHit},
+    ...(input === undefined ? {} : {convertedToInput: true, outcome: input.outcome, inputId: input.inputId}),
+  };
   if (mode === 'submit' && !inline) {
     if (task.status === 'queued') printer.note(paint.dim(`follow it with ${logs}`));
     return {...document, task: opaque(recordDocument(AgentTask, task))};

@@ -14,6 +14,7 @@ export const EVENT_TYPES = [
   'input_direct',
   'steer_downgraded',
   'interrupted',
+  'overlap_accepted',
   'waiting_for_input',
   'answered',
   'approval_requested',

@@ -1,0 +1,57 @@
+/** `by run input`. */
+import {ByError} from '../../errors.js';
+import {AgentAPI} from '../../orchestration/api.js';
+import {resolveId} from '../../orchestration/find.js';
+import type {RunInputResult} from '../../orchestration/accept-input.js';
+import {AgentService} from '../../orchestration/service.js';
+import {readQueueMode} from '../../protocol/orchestration/command.js';
+import type {At} from './tasks.js';
+
+export interface RunInputRequest {
+  readonly mode: string;
+  readonly message: string;
+  readonly discardBuffered: boolean;
+  readonly forceAfterMs: number | undefined;
+  readonly idempotencyKey: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** @throws {ByError} QUEUE_MODE_INVALID, USAGE, and as the API. */
+export async function inputForPeople(
+  {store, printer, workspace}: At,
+  text: string,
+  request: RunInputRequest,
+) {
+  const mode = readQueueMode(request.mode);
+  const {message, discardBuffered, forceAfterMs, idempotencyKey, signal} = request;
+  if (mode !== 'interrupt' && (discardBuffered || forceAfterMs !== undefined))
+    throw new ByError('USAGE', '--discard-buffered and --force-after belong to --mode interrupt.', {
+      hint: 'Add --mode interrupt, or leave them out.',
+    });
+  const service = new AgentService({store});
+  const runId = await resolveId(service.workspace(workspace), 'run', text);
+  const result = await new AgentAPI({runtime: service}).enqueueRunInput(workspace, runId, {
+    ...{mode, message, discardBuffered, signal},
+    ...(forceAfterMs === undefined ? {} : {forceAfterMs}),
+    ...(idempotencyKey === undefined ? {} : {idempotencyKey}),
+  });
+  printer.out(inputLine(result));
+  const {task, ...rest} = result;
+  return {...rest, taskId: task.taskId};
+}
+
+export function inputLine({outcome, downgraded, runId, task, idempotentHit}: RunInputResult): string {
+  const again = idempotentHit ? ' (accepted before)' : '';
+  switch (outcome) {
+    case 'direct':
+      return `direct (the run had asked, and goes on)${again}`;
+    case 'restarted':
+      return `restarted (${task.taskId} is taken up again as ${runId})${again}`;
+    case 'interrupted':
+      return `interrupted (what ran was stopped, and ${runId} goes on with this)${again}`;
+    case 'queued':
+      if (downgraded !== undefined)
+        return `queued (${downgraded}: no worker takes it into a running turn; delivered as the next turn)${again}`;
+      return `queued (delivered as the next turn of ${runId})${again}`;
+  }
+}
