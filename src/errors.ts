@@ -7,6 +7,9 @@ const codes = {
   INVALID_INPUT: {exit: 2, retryable: false},
   INVALID_CONFIG: {exit: 2, retryable: false},
   MESSAGE_TOO_LARGE: {exit: 2, retryable: false},
+  CRON_INVALID: {exit: 2, retryable: false},
+  TIMEZONE_INVALID: {exit: 2, retryable: false},
+  CRON_NEVER_FIRES: {exit: 2, retryable: false},
   INPUT_NEEDED: {exit: 2, retryable: false},
   WORKER_LOAD_FAILED: {exit: 2, retryable: false},
   PROVIDER_LOAD_FAILED: {exit: 2, retryable: false},
@@ -24,6 +27,7 @@ const codes = {
   HISTORY_SCHEMA: {exit: 3, retryable: false},
 
   NOT_FOUND: {exit: 4, retryable: false},
+  SCHEDULE_NOT_FOUND: {exit: 4, retryable: false},
 
   AGENT_TYPE_UNAVAILABLE: {exit: 5, retryable: true},
   AGENT_CIRCUIT_OPEN: {exit: 5, retryable: true},
@@ -43,6 +47,9 @@ const codes = {
   PARTIAL: {exit: 10, retryable: false},
 
   CONFLICT: {exit: 11, retryable: false},
+  SCHEDULE_EXISTS: {exit: 11, retryable: false},
+  STATE_CONFLICT: {exit: 11, retryable: false},
+  VERSION_CONFLICT: {exit: 11, retryable: false},
   WORKER_ID_TAKEN: {exit: 11, retryable: true},
   ALREADY_REPLAYED: {exit: 11, retryable: false},
   ALREADY_ANSWERED: {exit: 11, retryable: false},
