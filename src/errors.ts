@@ -48,7 +48,7 @@ const codes = {
 
   CONFLICT: {exit: 11, retryable: false},
   SCHEDULE_EXISTS: {exit: 11, retryable: false},
-  STATE_CONFLICT: {exit: 11, retryable: false},
+  STATE_CONFLICT: {exit: 11, retryable: true},
   VERSION_CONFLICT: {exit: 11, retryable: false},
   WORKER_ID_TAKEN: {exit: 11, retryable: true},
   ALREADY_REPLAYED: {exit: 11, retryable: false},

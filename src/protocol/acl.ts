@@ -102,10 +102,11 @@ const serviceGrants = (options: AclOptions): Grant[] => [
   },
 ];
 
-/** Every key of the deployment: the metrics keys have a name of their own. */
+/** Every key of the deployment: the metrics keys have a name of their own, and so has what `by serve` keeps. */
 const everything = ({prefix = ''}: AclOptions): string[] => [
   `${prefix}byai_gateway:*`,
   `${prefix}by_framework:*`,
+  `${prefix}byorch:*`,
 ];
 
 /** What both senders and workers touch of a session, of routing, and of what waits. */

@@ -2,7 +2,8 @@
  * What bounds every key: its type, who writes it, and why it can not grow for ever (G11). docs/keys.md is this table for
  * people; the tests check the keyspace they leave behind against it.
  */
-import {createKeys, SESSION_TTL_S, type KeySchema} from './keys.js';
+import {createKeys, SESSION_TTL_S, type KeyOptions, type KeySchema} from './keys.js';
+import {createScheduleKeys} from './orchestration/schedule-keys.js';
 
 export type KeyType = 'string' | 'hash' | 'set' | 'zset' | 'list' | 'stream';
 
@@ -21,7 +22,7 @@ export type KeyBound =
   | {readonly kind: 'foreign'};
 
 export interface KeyRule {
-  /** Where its name is made: a function of `createKeys`. */
+  /** Where its name is made: a function of {@link allKeys}. */
   readonly name: string;
   readonly type: KeyType;
   /** Who writes it, in the words of docs/architecture.md. */
@@ -108,6 +109,13 @@ const TABLE: Table = {
   workerExecutions: ['zset', 'other SDKs', foreign],
   workerActiveIndex: ['zset', 'other SDKs', foreign],
   workerActiveExecutions: ['set', 'other SDKs', foreign],
+
+  schedule: ['hash', 'operators, schedulers', operator],
+  scheduleTicks: ['stream', 'schedulers', {kind: 'cap', entries: 1000}],
+  scheduleName: ['string', 'operators', operator],
+  schedules: ['zset', 'operators', operator],
+  schedulesDue: ['zset', 'operators, schedulers', settled],
+  schedulesFiring: ['zset', 'schedulers', settled],
 };
 
 export const KEY_RULES: readonly KeyRule[] = Object.entries(TABLE).map(([name, [type, owner, bound]]) => ({
@@ -116,6 +124,9 @@ export const KEY_RULES: readonly KeyRule[] = Object.entries(TABLE).map(([name, [
   owner,
   bound,
 }));
+
+/** Makers of every key that has a rule, by the rule's name. */
+export const allKeys = (options: KeyOptions) => ({...createKeys(options), ...createScheduleKeys(options)});
 
 /** A key's name with `{…}` in place of each id, as docs/keys.md shows it. */
 export function keyPattern(name: string, schema: KeySchema): string {
@@ -140,9 +151,7 @@ export function ruleMatcher(schema: KeySchema, prefix: string): (key: string) =>
 
 /** What stands between the ids. */
 function nameParts(name: string, schema: KeySchema, prefix: string): string[] {
-  const make = (createKeys({schema, prefix}) as unknown as Record<string, (...ids: string[]) => string>)[
-    name
-  ];
+  const make = (allKeys({schema, prefix}) as unknown as Record<string, (...ids: string[]) => string>)[name];
   if (make === undefined) throw new RangeError(`no key is called "${name}"`);
   return make('\0', '\0', '\0').split('\0');
 }

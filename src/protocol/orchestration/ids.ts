@@ -34,7 +34,8 @@ export function newOrchestrationId(kind: IdKind, nowMs = Date.now()): string {
 
 function base32(value: bigint, chars: number): string {
   let text = '';
-  for (let i = 0, rest = value; i < chars; i++, rest >>= 5n) text = ALPHABET[Number(rest & 31n)] + text;
+  for (let i = 0, rest = value; i < chars; i++, rest >>= 5n)
+    text = ALPHABET.charAt(Number(rest & 31n)) + text;
   return text;
 }
 
@@ -54,7 +55,7 @@ export const isIdStart = (kind: IdKind, text: string): boolean => {
     text.startsWith(ID_PREFIXES[kind]) &&
     body.length >= SHORTEST_ID &&
     body.length <= TIME_CHARS + RANDOM_CHARS &&
-    [...body].every(char => ALPHABET.includes(char))
+    /^[0-9A-HJKMNP-TV-Z]*$/.test(body)
   );
 };
 

@@ -1,0 +1,53 @@
+/** A tick as the task that is submitted for it. */
+import type {ScheduledTask} from '../protocol/orchestration/schedule.js';
+import {previewTick, type CronTimes} from './cron.js';
+import type {ScheduledSubmit} from './schedule-port.js';
+
+const LONGEST_LANE = 64;
+
+/** @param tick Unix milliseconds; of a task out of its turn the moment it was asked for. */
+export function tickSubmit(
+  schedule: ScheduledTask,
+  tick: number,
+  {
+    workspace,
+    times,
+    key = `schedule:${schedule.scheduleId}:${tick}`,
+    trigger = 'tick',
+  }: {
+    readonly workspace: string;
+    readonly times: CronTimes;
+    readonly key?: string;
+    readonly trigger?: 'tick' | 'run_now' | 'backfill';
+  },
+): ScheduledSubmit {
+  const {scheduleId, externalId, agentId, agentType, sessionMode, skillPaths, taskDefaults} = schedule;
+  const {lane = laneOf(schedule), ...defaults} = taskDefaults;
+  const ownSession = trigger === 'run_now' ? key.slice('schedule:'.length) : `${scheduleId}:${tick}`;
+  return {
+    workspace,
+    ...(agentId !== undefined && {agentId}),
+    ...(agentType !== undefined && {agentType}),
+    message: schedule.prompt,
+    sessionId: `schedule-session:${sessionMode === 'sticky' ? scheduleId : ownSession}`,
+    lane,
+    idempotencyKey: key,
+    spawnedBy: `schedule:${scheduleId}`,
+    label: `Schedule: ${externalId}`,
+    ...(defaults.priority !== undefined && {priority: defaults.priority}),
+    ...(defaults.timeoutMs !== undefined && {timeoutMs: defaults.timeoutMs}),
+    ...(defaults.policy !== undefined && {policy: defaults.policy}),
+    metadata: {
+      schedule: {
+        ...{schedule_id: scheduleId, external_id: externalId, trigger},
+        ...{scheduled_at: tick, scheduled_local: previewTick(times, tick).local},
+        ...(skillPaths.length > 0 && {skill_paths: skillPaths}),
+      },
+    },
+  };
+}
+
+function laneOf({externalId, scheduleId}: ScheduledTask): string {
+  const lane = `schedule:${externalId}`;
+  return lane.length <= LONGEST_LANE ? lane : `schedule:${scheduleId}`;
+}
