@@ -19,6 +19,9 @@ export const tracingFromEnv = (config: TracingConfig | undefined, redisFlag: boo
 /** The secret that signs requests to a service that starts workers; undefined if none is set. */
 export const wakeupSecretFromEnv = (): string | undefined => process.env['BY_WAKEUP_SECRET'] || undefined;
 
+/** The workspace of schedules; undefined if none is set. */
+export const workspaceFromEnv = (): string | undefined => process.env['BY_WORKSPACE'] || undefined;
+
 /** What clients of `by mcp --http` must show; undefined if none is set. */
 export const mcpTokenFromEnv = (): string | undefined => process.env['BY_MCP_TOKEN'] || undefined;
 /** Port of the pages about a worker's health (spec §6.13), as it is written; undefined if none is set. */

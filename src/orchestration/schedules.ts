@@ -50,24 +50,45 @@ export class Schedules {
    * @throws {ByError} INVALID_INPUT, CRON_INVALID, TIMEZONE_INVALID, CRON_NEVER_FIRES, SCHEDULE_EXISTS.
    */
   async createSchedule(workspace: string, params: CreateScheduleParams): Promise<ScheduledTask> {
+    return (await this.ensureSchedule(workspace, params)).schedule;
+  }
+
+  /** As {@link createSchedule}, and whether it was not there before. */
+  async ensureSchedule(
+    workspace: string,
+    params: CreateScheduleParams,
+  ): Promise<{readonly schedule: ScheduledTask; readonly isNew: boolean}> {
     const {store} = this.options;
-    const {active, externalId = '', ...given} = checkCreateSchedule(params);
     const scheduleId = newOrchestrationId('schedule');
-    const name = externalId || `s-${scheduleId.slice(-12).toLowerCase()}`;
-    const now = await this.now();
-    const definition = checked({...given, externalId: name}, now);
-    const first = requireFirst(definition, now);
+    const {definition, first, active} = await this.planSchedule(params, scheduleId);
+    const name = definition.externalId;
     const owner = await stored.createSchedule(store, workspace, {
       ...{scheduleId, definition, active},
       first: active ? dueAt({scheduleId, jitterMs: definition.jitterMs}, first) : undefined,
     });
     const found = await stored.readScheduleById(store, workspace, owner);
-    if (found !== undefined && (owner === scheduleId || isSame(found, definition))) return found;
+    const isNew = owner === scheduleId;
+    if (found !== undefined && (isNew || isSame(found, definition))) return {schedule: found, isNew};
     throw new ByError('SCHEDULE_EXISTS', `A schedule "${name}" exists already, and is another one.`, {
       hint: 'Change it with `by schedule update`, or take another name.',
       next: [`by schedule show ${name}`],
       details: {scheduleId: owner},
     });
+  }
+
+  /** What would be created, and its first tick. @throws {ByError} as {@link createSchedule}. */
+  async planSchedule(
+    params: CreateScheduleParams,
+    scheduleId = newOrchestrationId('schedule'),
+  ): Promise<{readonly definition: ScheduleDefinition; readonly first: number; readonly active: boolean}> {
+    const {
+      active,
+      externalId = `s-${scheduleId.slice(-12).toLowerCase()}`,
+      ...given
+    } = checkCreateSchedule(params);
+    const now = await this.now();
+    const definition = checked({...given, externalId}, now);
+    return {definition, first: requireFirst(definition, now), active};
   }
 
   /** @throws {ByError} SCHEDULE_NOT_FOUND. */
