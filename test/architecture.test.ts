@@ -145,6 +145,7 @@ test('only the public entries are index files', () => {
     'src/integrations/langgraph/index.ts',
     'src/integrations/mcp/index.ts',
     'src/integrations/otel/index.ts',
+    'src/orchestration/index.ts',
     'src/testing/index.ts',
   ]);
 });

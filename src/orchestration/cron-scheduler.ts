@@ -11,6 +11,7 @@ import {
   abandonedSchedules,
   advanceSchedule,
   dueSchedules,
+  lookLater,
   readScheduleById,
   revertSchedule,
   strikeTick,
@@ -63,6 +64,8 @@ export interface TickReport {
 
 const WAIT_MS = 5000;
 const LONGEST_WAIT_MS = 300_000;
+/** Until a schedule is looked at again that could not be dealt with. */
+const LOOK_AGAIN_MS = 60_000;
 /** Ticks left by a dead replica are submitted for at least so long, however small the catch-up window. */
 const LEAST_TAKEN_MS = 600_000;
 const MOST_SKEW_MS = 2000;
@@ -128,7 +131,14 @@ export class CronScheduler {
     report.more = abandoned.length === this.batch || due.length === this.batch;
     const acts = [
       ...abandoned.map(id => () => this.takeOver(id, report, signal)),
-      ...due.map(id => () => this.fireDue(id, now, report, signal)),
+      ...due.map(id => async () => {
+        try {
+          await this.fireDue(id, now, report, signal);
+        } catch (error) {
+          await lookLater(store, workspace, id, now + LOOK_AGAIN_MS);
+          throw error;
+        }
+      }),
     ];
     report.looked = acts.length;
     await inParallel(acts, this.concurrency, async act => {
@@ -148,8 +158,16 @@ export class CronScheduler {
   private async fireDue(id: string, now: number, report: TickReport, signal?: AbortSignal): Promise<void> {
     const {store, workspace} = this.options;
     const schedule = await readScheduleById(store, workspace, id);
-    // Ticks of it under way come first: this one stays due.
-    if (schedule?.active !== true || schedule.nextRunAt === undefined || schedule.firing.length > 0) return;
+    if (schedule?.active !== true || schedule.nextRunAt === undefined) {
+      // It can not be read, or was paused a moment ago.
+      await lookLater(store, workspace, id, now + LOOK_AGAIN_MS);
+      return;
+    }
+    if (schedule.firing.length > 0) {
+      // Ticks of it under way come first.
+      await lookLater(store, workspace, id, now + this.pollMs);
+      return;
+    }
     const times = cronTimes(schedule.cronExpr, schedule.timezone);
     const plan = planTicks(schedule, {now, graceMs: 2 * this.pollMs, next: tick => times.next(tick)});
     if (plan.next === schedule.nextRunAt) return;

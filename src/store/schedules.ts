@@ -181,6 +181,17 @@ export function dueSchedules(store: Store, workspace: string, now: number, most:
   return store.commands.run(redis => redis.zrangebyscore(key, '-inf', now, 'LIMIT', 0, most), RETRY);
 }
 
+/** Look at a due schedule later: what can not be dealt with now must not stand before what can. */
+export async function lookLater(
+  store: Store,
+  workspace: string,
+  scheduleId: string,
+  at: number,
+): Promise<void> {
+  const key = keysOf(store).schedulesDue(workspace);
+  await store.commands.run(redis => redis.zadd(key, 'XX', 'GT', at, scheduleId), RETRY);
+}
+
 /** @returns ids of schedules whose ticks somebody was to submit, and did not in time. */
 export function abandonedSchedules(
   store: Store,

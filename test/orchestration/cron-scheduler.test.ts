@@ -316,8 +316,15 @@ describeEachStore('CronScheduler', stores => {
       await redis.hset(key, 'doc', JSON.stringify({...doc, cron_expr: 'newer syntax', added_later: {a: 1}}));
     });
     const {first} = await overdue(store, port, 1);
-    expect(await scheduler(store, port).tickOnce()).toMatchObject({errors: 1, more: false});
+    // Those two come first, and fill the look.
+    expect(await scheduler(store, port, {batch: 2}).tickOnce()).toMatchObject({
+      looked: 2,
+      errors: 1,
+      more: false,
+    });
+    expect(await scheduler(store, port, {batch: 2}).tickOnce()).toMatchObject({looked: 1, errors: 0});
     expect(port.ticks[0]).toBe(first);
+    expect(await scheduler(store, port).tickOnce()).toMatchObject({looked: 0});
   });
 
   test('in numbers', async () => {
