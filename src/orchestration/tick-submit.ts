@@ -1,4 +1,5 @@
 /** A tick as the task that is submitted for it. */
+import {createHash} from 'node:crypto';
 import type {ScheduledTask} from '../protocol/orchestration/schedule.js';
 import {previewTick, type CronTimes} from './cron.js';
 import type {ScheduledSubmit} from './schedule-port.js';
@@ -23,7 +24,7 @@ export function tickSubmit(
 ): ScheduledSubmit {
   const {scheduleId, externalId, agentId, agentType, sessionMode, skillPaths, taskDefaults} = schedule;
   const {lane = laneOf(schedule), ...defaults} = taskDefaults;
-  const ownSession = trigger === 'run_now' ? key.slice('schedule:'.length) : `${scheduleId}:${tick}`;
+  const ownSession = trigger === 'run_now' ? `${scheduleId}:now:${hashOf(key)}` : `${scheduleId}:${tick}`;
   return {
     workspace,
     ...(agentId !== undefined && {agentId}),
@@ -46,6 +47,9 @@ export function tickSubmit(
     },
   };
 }
+
+/** A key may hold anything; a session id may not. */
+const hashOf = (key: string): string => createHash('sha256').update(key).digest('hex').slice(0, 16);
 
 function laneOf({externalId, scheduleId}: ScheduledTask): string {
   const lane = `schedule:${externalId}`;

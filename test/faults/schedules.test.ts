@@ -139,6 +139,44 @@ describeEachStore('schedules whose replicas are killed', stores => {
     },
   );
 
+  test.each(['takes over', 'puts back'] as const)('so it is while it %s', async act => {
+    const fails = act === 'puts back';
+    const points = await atEveryCrash(
+      () => stores.open(),
+      async store => {
+        const port = new TestPort();
+        const made = await overdue(store, port, 1, {maxRuns: 2});
+        if (!fails) await leave(store, made);
+        return {port, ...made};
+      },
+      async (store, {port}) => {
+        const failing = {
+          ...dying(
+            port,
+            () => false,
+            () => 1,
+          ),
+          submitTask: () => Promise.reject(new Error('later')),
+        };
+        await scheduler(store, fails ? failing : port, {leaseMs: 30}).tickOnce();
+        await store.commands.run(redis => redis.ping());
+      },
+      async (store, {port, scheduleId, first}) => {
+        await until(async () => {
+          await retryNow(store, [{scheduleId}]);
+          await scheduler(store, port, {leaseMs: 30}).tickOnce();
+          return isFinished(store, [{scheduleId}]);
+        });
+        expect(port.ticks).toEqual([first, first + MINUTE]);
+        expect(await stored.readScheduleById(store, W, scheduleId)).toMatchObject({
+          runCount: 2,
+          missedCount: 0,
+        });
+      },
+    );
+    expect(points).toBeGreaterThanOrEqual(6);
+  });
+
   test('a replica that was only slow finds its ticks taken, and makes nothing of them a second time', async () => {
     const store = stores.open();
     const port = new TestPort();
@@ -171,11 +209,7 @@ describeEachStore('schedules whose replicas are killed', stores => {
     const port = new TestPort();
     const left = async (externalId: string) => {
       const {scheduleId, first} = await overdue(store, port, 2, {externalId, catchupWindowMs: 10_000_000});
-      const schedule = (await stored.readScheduleById(store, W, scheduleId))!;
-      await stored.advanceSchedule(store, W, {
-        ...{from: schedule, owner: 'dead', leaseMs: 0, fire: [first, first + MINUTE], ending: 'ends_at'},
-        ...{next: {tick: 2e12, lookAt: 2e12}, missed: undefined},
-      });
+      await leave(store, {scheduleId, first});
       return {scheduleId, first};
     };
     const old = await left('old');
@@ -197,6 +231,18 @@ describeEachStore('schedules whose replicas are killed', stores => {
     }
   });
 });
+
+/** As a replica that won two ticks and died; others may take them at once. */
+async function leave(
+  store: Store,
+  {scheduleId, first}: {readonly scheduleId: string; readonly first: number},
+): Promise<void> {
+  const from = (await stored.readScheduleById(store, W, scheduleId))!;
+  await stored.advanceSchedule(store, W, {
+    ...{from, owner: 'dead', leaseMs: 0, fire: [first, first + MINUTE], ending: 'ends_at'},
+    ...{next: {tick: 2e12, lookAt: 2e12}, missed: undefined},
+  });
+}
 
 /** Submits that failed are tried again after seconds; here at once. */
 async function retryNow(store: Store, made: readonly {readonly scheduleId: string}[]): Promise<void> {
