@@ -66,6 +66,7 @@ export async function createForPeople(place: Place, params: CreateScheduleParams
   const text = schedule.active ? nextText(schedule, await nowOf(place)) : stateOf(schedule);
   const verb = isNew ? 'created' : 'is there already';
   printer.out(scheduleLine(schedule.externalId, `${verb} (${schedule.scheduleId}), ${text}`));
+  if (params.timezone === undefined) printer.note(paint.dim('Its times are UTC; --tz names another zone.'));
   return {dryRun, created: isNew, schedule: view(schedule)};
 }
 

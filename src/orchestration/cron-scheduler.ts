@@ -12,6 +12,7 @@ import {
   advanceSchedule,
   dueSchedules,
   lookLater,
+  readFiringSchedule,
   readScheduleById,
   revertSchedule,
   strikeTick,
@@ -186,13 +187,14 @@ export class CronScheduler {
 
   private async takeOver(id: string, report: TickReport, signal?: AbortSignal): Promise<void> {
     const {store, workspace} = this.options;
-    const schedule = await readScheduleById(store, workspace, id);
+    const window = (await readScheduleById(store, workspace, id))?.catchupWindowMs ?? 0;
     const owner = newHexUuid();
     const ticks = await takeTicks(store, workspace, id, {
       ...{owner, leaseMs: this.leaseMs},
-      tooOldMs: Math.min(Math.max(schedule?.catchupWindowMs ?? 0, LEAST_TAKEN_MS), MOST_RETRIED_MS),
+      tooOldMs: Math.min(Math.max(window, LEAST_TAKEN_MS), MOST_RETRIED_MS),
     });
-    if (schedule === undefined || ticks.length === 0) return;
+    const schedule = ticks.length === 0 ? undefined : await readFiringSchedule(store, workspace, id);
+    if (schedule === undefined) return;
     report.takenOver++;
     this.log.info('took over ticks', {schedule: schedule.externalId, ticks: ticks.length});
     const times = cronTimes(schedule.cronExpr, schedule.timezone);

@@ -7,7 +7,7 @@ export interface ScheduledSubmit {
   readonly message: string;
   readonly sessionId: string;
   readonly lane: string;
-  /** The same key again is the same task, for at least seven days. */
+  /** The same key again is the same task, for at least seven days, whatever else has changed since. */
   readonly idempotencyKey: string;
   /** `schedule:` and the schedule's id. */
   readonly spawnedBy: string;

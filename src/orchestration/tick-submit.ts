@@ -1,8 +1,9 @@
 /** A tick as the task that is submitted for it. */
 import {createHash} from 'node:crypto';
 import type {ScheduledTask} from '../protocol/orchestration/schedule.js';
-import {previewTick, type CronTimes} from './cron.js';
+import type {CronTimes} from './cron.js';
 import type {ScheduledSubmit} from './schedule-port.js';
+import {localTime} from './time-zone.js';
 
 const LONGEST_LANE = 64;
 
@@ -41,11 +42,17 @@ export function tickSubmit(
     metadata: {
       schedule: {
         ...{schedule_id: scheduleId, external_id: externalId, trigger},
-        ...{scheduled_at: tick, scheduled_local: previewTick(times, tick).local},
+        ...{scheduled_at: tick, scheduled_local: localText(tick, times.timeZone), timezone: times.timeZone},
         ...(skillPaths.length > 0 && {skill_paths: skillPaths}),
       },
     },
   };
+}
+
+/** Without the zone's short name: other machines may know another one, and a repeated request must be the same. */
+function localText(at: number, timeZone: string): string {
+  const {year, month, day, hour, minute} = localTime(at, timeZone);
+  return new Date(Date.UTC(year, month - 1, day, hour, minute)).toISOString().slice(0, 16);
 }
 
 /** A key may hold anything; a session id may not. */

@@ -75,6 +75,18 @@ export async function readScheduleById(
   return readSchedule(await store.commands.run(redis => redis.hgetall(key), RETRY));
 }
 
+/** As it was when the ticks under way were won. */
+export async function readFiringSchedule(
+  store: Store,
+  workspace: string,
+  scheduleId: string,
+): Promise<ScheduledTask | undefined> {
+  const key = keysOf(store).schedule(workspace, scheduleId);
+  const hash = await store.commands.run(redis => redis.hgetall(key), RETRY);
+  const doc = hash['firing_doc'] ?? hash['doc'];
+  return readSchedule({...hash, ...(doc !== undefined && {doc})});
+}
+
 /** @returns undefined if nothing has this name. */
 export async function findSchedule(
   store: Store,

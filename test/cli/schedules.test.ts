@@ -2,7 +2,7 @@
 import {expect, test} from 'vitest';
 import {Printer} from '../../src/cli/printer.js';
 import * as cli from '../../src/cli/schedules.js';
-import {scheduleStatus} from '../../src/cli/status/schedules.js';
+import {scheduleSection} from '../../src/cli/status/schedules.js';
 import {Schedules} from '../../src/orchestration/schedules.js';
 import {describeRedis} from '../support/stores.js';
 import {basics, keysOf, overdue, scheduler, W} from '../orchestration/schedule-support.js';
@@ -101,10 +101,10 @@ describeRedis('by schedule, where tasks run', stores => {
 
   test('the line of by status', async () => {
     const {store, port, place, schedules} = opened();
-    expect(await scheduleStatus(store, W)).toEqual([]);
+    expect(await scheduleSection(store, W)).toEqual([]);
     await schedules.createSchedule(W, {...basics, externalId: 'often'});
     await schedules.createSchedule(W, {...basics, externalId: 'b', active: false});
-    expect(await scheduleStatus(store, W)).toEqual([
+    expect(await scheduleSection(store, W)).toMatchObject([
       {name: 'schedules', text: '1 active  1 paused   next often in 1m   late 0'},
     ]);
     const {scheduleId} = await overdue(store, port, 5, {externalId: 'late'});
@@ -112,7 +112,7 @@ describeRedis('by schedule, where tasks run', stores => {
     await store.commands.run(redis => redis.zrem(keysOf(store).schedulesDue(W), scheduleId));
     await scheduler(store, port).tickOnce();
     await store.commands.run(redis => redis.zadd(keysOf(store).schedulesDue(W), 1, scheduleId));
-    expect(await scheduleStatus(store, W)).toEqual([
+    expect(await scheduleSection(store, W)).toMatchObject([
       {name: 'schedules', text: '2 active  1 paused  1 finished   next often in 1m   late 1'},
     ]);
     expect(place.workspace).toBe(W);

@@ -4,6 +4,7 @@
  */
 import {expect, test, vi} from 'vitest';
 import type {ScheduledSubmit, SchedulePort} from '../../src/orchestration/schedule-port.js';
+import {Schedules} from '../../src/orchestration/schedules.js';
 import * as stored from '../../src/store/schedules.js';
 import type {Store} from '../../src/store/store.js';
 import {MINUTE, overdue, scheduler, W, keysOf} from '../orchestration/schedule-support.js';
@@ -177,6 +178,27 @@ describeEachStore('schedules whose replicas are killed', stores => {
     expect(points).toBeGreaterThanOrEqual(6);
   });
 
+  test('what is changed meanwhile does not change ticks that are under way: their request stays the same', async () => {
+    const store = stores.open();
+    const port = new TestPort();
+    const made = await overdue(store, port, 2, {prompt: 'as it was'});
+    await leave(store, made);
+    const schedules = new Schedules({store, port});
+    for (const prompt of ['changed', 'and again'])
+      await schedules.updateSchedule(W, 'nightly-report', {prompt});
+    await schedules.updateSchedule(W, 'nightly-report', {agentId: 'agt_1'});
+    await scheduler(store, port).tickOnce();
+    expect(port.ticks).toEqual([made.first, made.first + MINUTE]);
+    for (const {params} of port.tasks.values())
+      expect(params).toMatchObject({message: 'as it was', agentType: 'writer'});
+    expect(await schedules.getSchedule(W, 'nightly-report')).toMatchObject({
+      prompt: 'and again',
+      agentId: 'agt_1',
+    });
+    const key = keysOf(store).schedule(W, made.scheduleId);
+    expect(await store.commands.run(redis => redis.hexists(key, 'firing_doc'))).toBe(0);
+  });
+
   test('a replica that was only slow finds its ticks taken, and makes nothing of them a second time', async () => {
     const store = stores.open();
     const port = new TestPort();
@@ -216,7 +238,6 @@ describeEachStore('schedules whose replicas are killed', stores => {
     const key = keysOf(store).schedule(W, old.scheduleId);
     await store.commands.run(redis => redis.hset(key, 'firing_at', Date.now() - 10_100_000));
     const paused = await left('paused');
-    const {Schedules} = await import('../../src/orchestration/schedules.js');
     await new Schedules({store, port}).pauseSchedule(W, 'paused');
     await until(async () => (await scheduler(store, port).tickOnce()).looked === 0);
     expect(port.tasks.size).toBe(0);

@@ -44,7 +44,8 @@ describeEachStore('CronScheduler', stores => {
       metadata: {
         schedule: {
           ...{schedule_id: scheduleId, external_id: 'nightly-report', trigger: 'tick', scheduled_at: first},
-          scheduled_local: expect.stringMatching(/^\d{4}-\d\d-\d\d \d\d:\d\d GMT\+[12]$/) as string,
+          scheduled_local: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d$/) as string,
+          timezone: 'Europe/Berlin',
           skill_paths: ['skills/report.md'],
         },
       },

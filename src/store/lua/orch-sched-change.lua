@@ -14,6 +14,9 @@ local version = redis.call('HGET', KEYS[1], 'version')
 if not version then return {'gone', ''} end
 if version ~= ARGV[2] then return {'conflict', version} end
 
+-- Ticks under way are submitted as they were won: the same key must mean the same request.
+local is_first_change = redis.call('HGET', KEYS[1], 'firing') and redis.call('HEXISTS', KEYS[1], 'firing_doc') == 0
+if is_first_change then redis.call('HSET', KEYS[1], 'firing_doc', redis.call('HGET', KEYS[1], 'doc')) end
 for at = 5, #ARGV, 2 do
   if ARGV[at + 1] == '' then
     redis.call('HDEL', KEYS[1], ARGV[at])
@@ -29,7 +32,7 @@ elseif ARGV[3] ~= '=' then
   redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
 end
 if ARGV[4] == '1' then
-  redis.call('HDEL', KEYS[1], 'firing', 'firing_owner', 'firing_at')
+  redis.call('HDEL', KEYS[1], 'firing', 'firing_owner', 'firing_at', 'firing_doc')
   redis.call('ZREM', KEYS[3], ARGV[1])
 end
 return {'changed', tostring(redis.call('HINCRBY', KEYS[1], 'version', 1))}

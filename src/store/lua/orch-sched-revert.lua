@@ -15,7 +15,7 @@
 -- the tick goes with what was.
 local held = redis.call('HMGET', KEYS[1], 'firing_owner', 'active', 'next_run_at', 'retries')
 if held[1] ~= ARGV[2] then return 0 end
-redis.call('HDEL', KEYS[1], 'firing', 'firing_owner', 'firing_at')
+redis.call('HDEL', KEYS[1], 'firing', 'firing_owner', 'firing_at', 'firing_doc')
 redis.call('ZREM', KEYS[3], ARGV[1])
 if held[2] ~= '1' or (held[3] or '') ~= ARGV[4] then return 0 end
 

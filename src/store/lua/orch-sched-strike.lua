@@ -59,7 +59,7 @@ if ended then
   redis.call('ZREM', KEYS[2], ARGV[1])
 end
 if #left == 0 or ended or is_stopped then
-  redis.call('HDEL', KEYS[1], 'firing', 'firing_owner', 'firing_at')
+  redis.call('HDEL', KEYS[1], 'firing', 'firing_owner', 'firing_at', 'firing_doc')
   redis.call('ZREM', KEYS[3], ARGV[1])
   if is_stopped and redis.call('HGET', KEYS[1], 'cancel_running') == '1' then return 'cancel' end
   return (ended or is_stopped) and 'stop' or 'go'

@@ -25,7 +25,7 @@ end
 redis.call('ZREM', KEYS[2], ARGV[1])
 if held[1] then
   local ticks = cjson.decode(held[1])
-  redis.call('HDEL', KEYS[1], 'firing', 'firing_owner', 'firing_at')
+  redis.call('HDEL', KEYS[1], 'firing', 'firing_owner', 'firing_at', 'firing_doc')
   redis.call('HINCRBY', KEYS[1], 'missed_count', #ticks)
   redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[5], '*', 'at', string.format('%.0f', now), 'outcome', 'missed',
     'tick', string.format('%.0f', ticks[1]), 'until', string.format('%.0f', ticks[#ticks]), 'count', #ticks,
