@@ -26,7 +26,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'roles',
-          include: ['test/{availability,client,faults,registry,store,worker}/**/*.test.ts'],
+          include: ['test/{availability,client,faults,orchestration,registry,store,worker}/**/*.test.ts'],
           // Those that start servers of their own.
           exclude: ['test/store/{cluster,durability}.test.ts', 'test/faults/{server,failover}.test.ts'],
           setupFiles: ['test/support/roles-setup.ts'],

@@ -8,6 +8,7 @@ export default class Serve extends BaseCommand {
   static override description = `Any number may run beside each other, on any machine; one that dies is made up for by the others.
   dispatcher  sends what is ready
   projector   watches what runs
+  scheduler   submits what schedules have due
   sweeper     stops what takes too long, gives up lost workers, drops what expired`;
   static override examples = [
     '<%= config.bin %> serve',

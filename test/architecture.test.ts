@@ -37,6 +37,7 @@ const owners: Readonly<Record<string, readonly string[]>> = {
   '@oclif/core': ['bin', 'commands', 'src/cli'],
   ai: ['src/integrations/ai-sdk'],
   chokidar: ['src/dev'],
+  croner: ['src/orchestration'],
   ink: ['src/ui'],
   ioredis: ['src/store'],
   'lua-redis-wasm': ['src/dev/embedded'],

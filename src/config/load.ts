@@ -16,7 +16,7 @@ export const historyFromEnv = (config?: HistoryConfig): HistorySettings =>
 export const tracingFromEnv = (config: TracingConfig | undefined, redisFlag: boolean): TracingSettings =>
   resolveTracing(process.env, config, redisFlag);
 
-/** The workspace of tasks and runs; undefined if none is set. */
+/** The workspace of tasks, runs and schedules; undefined if none is set. */
 export const workspaceFromEnv = (): string | undefined => process.env['BY_WORKSPACE'] || undefined;
 
 /** The secret that signs requests to a service that starts workers; undefined if none is set. */

@@ -75,7 +75,7 @@ export async function busyRun(
 ): Promise<string | undefined> {
   const {hookId, spawnedBy = '', queueMode, sessionId, sessionKey} = params;
   // What comes from outside always begins anew.
-  if (hookId !== undefined || spawnedBy.startsWith('schedule:') || queueMode === 'queue') return undefined;
+  if (hookId !== undefined || isTick(spawnedBy) || queueMode === 'queue') return undefined;
   if (sessionId === undefined && sessionKey === undefined) return undefined;
   const {heads} = await lookAround(workspace, task.sessionId, '');
   const [first] = heads;
@@ -115,14 +115,20 @@ const sessionOf = (workspace: Workspace, sessionKey: string): Promise<string> =>
     RECORD_TTL_S,
   );
 
+/** Of an agent; of a tick, whatever agent its schedule has by now: a tick is one task. */
 export const idempotencyKey = (
   {keys, name}: Workspace,
-  {agentId, agentType, idempotencyKey: key}: AgentTask,
-): string => keys.orchIdempotency(name, 'task', digest(agentId ?? `type:${agentType}`, key));
+  {agentId, agentType, idempotencyKey: key, spawnedBy = ''}: AgentTask,
+): string =>
+  isTick(spawnedBy)
+    ? keys.orchIdempotency(name, 'sched', digest(spawnedBy, key))
+    : keys.orchIdempotency(name, 'task', digest(agentId ?? `type:${agentType}`, key));
+
+const isTick = (spawnedBy: string): boolean => spawnedBy.startsWith('schedule:');
 
 /** Ticks of a schedule may be repaired days later. */
 const ttlOf = ({spawnedBy = ''}: AgentCommandParams): number =>
-  spawnedBy.startsWith('schedule:') ? HISTORY_TTL_S : IDEMPOTENCY_TTL_S;
+  isTick(spawnedBy) ? HISTORY_TTL_S : IDEMPOTENCY_TTL_S;
 
 /** @returns what the key was used for. @throws {ByError} IDEMPOTENCY_CONFLICT if that was another request. */
 export async function earlier(

@@ -11,6 +11,7 @@ import {
   POOL_TTL_S,
   RECORD_TTL_S,
 } from './orchestration/retention.js';
+import {createScheduleKeys} from './orchestration/schedule-keys.js';
 
 export type KeyType = 'string' | 'hash' | 'set' | 'zset' | 'list' | 'stream';
 
@@ -150,10 +151,20 @@ const TABLE: Table = {
   orchUndeliverable: ['stream', 'orchestrators', {kind: 'cap', entries: 10_000}],
   orchNodes: ['zset', 'orchestrators', ttl(30)],
   orchAbilities: ['string', 'workers', ttl(ABILITIES_TTL_S)],
+  schedule: ['hash', 'operators, schedulers', operator],
+  scheduleTicks: ['stream', 'schedulers', {kind: 'cap', entries: 1000}],
+  scheduleName: ['string', 'operators', operator],
+  schedules: ['zset', 'operators', operator],
+  schedulesDue: ['zset', 'operators, schedulers', settled],
+  schedulesFiring: ['zset', 'schedulers', settled],
 };
 
 /** Makers of every key that has a rule, by the rule's name. */
-export const allKeys = (options: KeyOptions) => ({...createKeys(options), ...createRunKeys(options)});
+export const allKeys = (options: KeyOptions) => ({
+  ...createKeys(options),
+  ...createRunKeys(options),
+  ...createScheduleKeys(options),
+});
 
 export const KEY_RULES: readonly KeyRule[] = Object.entries(TABLE).map(([name, [type, owner, bound]]) => ({
   name,

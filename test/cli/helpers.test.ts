@@ -148,5 +148,5 @@ test('every error code ends with an exit code that is explained', () => {
   const explained = new Set(exitCodes.map(({code}) => code));
   for (const code of errorCodes)
     expect(explained.has(new ByError(code, '', {hint: ''}).exitCode), code).toBe(true);
-  expect(errorCodesFor(4)).toEqual(['NOT_FOUND']);
+  expect(errorCodesFor(4)).toContain('NOT_FOUND');
 });

@@ -2,6 +2,8 @@
 import {ByError} from '../../errors.js';
 import {createLogger, type Logger} from '../../log.js';
 import {AgentService, OWN_ROLES} from '../../orchestration/service.js';
+import {schedulerRole} from '../../orchestration/cron-scheduler.js';
+import {taskPort} from '../../orchestration/task-port.js';
 import type {OrchestratorRole, RoleName} from '../../orchestration/serve.js';
 import {refuseEviction} from '../../store/durability.js';
 import {checkServer, type Store} from '../../store/store.js';
@@ -13,8 +15,6 @@ export interface ServeRequest {
   readonly workspace: string;
   /** Empty: all. */
   readonly roles: readonly string[];
-  /** Roles that others bring, by name. */
-  readonly more?: readonly OrchestratorRole[];
   readonly signal: AbortSignal;
   readonly force: AbortSignal;
   /** Milliseconds for what is under way when it is told to end. */
@@ -23,9 +23,11 @@ export interface ServeRequest {
 
 /** @throws {ByError} what connecting throws; REDIS_REFUSED for a server that evicts keys. */
 export async function runServe(request: ServeRequest) {
-  const {store, printer, workspace, roles, more = [], signal, force, drainMs} = request;
+  const {store, printer, workspace, roles, signal, force, drainMs} = request;
   const facts = await checkServer(store);
   refuseEviction(facts, store.address);
+  const log = serveLog(printer);
+  const more: readonly OrchestratorRole[] = [schedulerRole({store, workspace, port: taskPort(store), log})];
   const known: readonly string[] = [...OWN_ROLES, ...more.map(({name}) => name)];
   const wanted = roles.length === 0 ? known : roles;
   const missing = wanted.find(role => !known.includes(role));
@@ -33,7 +35,7 @@ export async function runServe(request: ServeRequest) {
     throw new ByError('USAGE', `There is no role "${missing.slice(0, 40)}" here.`, {
       hint: `Roles: ${known.join(', ')}.`,
     });
-  const service = new AgentService({store, log: serveLog(printer)});
+  const service = new AgentService({store, log});
   const running = service.start({
     ...{signal, workspace, roles: wanted as readonly RoleName[]},
     more: more.filter(({name}) => wanted.includes(name)),
