@@ -31,6 +31,8 @@ const codes = {
   QUEUE_FULL: {exit: 5, retryable: true},
   DEAD_LETTERS_FULL: {exit: 5, retryable: true},
   WORKER_NOT_ONLINE: {exit: 5, retryable: true},
+  AGENT_TYPE_EXHAUSTED: {exit: 5, retryable: true},
+  WORKER_EXHAUSTED: {exit: 5, retryable: true},
   SERVICE_UNAVAILABLE: {exit: 5, retryable: true},
 
   TASK_FAILED: {exit: 6, retryable: false},
@@ -56,6 +58,8 @@ const codes = {
   CALLS_TOO_DEEP: {exit: 11, retryable: false},
   FENCED: {exit: 11, retryable: false},
   LEASE_LOST: {exit: 11, retryable: true},
+  STATUS_TRANSITION_INVALID: {exit: 11, retryable: false},
+  VERSION_CONFLICT: {exit: 11, retryable: true},
 
   FINDINGS: {exit: 12, retryable: false},
   DENIED: {exit: 13, retryable: false},
