@@ -3,6 +3,7 @@
  * people; the tests check the keyspace they leave behind against it.
  */
 import {createKeys, SESSION_TTL_S, type KeySchema} from './keys.js';
+import {createStatusKeys} from './orchestration/status-keys.js';
 
 export type KeyType = 'string' | 'hash' | 'set' | 'zset' | 'list' | 'stream';
 
@@ -21,7 +22,7 @@ export type KeyBound =
   | {readonly kind: 'foreign'};
 
 export interface KeyRule {
-  /** Where its name is made: a function of `createKeys`. */
+  /** Where its name is made: a function of `createKeys`, or of the keys of orchestration. */
   readonly name: string;
   readonly type: KeyType;
   /** Who writes it, in the words of docs/architecture.md. */
@@ -95,6 +96,16 @@ const TABLE: Table = {
   traceIndexWorker: ['zset', 'workers', ttl(86_400)],
   traceIndexAgent: ['zset', 'senders, workers', ttl(86_400)],
 
+  agentStatus: ['hash', 'workers, sweepers, operators', ttl(604_800)],
+  statusHeartbeats: ['zset', 'workers, sweepers, operators', ttl(604_800)],
+  statusRecoveries: ['zset', 'workers, sweepers, operators', ttl(604_800)],
+  statusIndex: ['zset', 'workers, sweepers, operators', ttl(604_800)],
+  exhaustion: ['hash', 'workers, sweepers, operators', ttl(691_200)],
+  exhaustedWorkers: ['string', 'workers, sweepers, operators', ttl(604_800)],
+  statusAudit: ['stream', 'workers, sweepers, operators', {kind: 'cap', entries: 50_000}],
+  countedError: ['string', 'sweepers', ttl(86_400)],
+  statusTurn: ['string', 'sweepers', ttl(4)],
+
   sdServices: ['set', 'services', members],
   sdInstances: ['hash', 'services', members],
   sdActive: ['zset', 'services', members],
@@ -140,9 +151,8 @@ export function ruleMatcher(schema: KeySchema, prefix: string): (key: string) =>
 
 /** What stands between the ids. */
 function nameParts(name: string, schema: KeySchema, prefix: string): string[] {
-  const make = (createKeys({schema, prefix}) as unknown as Record<string, (...ids: string[]) => string>)[
-    name
-  ];
+  const makers: object = {...createKeys({schema, prefix}), ...createStatusKeys(prefix)};
+  const make = (makers as Record<string, (...ids: string[]) => string>)[name];
   if (make === undefined) throw new RangeError(`no key is called "${name}"`);
   return make('\0', '\0', '\0').split('\0');
 }

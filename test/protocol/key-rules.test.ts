@@ -2,6 +2,7 @@ import {readFileSync} from 'node:fs';
 import {describe, expect, test} from 'vitest';
 import {KEY_RULES, keyPattern, ruleMatcher, type KeyBound} from '../../src/protocol/key-rules.js';
 import {createKeys} from '../../src/protocol/keys.js';
+import {createStatusKeys} from '../../src/protocol/orchestration/status-keys.js';
 
 /** What `createKeys` gives besides makers of keys. */
 const NO_KEYS = [
@@ -22,6 +23,8 @@ const NO_KEYS = [
   'sessionIdOfHistory',
 ];
 
+const STATUS_KEYS = Object.keys(createStatusKeys());
+
 function boundText(bound: KeyBound): string {
   switch (bound.kind) {
     case 'ttl':
@@ -41,14 +44,14 @@ function boundText(bound: KeyBound): string {
 
 describe('the rules of the keys', () => {
   test('every key has one', () => {
-    const names = Object.keys(createKeys()).filter(name => !NO_KEYS.includes(name));
+    const names = [...Object.keys(createKeys()).filter(name => !NO_KEYS.includes(name)), ...STATUS_KEYS];
     expect(KEY_RULES.map(rule => rule.name).sort()).toEqual(names.sort());
   });
 
   test.each(['v1', 'v2'] as const)(
     'in %s each key finds its own, also with ids that look like another',
     schema => {
-      const keys = createKeys({schema, prefix: 't:'});
+      const keys = {...createKeys({schema, prefix: 't:'}), ...createStatusKeys('t:')};
       const ruleOf = ruleMatcher(schema, 't:');
       for (const {name} of KEY_RULES) {
         const make = (keys as unknown as Record<string, (...ids: string[]) => string>)[name]!;

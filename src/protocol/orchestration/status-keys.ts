@@ -21,10 +21,10 @@ export function createStatusKeys(prefix = '') {
      * every send looks at.
      */
     exhaustedWorkers: (agentType: string) => `${base}exhausted:${agentType}`,
-    /** Hash: workers of an agent type in numbers, for a minute. */
-    statusAggregate: (agentType: string) => `${base}agg:${agentType}`,
     /** Stream: changes of status, what operators did, what should not be. */
     statusAudit: () => `${base}audit`,
+    /** Says that the error of an execution was taken for a used-up quota. */
+    countedError: (executionId: string) => `${base}counted:${executionId}`,
     /** Lock with TTL: who reads the status of foreign workers. */
     statusTurn: () => `${base}status:turn`,
   };

@@ -3,6 +3,8 @@
  * of texts; documents are in snake_case.
  */
 import {z} from 'zod';
+import {textListOf} from '../fields.js';
+import {isObject, parseUntrusted} from '../limits.js';
 
 export const AGENT_STATUSES = ['idle', 'busy', 'on_call', 'offline', 'exhausted'] as const;
 export type AgentStatus = (typeof AGENT_STATUSES)[number];
@@ -31,9 +33,12 @@ const number = z.codec(z.string().regex(/^-?\d+$/), z.number().int(), {
 });
 const typeList = z.codec(z.string(), z.array(z.string()), {
   decode: text => {
-    const list: unknown = JSON.parse(text);
-    // Lua writes an empty list as an empty object.
-    return Array.isArray(list) ? list.filter(type => typeof type === 'string') : [];
+    try {
+      return textListOf(parseUntrusted(text));
+    } catch {
+      // A status without agent types is still a status.
+      return [];
+    }
   },
   encode: list => JSON.stringify(list),
 });
@@ -154,4 +159,21 @@ export function exhaustReasonOf(errorCode: unknown): ExhaustReason | undefined {
   if (typeof errorCode !== 'string' && typeof errorCode !== 'number') return undefined;
   const code = String(errorCode).toUpperCase();
   return Object.hasOwn(EXHAUSTED_CODES, code) ? EXHAUSTED_CODES[code] : undefined;
+}
+
+/** Exhausted workers of an agent type and when each recovers, in Unix milliseconds. What can not be read marks nobody. */
+export function readMarked(text: string | null): ReadonlyMap<string, number> {
+  if (text === null) return new Map();
+  let doc: unknown;
+  try {
+    doc = parseUntrusted(text);
+  } catch {
+    // Routers go by leases then, as other SDKs do.
+    return new Map();
+  }
+  return new Map(
+    Object.entries(isObject(doc) ? doc : {}).filter(
+      (entry): entry is [string, number] => typeof entry[1] === 'number',
+    ),
+  );
 }
