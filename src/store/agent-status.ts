@@ -3,7 +3,6 @@ import {ByError} from '../errors.js';
 import {
   decodeLedger,
   decodeStatus,
-  readMarked,
   WHOLE_WORKER,
   type AgentStatus,
   type AgentStatusRecord,
@@ -236,15 +235,6 @@ export async function readStatusNotes(
 export async function lastStatusNote(store: Store): Promise<string> {
   const [newest] = await statusNotes(store, 1);
   return newest?.id ?? '0-0';
-}
-
-/** Workers of an agent type that can do nothing, and until when. */
-export async function exhaustedWorkers(
-  store: Store,
-  agentType: string,
-): Promise<ReadonlyMap<string, number>> {
-  const key = createStatusKeys(store.keys.prefix).exhaustedWorkers(agentType);
-  return readMarked(await store.commands.run(redis => redis.get(key), {retryForMs: 5000}));
 }
 
 /** @throws {ByError} NOT_FOUND */

@@ -1,12 +1,11 @@
 import {describe, expect, test} from 'vitest';
 import {ByError} from '../../src/errors.js';
-import {encodePresence} from '../../src/protocol/presence.js';
 import {createStatusKeys} from '../../src/protocol/orchestration/status-keys.js';
 import {AgentStatusError} from '../../src/registry/agent-status.js';
 import {AgentStatusService, type AgentStatusOptions} from '../../src/registry/agent-status-service.js';
-import {exhaustedWorkers} from '../../src/store/agent-status.js';
+import {exhaustedWorkers} from '../../src/store/routable.js';
 import {serverTimeMs, type Store} from '../../src/store/store.js';
-import {ago} from '../support/status.js';
+import {ago, FOREIGN_RULES, foreignWorker} from '../support/status.js';
 import {describeEachStore, type TestStore} from '../support/stores.js';
 
 const HOUR = 3_600_000;
@@ -31,27 +30,6 @@ const codeOf = async (act: Promise<unknown>): Promise<string> => {
   }
   return 'nothing was thrown';
 };
-
-/** A worker of another SDK: it has a lease, and what Python keeps beside. */
-async function foreignWorker(
-  store: Store,
-  workerId: string,
-  {lastSeen, active}: {lastSeen: number; active?: number},
-): Promise<void> {
-  const {keys} = store;
-  await store.commands.run(async redis => {
-    await redis.set(
-      keys.workerLease(workerId),
-      encodePresence({token: 'f'.repeat(32), lastSeen, ipAddress: ''}),
-      'PX',
-      30_000,
-    );
-    await redis.sadd(keys.knownWorkers(), workerId);
-    await redis.sadd(keys.declaredTypes(workerId), ...agentTypes);
-    await redis.sadd(keys.members('researcher'), workerId);
-    if (active !== undefined) await redis.hset(keys.workerStatus(workerId), 'active_count', active);
-  });
-}
 
 async function foreignFailure(
   store: Store,
@@ -446,7 +424,7 @@ describeEachStore('AgentStatusService', harness => {
 
   describe('a foreign worker', () => {
     test('has the status that its lease and its counters say', async () => {
-      harness.breaksRules('knownWorkers', 'declaredTypes', 'members', 'workerLease');
+      harness.breaksRules(...FOREIGN_RULES);
       const {service, store, redisNow} = open(harness);
       const lastSeen = (await redisNow()) - 2000;
       await foreignWorker(store, 'py-1', {lastSeen, active: 2});
@@ -457,7 +435,7 @@ describeEachStore('AgentStatusService', harness => {
     });
 
     test('whose clock is wrong is alive while it has a lease', async () => {
-      harness.breaksRules('knownWorkers', 'declaredTypes', 'members', 'workerLease');
+      harness.breaksRules(...FOREIGN_RULES);
       const {service, store, redisNow, statusOf} = open(harness);
       await foreignWorker(store, 'py-1', {lastSeen: (await redisNow()) - 600_000});
       await foreignWorker(store, 'py-2', {lastSeen: (await redisNow()) + 600_000});
@@ -489,7 +467,7 @@ describeEachStore('AgentStatusService', harness => {
     });
 
     test('is exhausted by the code of a failed execution, once', async () => {
-      harness.breaksRules('knownWorkers', 'declaredTypes', 'members', 'workerLease');
+      harness.breaksRules(...FOREIGN_RULES);
       const {service, store, redisNow, statusOf, marked} = open(harness);
       const now = await redisNow();
       await foreignWorker(store, 'py-1', {lastSeen: now});
@@ -512,7 +490,7 @@ describeEachStore('AgentStatusService', harness => {
       {what: 'whose code is none of those', errorCode: 'TIMEOUT', message: 'RATE_LIMIT', ageMs: 0},
       {what: 'that failed long ago', errorCode: 'RATE_LIMIT', message: '', ageMs: HOUR},
     ])('is not exhausted by a failure $what', async ({errorCode, message, ageMs}) => {
-      harness.breaksRules('knownWorkers', 'declaredTypes', 'members', 'workerLease');
+      harness.breaksRules(...FOREIGN_RULES);
       const {service, store, redisNow} = open(harness);
       const now = await redisNow();
       await foreignWorker(store, 'py-1', {lastSeen: now});
@@ -531,7 +509,7 @@ describeEachStore('AgentStatusService', harness => {
   });
 
   test('an agent type in numbers', async () => {
-    harness.breaksRules('knownWorkers', 'declaredTypes', 'members', 'workerLease');
+    harness.breaksRules(...FOREIGN_RULES);
     const {service, store, redisNow} = open(harness);
     const now = await redisNow();
     for (const id of ['a', 'b', 'c', 'd']) await foreignWorker(store, id, {lastSeen: now});
