@@ -7,7 +7,7 @@ import {
 } from '../protocol/orchestration/status.js';
 import {readStatuses, workersWithStatus} from '../store/agent-status.js';
 import {serverTimeMs, type Store} from '../store/store.js';
-import {HEARTBEAT_TIMEOUT_MS} from './agent-status.js';
+import {checkExhaustedRecovery, checkHeartbeatTimeout, HEARTBEAT_TIMEOUT_MS} from './agent-status.js';
 import {listWorkers, type WorkerSummary} from './listing.js';
 
 export interface AgentWorker {
@@ -59,17 +59,39 @@ export async function listAgentWorkers(
   const records = await readStatuses(store, all);
   return {
     now: Math.floor(now),
-    workers: all.flatMap((workerId, i) => agentWorker(workerId, records[i], summaries.get(workerId)) ?? []),
+    workers: all.flatMap(
+      (workerId, i) => agentWorker(workerId, records[i], summaries.get(workerId), now) ?? [],
+    ),
+  };
+}
+
+/** As the next sweep will make it, so that what is shown is right where nobody sweeps. */
+function asOf(record: AgentStatusRecord, now: number): AgentStatusRecord {
+  const {state, changed} = checkHeartbeatTimeout({agent: record.workerId, ...record}, now);
+  if (changed) return {...record, status: state.status};
+  const recovered = checkExhaustedRecovery({agent: record.workerId, ...record}, now);
+  if (!recovered.changed) return record;
+  const busy = record.firstSlotType === 'on_call' ? 'on_call' : 'busy';
+  return {
+    ...record,
+    ...{
+      status: record.slotsUsed > 0 ? busy : 'idle',
+      exhaustedAt: null,
+      recoveryAt: null,
+      exhaustReason: null,
+    },
   };
 }
 
 /** @returns undefined for one of which nothing is known. */
 export function agentWorker(
   workerId: string,
-  record: AgentStatusRecord | undefined,
+  kept: AgentStatusRecord | undefined,
   summary: WorkerSummary | undefined,
+  now: number,
 ): AgentWorker | undefined {
-  if (record === undefined && summary === undefined) return undefined;
+  if (kept === undefined && summary === undefined) return undefined;
+  const record = kept && asOf(kept, now);
   const isOnline = summary?.online === true;
   const status = record?.status ?? (isOnline ? 'idle' : 'offline');
   const used = record?.slotsUsed ?? 0;

@@ -181,12 +181,17 @@ export async function readLedger(
   return decodeLedger(await store.commands.run(redis => redis.hgetall(key), {retryForMs: 5000}));
 }
 
-const LOCK_MS = 4000;
+/** The longest a turn lasts. */
+const TURN_MS = 4000;
 
-/** @returns whether it is this caller's turn to read the status of foreign workers; others need not meanwhile. */
-export async function takeStatusTurn(store: Store, holder: string): Promise<boolean> {
+/**
+ * @param everyMs how often somebody should, in milliseconds.
+ * @returns whether it is this caller's turn to read the status of foreign workers; others need not meanwhile.
+ */
+export async function takeStatusTurn(store: Store, everyMs: number): Promise<boolean> {
   const key = createStatusKeys(store.keys.prefix).statusTurn();
-  const taken = await store.commands.run(redis => redis.set(key, holder, 'PX', LOCK_MS, 'NX'), {
+  const forMs = Math.max(1, Math.min(TURN_MS, Math.floor(everyMs * 0.8)));
+  const taken = await store.commands.run(redis => redis.set(key, '1', 'PX', forMs, 'NX'), {
     retryForMs: 2000,
   });
   return taken === 'OK';
