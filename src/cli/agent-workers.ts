@@ -81,7 +81,7 @@ function typeTable(printer: Printer, rows: readonly TypeRow[], now: number): voi
     {header: 'ROUTABLE', value: row => (row.routable ? 'yes' : paint.red('no'))},
     {header: 'WORKERS', value: row => row.workers, shrink: true},
     {header: 'FREE', value: row => (row.freeSlots === null ? '-' : String(row.freeSlots))},
-    {header: 'RECOVERY', value: row => recoveryText(row.earliestRecoveryAt, now)},
+    {header: 'RECOVERY', value: row => (row.routable ? '-' : recoveryText(row.earliestRecoveryAt, now))},
   ]);
 }
 
@@ -139,9 +139,7 @@ export function noteText(printer: Printer, worker: AgentWorker, now: number): st
     if (origin === 'derived') notes.push('not enforced (foreign worker)');
   }
   if (state === 'suspended' || state === 'evicted' || state === 'draining') notes.push(state);
-  if (stale)
-    notes.push(
-      `not routable; offline in ${formatDuration(Math.ceil(offlineInMs(worker, now) / 1000) * 1000)}`,
-    );
+  // In seconds: it is two minutes at most, and counts down.
+  if (stale) notes.push(`not routable; offline in ${Math.ceil(offlineInMs(worker, now) / 1000)}s`);
   return notes.length === 0 ? origin : notes.join(` ${printer.symbol('separator')} `);
 }

@@ -37,12 +37,21 @@ local GRACE_MS = 86400000
 local function whole(value) return string.format('%.0f', value) end
 
 local function read(key)
-  local flat, fields = redis.call('HGETALL', key), nil
-  for i = 1, #flat, 2 do
+  local pairs_of, fields = redis.call('HGETALL', key), nil
+  for i = 1, #pairs_of, 2 do
     fields = fields or {}
-    fields[flat[i]] = flat[i + 1]
+    fields[pairs_of[i]] = pairs_of[i + 1]
   end
   return fields
+end
+
+local function flat(fields)
+  local list = {}
+  for field, value in pairs(fields) do
+    list[#list + 1] = field
+    list[#list + 1] = value
+  end
+  return list
 end
 
 local old = read(KEYS[1])
@@ -51,12 +60,7 @@ for field, value in pairs(old or {}) do record[field] = value end
 local before = old and old.status or ''
 
 local function answer(verdict)
-  local reply = {verdict, whole(now), before}
-  for field, value in pairs(verdict == 'changed' and record or old or {}) do
-    reply[#reply + 1] = field
-    reply[#reply + 1] = value
-  end
-  return reply
+  return {verdict, whole(now), before, unpack(flat(verdict == 'changed' and record or old or {}))}
 end
 
 if ARGV[3] ~= '' and (old and old.version or '0') ~= ARGV[3] then return answer('conflict') end
@@ -64,12 +68,8 @@ if not old and op ~= 'heartbeat' and not (op == 'exhaust' and params.scope ~= '*
 
 local notes = {}
 local function note(kind, fields)
-  local entry = {'kind', kind, 'worker_id', worker, 'at', whole(now)}
-  for field, value in pairs(fields) do
-    entry[#entry + 1] = field
-    entry[#entry + 1] = tostring(value)
-  end
-  notes[#notes + 1] = entry
+  fields.kind, fields.worker_id, fields.at = kind, worker, whole(now)
+  notes[#notes + 1] = flat(fields)
 end
 
 local function live(row) return row and row.recovery_at and tonumber(row.recovery_at) > now and row or nil end
@@ -178,7 +178,7 @@ function ops.exhaust()
   if row and row.explicit == '1' and (not is_explicit or tonumber(row.recovery_at) > believed) then
     next.recovery_at, next.explicit, next.source = row.recovery_at, row.explicit, row.source
   end
-  for field, value in pairs(next) do redis.call('HSET', KEYS[6], field, value) end
+  redis.call('HSET', KEYS[6], unpack(flat(next)))
   redis.call('PEXPIREAT', KEYS[6], whole(tonumber(next.recovery_at) + GRACE_MS))
   note('exhausted', {
     reason = params.reason, scope = params.scope, recovery_at = next.recovery_at, source = params.source,
@@ -255,7 +255,7 @@ if record.status ~= before then
   )
 end
 redis.call('DEL', KEYS[1])
-for field, value in pairs(record) do redis.call('HSET', KEYS[1], field, value) end
+redis.call('HSET', KEYS[1], unpack(flat(record)))
 redis.call('EXPIRE', KEYS[1], KEEP_S)
 
 local function index(key, score)
