@@ -9,7 +9,7 @@ import {
 } from '../protocol/execution.js';
 import {entryField} from '../protocol/journal.js';
 import {SESSION_TTL_S} from '../protocol/keys.js';
-import {createStatusKeys} from '../protocol/orchestration/status-keys.js';
+import {exhaustedKey} from '../protocol/orchestration/status-keys.js';
 import {encodeOutboxItem, flushOutbox, forgetOutbox, noteOutbox} from './outbox.js';
 import {anyOnline, isOnline} from './presence.js';
 import {exhaustedWorkers, routableMembers} from './routable.js';
@@ -201,7 +201,6 @@ async function acceptAtOnce(
   const [leasePrefix = '', leaseSuffix = ''] = keys.workerLease('\0').split('\0');
   const [membersPrefix = '', membersSuffix = ''] = keys.members('\0').split('\0');
   const looksForFallback = acceptance.gate && check.kind === 'type';
-  const statusKeys = createStatusKeys(keys.prefix);
   const sessions = renewedSessions(store);
   const renews = sessions.due(acceptance.sessionId);
   let repeat = !acceptance.fresh;
@@ -253,7 +252,7 @@ async function acceptAtOnce(
           caller: acceptance.caller?.executionId ?? '',
           fence: acceptance.caller?.fence ?? '',
           ...notedIn(store, acceptance),
-          exhausted: looksForExhausted(acceptance) ? statusKeys.exhaustedWorkers(acceptance.agentType) : '',
+          exhausted: looksForExhausted(acceptance) ? exhaustedKey(keys.prefix, acceptance.agentType) : '',
         },
         moreKeys: acceptance.writes.map(write => write.stream),
         moreArgs: acceptance.writes.map(write => write.document),

@@ -3,6 +3,13 @@
  * changes a record with all that follows from it.
  */
 
+/**
+ * JSON object of the exhausted workers of an agent type and when each recovers. There only while there are any: what every
+ * send looks at, so that its name is to be had without those of the others.
+ */
+export const exhaustedKey = (prefix: string, agentType: string): string =>
+  `${prefix}byorch:v1:{_sys}:exhausted:${agentType}`;
+
 export function createStatusKeys(prefix = '') {
   const base = `${prefix}byorch:v1:{_sys}:`;
   return {
@@ -16,11 +23,7 @@ export function createStatusKeys(prefix = '') {
     statusIndex: () => `${base}status:all`,
     /** Hash: that a quota is used up; outlives the worker's status. */
     exhaustion: (workerId: string, scope: string) => `${base}exh:${workerId}:${scope}`,
-    /**
-     * JSON object of the exhausted workers of an agent type and when each recovers. There only while there are any: what
-     * every send looks at.
-     */
-    exhaustedWorkers: (agentType: string) => `${base}exhausted:${agentType}`,
+    exhaustedWorkers: (agentType: string) => exhaustedKey(prefix, agentType),
     /** Stream: changes of status, what operators did, what should not be. */
     statusAudit: () => `${base}audit`,
     /** Says that the error of an execution was taken for a used-up quota. */
