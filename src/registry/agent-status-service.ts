@@ -30,7 +30,7 @@ import {
   type StatusNote,
   type StatusOutcome,
 } from '../store/agent-status.js';
-import {countErrorOnce, foreignWork} from '../store/foreign-workers.js';
+import {foreignWork} from '../store/foreign-workers.js';
 import {serverTimeMs, type Store} from '../store/store.js';
 import {
   AgentStatusError,
@@ -239,12 +239,12 @@ export class AgentStatusService {
   }): Promise<boolean> {
     const reason = exhaustReasonOf(failure.errorCode);
     if (reason === undefined || !this.derives(failure.agentType)) return false;
-    if (!(await countErrorOnce(this.store, failure.executionId))) return false;
-    const {verdict} = await this.apply(failure.workerId, {
+    const {workerId, executionId} = failure;
+    const {verdict} = await this.apply(workerId, {
       ...{op: 'exhaust', scope: WHOLE_WORKER, reason, source: 'error_code'},
-      note: failure.executionId,
+      ...{executionId, note: executionId},
     });
-    return verdict !== 'missing';
+    return verdict !== 'missing' && verdict !== 'known';
   }
 
   private derives(agentType: string): boolean {

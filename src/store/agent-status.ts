@@ -19,7 +19,7 @@ import {serverTimeMs, type Store} from './store.js';
 
 const applyScript = defineScript({
   file: 'orch-status-apply.lua',
-  keys: ['record', 'heartbeats', 'recoveries', 'index', 'audit', 'ledger'],
+  keys: ['record', 'heartbeats', 'recoveries', 'index', 'audit', 'ledger', 'counted'],
   args: ['workerId', 'op', 'version', 'params', 'marker'],
   reply: texts,
 });
@@ -52,6 +52,8 @@ export interface Exhaustion {
   readonly recoveryInMs?: number;
   /** What was said of the end was not believed as it was. */
   readonly clamped?: boolean;
+  /** The execution whose error says so: it counts once. */
+  readonly executionId?: string;
   /** Who says so, and why. */
   readonly by?: string;
   readonly note?: string;
@@ -68,8 +70,11 @@ export interface StatusLimits {
 }
 
 export interface StatusOutcome {
-  /** `missing`, `conflict` and `illegal`: nothing was written. `kept`: the status is what it was. */
-  readonly verdict: 'changed' | 'kept' | 'missing' | 'conflict' | 'illegal';
+  /**
+   * `missing`, `conflict`, `illegal` and `known` (the execution was counted before): nothing was written. `kept`: the status
+   * is what it was.
+   */
+  readonly verdict: 'changed' | 'kept' | 'missing' | 'conflict' | 'illegal' | 'known';
   /** Unix milliseconds by Redis's clock. */
   readonly now: number;
   /** Undefined where there was no record. */
@@ -97,17 +102,21 @@ export async function applyStatus(
     toSnake(name),
     value,
   ]);
+  const record = keys.agentStatus(workerId);
+  const executionId = 'executionId' in params ? params.executionId : undefined;
   const isCount = op === 'take' || op === 'release';
   const [verdict, now, before, ...fields] = await applyScript(
     store.commands,
     {
       keys: {
-        record: keys.agentStatus(workerId),
+        record,
         heartbeats: keys.statusHeartbeats(),
         recoveries: keys.statusRecoveries(),
         index: keys.statusIndex(),
         audit: keys.statusAudit(),
         ledger: keys.exhaustion(workerId, scope),
+        // Workers may not touch the others, and need not.
+        counted: executionId === undefined ? record : keys.countedError(executionId),
       },
       args: {
         ...{workerId, op, version: version ?? ''},

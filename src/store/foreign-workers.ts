@@ -1,13 +1,10 @@
 /** What foreign workers let us see of themselves: their leases, and the counters Python's workers keep (spec §5.7). */
 import {integerOf} from '../protocol/fields.js';
 import {isObject, parseUntrusted} from '../protocol/limits.js';
-import {createStatusKeys} from '../protocol/orchestration/status-keys.js';
 import type {Store} from './store.js';
 
 /** Executions of a worker that are looked at, newest first. */
 const NEWEST = 20;
-/** How long it is remembered that an execution's error was counted: longer than anybody looks back. */
-const ONCE_S = 86_400;
 
 export interface ForeignFailure {
   readonly executionId: string;
@@ -65,11 +62,4 @@ function failureIn(text: string | null): ForeignFailure | undefined {
     agentType: typeof type === 'string' ? type : '',
     finishedAt: integerOf(doc['finished_at'], 0),
   };
-}
-
-/** @returns whether nobody has counted the error of this execution before. */
-export async function countErrorOnce(store: Store, executionId: string): Promise<boolean> {
-  const key = createStatusKeys(store.keys.prefix).countedError(executionId);
-  const set = await store.commands.run(redis => redis.set(key, '1', 'EX', ONCE_S, 'NX'), {retryForMs: 2000});
-  return set === 'OK';
 }

@@ -499,6 +499,24 @@ describeEachStore('AgentStatusService', harness => {
       expect((await service.sweep()).exhausted).toEqual([]);
     });
 
+    test('whose failure is seen by twenty at once is exhausted by one of them', async () => {
+      const {service} = open(harness);
+      await service.heartbeat(W, {agentTypes, origin: 'derived'});
+      const failure = {workerId: W, agentType: 'researcher', executionId: 'e-1', errorCode: 429};
+      const hits = await Promise.all(Array.from({length: 20}, () => service.observeFailure(failure)));
+      expect(hits.filter(Boolean)).toHaveLength(1);
+      expect((await service.notes()).filter(({kind}) => kind === 'exhausted')).toHaveLength(1);
+    });
+
+    test('of which nothing is known yet has its failure counted later', async () => {
+      const {service, statusOf} = open(harness);
+      const failure = {workerId: W, agentType: 'researcher', executionId: 'e-1', errorCode: '402'};
+      expect(await service.observeFailure(failure)).toBe(false);
+      await service.heartbeat(W, {agentTypes, origin: 'derived'});
+      expect(await service.observeFailure(failure)).toBe(true);
+      expect(await statusOf()).toBe('exhausted');
+    });
+
     test('is not exhausted by any failure where that is switched off', async () => {
       const {service} = open(harness, {deriveExhausted: type => type !== 'researcher'});
       await service.heartbeat(W, {agentTypes, origin: 'derived'});

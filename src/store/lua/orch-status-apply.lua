@@ -6,6 +6,7 @@
 -- KEYS[4]  index       sorted set: all workers, by last change
 -- KEYS[5]  audit       stream
 -- KEYS[6]  ledger      hash: the exhaustion this is about; of the whole worker unless it is op 'exhaust' or 'recover'
+-- KEYS[7]  counted     string with TTL: that an error was counted; only read and written by op 'exhaust'
 -- ARGV[1]  worker_id
 -- ARGV[2]  op
 -- ARGV[3]  version     what the record's must be, or '' for any
@@ -17,15 +18,16 @@
 --              now); reexhaust (an exhaustion the ledger knows holds again after an absence)
 --   take       slot_type; observed (the work has begun already, whatever the status)
 --   release
---   exhaust    reason, source, scope; recovery_at or recovery_in_ms, or neither; default_ms, min_ms, max_ms; by, note
+--   exhaust    reason, source, scope; recovery_at or recovery_in_ms, or neither; default_ms, min_ms, max_ms; by, note; execution_id (its
+--              error says so, and counts once)
 --   recover    somebody says that it is over: scope; by, note
 --   due        it is over if its time has come; that is no sign of life
 --   timeout    offline if it was silent for longer than timeout_ms
 --   leave      it says good-bye: offline at once
 --
 -- Returns {verdict, time in ms, status before or '', fields and values of the record...}, the verdict being 'changed',
---         'kept' (nothing to do), 'missing' (no such worker), 'conflict' (another version) or 'illegal' (the status does
---         not allow it); after the last three nothing was written.
+--         'kept' (nothing to do), 'missing' (no such worker), 'conflict' (another version), 'illegal' (the status does
+--         not allow it) or 'known' (it was counted before); after the last four nothing was written.
 -- The rules of the status are those of registry/agent-status.ts.
 local op, worker = ARGV[2], ARGV[1]
 local params = cjson.decode(ARGV[4])
@@ -33,6 +35,7 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local KEEP_S = 604800
 local GRACE_MS = 86400000
+local ONCE_S = 86400
 
 local function whole(value) return string.format('%.0f', value) end
 
@@ -162,6 +165,7 @@ function ops.release()
 end
 
 function ops.exhaust()
+  if params.execution_id and not redis.call('SET', KEYS[7], '1', 'EX', ONCE_S, 'NX') then return 'known' end
   local wanted = params.recovery_at or (params.recovery_in_ms and now + params.recovery_in_ms)
   local is_explicit = wanted ~= nil
   local till = wanted or now + params.default_ms
@@ -241,7 +245,7 @@ local function types_of(fields)
 end
 
 local verdict = ops[op]()
-if verdict == 'illegal' then return answer(verdict) end
+if verdict == 'illegal' or verdict == 'known' then return answer(verdict) end
 for _, entry in ipairs(notes) do redis.call('XADD', KEYS[5], 'MAXLEN', '~', '50000', '*', unpack(entry)) end
 if verdict ~= 'changed' then return answer(verdict) end
 
