@@ -25,7 +25,7 @@ async function main() {
   // Or NODE_ENV=test and NODE_ENV=development would make oclif look for TypeScript sources.
   settings.enableAutoTranspile = false;
   try {
-    await run(asHelpFlag(argv), import.meta.url);
+    await run(asTopic(asHelpFlag(argv)), import.meta.url);
     return process.exitCode ?? 0;
   } catch (error) {
     // Commands print their own errors and throw only the exit code (local-command.ts).
@@ -56,6 +56,15 @@ function printVersion(isJson) {
 function notBuilt() {
   process.stderr.write('by is not built yet: run `npm run build` first.\n');
   return 1;
+}
+
+/** `by agents` is `by agent list`, and `by agents show ocr` is `by agent show ocr`. */
+function asTopic([first, ...rest]) {
+  if (first !== 'agents') return first === undefined ? [] : [first, ...rest];
+  const [second] = rest;
+  const isHelp = second === '--help' || second === '-h';
+  const isList = second === undefined || (second.startsWith('-') && !isHelp);
+  return ['agent', ...(isList ? ['list'] : []), ...rest];
 }
 
 /** `by help send` is `by send --help`. */

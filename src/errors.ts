@@ -43,6 +43,8 @@ const codes = {
   QUEUE_FULL: {exit: 5, retryable: true},
   DEAD_LETTERS_FULL: {exit: 5, retryable: true},
   WORKER_NOT_ONLINE: {exit: 5, retryable: true},
+  AGENT_TYPE_EXHAUSTED: {exit: 5, retryable: true},
+  WORKER_EXHAUSTED: {exit: 5, retryable: true},
   SERVICE_UNAVAILABLE: {exit: 5, retryable: true},
 
   TASK_FAILED: {exit: 6, retryable: false},
@@ -81,6 +83,7 @@ const codes = {
   SESSION_BUSY: {exit: 11, retryable: true},
   INTERRUPT_DRAIN_TIMEOUT: {exit: 11, retryable: true},
   APPROVAL_ALREADY_DECIDED: {exit: 11, retryable: false},
+  STATUS_TRANSITION_INVALID: {exit: 11, retryable: false},
 
   FINDINGS: {exit: 12, retryable: false},
   DENIED: {exit: 13, retryable: false},

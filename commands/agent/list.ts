@@ -1,16 +1,46 @@
+import * as Flags from '@oclif/core/flags';
 import {BaseCommand} from '../../src/cli/base-command.js';
 import {outputFlag} from '../../src/cli/flags.js';
 
+const STATUSES = ['idle', 'busy', 'on_call', 'exhausted', 'stale', 'offline'] as const;
+
 export default class AgentList extends BaseCommand {
   static override summary = 'List agent types: who serves them, and what keeps commands from them.';
-  static override description =
-    'Listed are those a known worker declares, or something is held back for; `by agent circuit list` walks all keys.';
-  static override examples = ['<%= config.bin %> agent list'];
-  static override flags = {output: outputFlag('table', 'json', 'name')};
+  static override description = `Listed are those a known worker declares, or something is held back for; \`by agent circuit list\` walks all keys.
+With --workers: the status of each worker too. An exhausted worker has used up a quota; one of by takes nothing until it
+recovers, of a foreign one it is said that nothing keeps it from that.`;
+  static override examples = [
+    '<%= config.bin %> agent list',
+    '<%= config.bin %> agent list --workers',
+    '<%= config.bin %> agents --status exhausted,stale',
+  ];
+  static override flags = {
+    workers: Flags.boolean({description: 'with the status of each worker'}),
+    type: Flags.string({description: 'with --workers: only this agent type', helpValue: 'TYPE'}),
+    status: Flags.option({
+      options: STATUSES,
+      multiple: true,
+      delimiter: ',',
+      description: 'with --workers: only workers with one of these',
+    })(),
+    watch: Flags.boolean({char: 'w', description: 'again every two seconds, until Ctrl-C'}),
+    output: outputFlag('table', 'json', 'jsonl', 'name'),
+  };
 
   async run() {
-    await this.parse(AgentList);
+    const {flags} = await this.parse(AgentList);
+    const store = await this.openStore();
     const {listForPeople} = await import('../../src/cli/agents.js');
-    return listForPeople(await this.openStore(), this.printer, this.output);
+    const show = async () => {
+      const isAboutWorkers = flags.workers || flags.type !== undefined || flags.status !== undefined;
+      if (!isAboutWorkers) return listForPeople(store, this.printer, this.output);
+      const {showAgentWorkers} = await import('../../src/cli/agent-workers.js');
+      return showAgentWorkers(store, this.printer, this.output, {
+        ...{agentType: flags.type, statuses: flags.status ?? []},
+      });
+    };
+    if (!flags.watch) return show();
+    const {showAgain} = await import('../../src/cli/watch.js');
+    return showAgain(this.printer, this.signal, show);
   }
 }

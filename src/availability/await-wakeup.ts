@@ -4,7 +4,7 @@ import {ByError} from '../errors.js';
 import type {WakeupDecision, WakeupRequest} from '../protocol/wakeup.js';
 import type {Connection} from '../store/connection.js';
 import {readDecisions, requestWakeup} from '../store/control-plane.js';
-import {onlineMembers} from '../store/presence.js';
+import {routableMembers} from '../store/routable.js';
 import type {Store} from '../store/store.js';
 
 export type WakeupOutcome = {
@@ -73,7 +73,7 @@ export async function awaitWakeup(
         if (end !== undefined) return {...end, lastId};
         claimedReady ||= decision.status === 'READY';
       }
-      const {online, workerIds} = await onlineMembers(store, request.targetAgentType);
+      const {online, workerIds} = await routableMembers(store, request.targetAgentType);
       if (online) return {kind: 'online', workerIds, decision: last?.status ?? 'NONE', lastId};
     }
     return timeout();

@@ -5,7 +5,7 @@
 import {sleep} from '../clock.js';
 import type {WakeupDecision, WakeupRequest} from '../protocol/wakeup.js';
 import {holdWakeup} from '../store/control-plane.js';
-import {onlineMembers} from '../store/presence.js';
+import {routableMembers} from '../store/routable.js';
 import type {Store} from '../store/store.js';
 import type {ProviderDecision} from './provider.js';
 import type {ProviderRunner} from './provider-runner.js';
@@ -33,7 +33,7 @@ const MAX_WAKEUP_MS = 600_000;
 /** @returns undefined if the manager stops before it is decided. */
 export async function carryOut(work: CarryOut): Promise<WakeupDecision | undefined> {
   const {store, request, signal} = work;
-  const first = await onlineMembers(store, request.targetAgentType);
+  const first = await routableMembers(store, request.targetAgentType);
   if (first.online) return ready(request, first.workerIds, 'already online');
   if (work.remainingMs <= 0) return failed(request, 'nobody waits for it any more');
   const over = new AbortController();
@@ -54,7 +54,7 @@ interface Asked {
 }
 
 function ask({store, provider, request}: CarryOut, signal: AbortSignal): Asked {
-  const members = () => onlineMembers(store, request.targetAgentType);
+  const members = () => routableMembers(store, request.targetAgentType);
   const isOnline = async () => (await members()).online;
   const onlineWorkers = async () => (await members()).workerIds;
   const asked: Asked = {
@@ -74,7 +74,7 @@ async function watch(work: CarryOut, asked: Asked): Promise<WakeupDecision | und
   let isAnnounced = false;
   while (!signal.aborted) {
     const {answer} = asked;
-    const {online, workerIds} = await onlineMembers(store, request.targetAgentType);
+    const {online, workerIds} = await routableMembers(store, request.targetAgentType);
     if (online) return ready(request, workerIds, readyReason(answer));
     const end = answer && (await endOf(store, request, answer));
     if (end !== undefined) return end;
@@ -118,7 +118,7 @@ async function endOf(
       };
     case 'FALLBACK':
       // Callers of other SDKs do not look whether it is online: a command would lie there unseen.
-      if (!(await onlineMembers(store, answer.agentType)).online) return undefined;
+      if (!(await routableMembers(store, answer.agentType)).online) return undefined;
       return {...decision(request, 'FALLBACK', ''), selectedAgentType: answer.agentType};
   }
 }

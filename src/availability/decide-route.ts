@@ -7,6 +7,7 @@ import {
   type RoutePolicy,
   type UnreadableRecords,
 } from '../protocol/routing.js';
+import type {Exhausted} from '../store/routable.js';
 
 export interface RouteFacts {
   /** The stored records, as they are; null where there is none. */
@@ -19,16 +20,21 @@ export interface RouteFacts {
   /** Milliseconds until circuit and quota go by themselves. Default null: nobody knows. */
   readonly circuitMs?: number | null;
   readonly quotaMs?: number | null;
+  /** Who is online has used up a quota, and can do nothing. Default null: that is not why nobody takes it. */
+  readonly exhausted?: Exhausted | null;
 }
 
 export type RouteStep =
   | {readonly kind: 'deliver'}
   | {readonly kind: 'deliver-to'; readonly agentType: string}
   | {readonly kind: 'wake-and-wait'}
+  /** The first exhausted worker may work again then, and nobody new can be woken. */
+  | {readonly kind: 'wait-for-recovery'; readonly exhausted: Exhausted}
   | {readonly kind: 'queue'; readonly wake: boolean}
   | {
       readonly kind: 'reject';
-      readonly code: 'AGENT_CIRCUIT_OPEN' | 'TENANT_QUOTA_EXCEEDED' | 'AGENT_TYPE_UNAVAILABLE';
+      readonly code:
+        'AGENT_CIRCUIT_OPEN' | 'TENANT_QUOTA_EXCEEDED' | 'AGENT_TYPE_UNAVAILABLE' | 'AGENT_TYPE_EXHAUSTED';
       readonly reason: string;
       /** Milliseconds after which another try makes sense; null where nobody knows. */
       readonly retryAfterMs: number | null;
@@ -58,6 +64,7 @@ export function decideRoute(
   if (policy === 'SEND_ANYWAY' || facts.online) return {kind: 'deliver'};
   const fallback = readFallback(facts.fallback);
   if (fallback !== '' && facts.fallbackOnline) return {kind: 'deliver-to', agentType: fallback};
+  if (facts.exhausted) return whileExhausted(facts.exhausted, policy);
   switch (policy) {
     case 'FAIL_FAST':
       return {kind: 'reject', code: 'AGENT_TYPE_UNAVAILABLE', reason: '', retryAfterMs: null};
@@ -69,6 +76,27 @@ export function decideRoute(
       return {kind: 'queue', wake: false};
   }
 }
+
+/** Waking somebody makes sense only where somebody is away: another start of who is there has the same quota. */
+function whileExhausted(exhausted: Exhausted, policy: Exclude<RoutePolicy, 'SEND_ANYWAY'>): RouteStep {
+  const wakes = exhausted.offline > 0;
+  switch (policy) {
+    case 'FAIL_FAST':
+      return {
+        ...{kind: 'reject', code: 'AGENT_TYPE_EXHAUSTED'},
+        ...{reason: exhaustedReason(exhausted), retryAfterMs: exhausted.recoverMs},
+      };
+    case 'WAKE_AND_WAIT':
+      return wakes ? {kind: 'wake-and-wait'} : {kind: 'wait-for-recovery', exhausted};
+    case 'WAKE_AND_QUEUE':
+      return {kind: 'queue', wake: wakes};
+    case 'QUEUE_ONLY':
+      return {kind: 'queue', wake: false};
+  }
+}
+
+export const exhaustedReason = ({workers, offline}: Exhausted): string =>
+  `${workers} exhausted${offline === 0 ? '' : `, ${offline} offline`}`;
 
 const UNREADABLE_REASON = 'its record can not be read';
 

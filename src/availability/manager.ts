@@ -38,7 +38,7 @@ import {moveToDeadLetters} from '../store/dead-letters.js';
 import {alarmFull} from './full-letters.js';
 import {sweepDeadlines} from '../store/deadlines.js';
 import {sweepTimers} from '../store/timers.js';
-import {onlineMembers} from '../store/presence.js';
+import {routableMembers} from '../store/routable.js';
 import {replyFor} from '../store/replies.js';
 import {consumersOf, dropConsumer, type ConsumerFacts} from '../store/recovery.js';
 import {forgetGoneWorkers, takeSweepTurn} from '../store/gone-workers.js';
@@ -591,7 +591,7 @@ class Manager implements ManagerHandle {
     const stream = this.store.keys.ctrlStream(agentType);
     // Batch after batch, best first: each is out of the queue before the next is looked at, whoever else does the same.
     for (let batches = 0; batches < MAX_BATCHES; batches++) {
-      if (!(await onlineMembers(this.store, agentType)).online) return false;
+      if (!(await routableMembers(this.store, agentType)).online) return false;
       const batch = await nextPending(this.store, agentType, RELEASE_BATCH);
       for (const held of batch) {
         if (this.stopping.signal.aborted) return false;

@@ -14,7 +14,7 @@ import {encodeWakeupRequest, type WakeupRequest} from '../protocol/wakeup.js';
 import {admissionFacts} from '../store/control-plane.js';
 import {findDeadLetter, type StoredDeadLetter} from '../store/dead-letters.js';
 import {queueFull} from '../store/depth.js';
-import {onlineMembers} from '../store/presence.js';
+import {routableMembers} from '../store/routable.js';
 import {
   auditOf,
   encodeAudit,
@@ -26,7 +26,7 @@ import {
 } from '../store/replays.js';
 import type {Store} from '../store/store.js';
 import {awaitWakeup} from './await-wakeup.js';
-import {decideRoute, type RouteStep} from './decide-route.js';
+import {decideRoute, exhaustedReason, type RouteStep} from './decide-route.js';
 import {changesBetween, requireAllowed, type Change} from './edit-command.js';
 import {findPayloads} from './recover-payload.js';
 
@@ -79,7 +79,7 @@ export interface ReadyReplay {
   readonly kind: 'ready';
   readonly id: string;
   readonly target: string;
-  readonly step: Exclude<RouteStep, {kind: 'reject'}>;
+  readonly step: Exclude<RouteStep, {kind: 'reject' | 'wait-for-recovery'}>;
   /** The command's document, edited. */
   readonly document: Doc;
   readonly command: AskCommand | ResumeCommand;
@@ -138,6 +138,7 @@ const ABOUT_ONE: ReadonlySet<ErrorCode> = new Set([
   ...(['PAYLOAD_LOST', 'ALREADY_REPLAYED', 'CONFLICT', 'NOT_FOUND'] as const),
   ...(['INVALID_INPUT', 'MESSAGE_TOO_LARGE'] as const),
   ...(['AGENT_TYPE_UNAVAILABLE', 'AGENT_CIRCUIT_OPEN', 'TENANT_QUOTA_EXCEEDED'] as const),
+  'AGENT_TYPE_EXHAUSTED',
 ]);
 
 /** No command was kept: whoever edits it writes all of it. */
@@ -234,8 +235,11 @@ class Routes {
     const user = isValidId(userCode) ? userCode : '';
     const key = `${agentType}\n${user}`;
     const step = await (this.known.get(key) ?? this.remember(key, this.ask(agentType, user)));
-    if (step.kind !== 'reject') return step;
-    throw skip(step.code, refusalText(step, agentType));
+    // The letters after it are not to wait for hours.
+    if (step.kind === 'wait-for-recovery')
+      throw skip('AGENT_TYPE_EXHAUSTED', exhaustedText(agentType, exhaustedReason(step.exhausted)));
+    if (step.kind === 'reject') throw skip(step.code, refusalText(step, agentType));
+    return step;
   }
 
   private remember(key: string, step: Promise<RouteStep>): Promise<RouteStep> {
@@ -253,6 +257,9 @@ class Routes {
   }
 }
 
+const exhaustedText = (agentType: string, reason: string): string =>
+  `every online worker of "${agentType}" has used up its quota: ${reason}`;
+
 function refusalText({code, reason}: Extract<RouteStep, {kind: 'reject'}>, agentType: string): string {
   const because = reason === '' ? '' : `: ${reason}`;
   switch (code) {
@@ -260,6 +267,8 @@ function refusalText({code, reason}: Extract<RouteStep, {kind: 'reject'}>, agent
       return `the circuit of "${agentType}" is open${because}`;
     case 'TENANT_QUOTA_EXCEEDED':
       return `its user's quota is used up${because}`;
+    case 'AGENT_TYPE_EXHAUSTED':
+      return exhaustedText(agentType, reason);
     case 'AGENT_TYPE_UNAVAILABLE':
       return `nobody is online for "${agentType}" (replay it anyway with --policy send-anyway)`;
   }
@@ -434,7 +443,7 @@ async function wake(store: Store, request: WakeupRequest, {signal}: ReplayOption
       return request.targetAgentType;
     case 'fallback':
       if (!isValidId(outcome.agentType)) throw unavailable(request, 'it falls back to no agent type');
-      if ((await onlineMembers(store, outcome.agentType)).online) return outcome.agentType;
+      if ((await routableMembers(store, outcome.agentType)).online) return outcome.agentType;
       throw unavailable(request, `its fallback "${outcome.agentType}" is not online`);
     case 'rejected':
       throw unavailable(request, outcome.reason);

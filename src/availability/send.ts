@@ -1,8 +1,8 @@
 /** Sending: a command is routed by its policy and accepted in one step, or refused with a reason. */
 import {awaitWakeup} from './await-wakeup.js';
 import {letThrough} from './circuit-probe.js';
-import {decideRoute, unreadableRecords, type AdmissionRecord} from './decide-route.js';
-import type {Clock} from '../clock.js';
+import {decideRoute, exhaustedReason, unreadableRecords, type AdmissionRecord} from './decide-route.js';
+import {sleep, type Clock} from '../clock.js';
 import {ByError} from '../errors.js';
 import {isValidId, newExecutionId, newHexUuid, newMessageId, newSessionId, spanIdHex} from '../ids.js';
 import {encodeSendable, hasContent, type AskCommand, type Content} from '../protocol/commands.js';
@@ -20,6 +20,7 @@ import {
   DEFAULT_ROUTE_POLICY,
   readFallback,
   ROUTE_POLICIES,
+  type AvailabilityError,
   type AvailabilityStatus,
   type RoutePolicy,
 } from '../protocol/routing.js';
@@ -28,7 +29,7 @@ import {encodeWakeupRequest, type WakeupDecision, type WakeupRequest} from '../p
 import type {AdmissionFacts} from '../store/control-plane.js';
 import {noteDeadline} from '../store/deadlines.js';
 import {acceptCommand, type Acceptance, type CallerFence} from '../store/acceptance.js';
-import {onlineMembers} from '../store/presence.js';
+import {routableMembers, type Exhausted} from '../store/routable.js';
 import type {Store} from '../store/store.js';
 import {inActiveTrace, traceDispatch} from './trace-dispatch.js';
 
@@ -78,6 +79,13 @@ export type SendProgress =
   | {readonly kind: 'offline'; readonly agentType: string}
   /** Somebody should look at it: it is ignored, or taken for a refusal, as the store was told. */
   | {readonly kind: 'unreadable-record'; readonly record: AdmissionRecord; readonly of: string}
+  /** Every worker that is online is exhausted: it is sent all the same, or waits for the first to recover. */
+  | {
+      readonly kind: 'exhausted';
+      readonly agentType: string;
+      readonly waits: boolean;
+      readonly exhausted: Exhausted;
+    }
   | {readonly kind: 'wakeup-requested'; readonly executionId: string}
   | {readonly kind: 'wakeup-decision'; readonly decision: WakeupDecision; readonly elapsedMs: number};
 
@@ -99,6 +107,8 @@ export interface SendResult {
   readonly deadline?: number;
   /** This message id had been accepted before: nothing was sent, and this is the execution it got then. */
   readonly duplicate: boolean;
+  /** It was sent though every worker that is online is exhausted: nobody of ours begins it before the first recovers. */
+  readonly exhausted?: Exhausted;
   readonly wakeup?: {
     readonly decision: string;
     readonly elapsedMs: number;
@@ -160,7 +170,8 @@ export interface Draft {
 
 /**
  * Send one command.
- * @throws {ByError} AGENT_TYPE_UNAVAILABLE (with `waitedMs` in its details if the time of WAKE_AND_WAIT passed), AGENT_CIRCUIT_OPEN, TENANT_QUOTA_EXCEEDED, WORKER_NOT_ONLINE when it was
+ * @throws {ByError} AGENT_TYPE_UNAVAILABLE (with `waitedMs` in its details if the time of WAKE_AND_WAIT passed), AGENT_TYPE_EXHAUSTED,
+ *   AGENT_CIRCUIT_OPEN, TENANT_QUOTA_EXCEEDED, WORKER_NOT_ONLINE, WORKER_EXHAUSTED when it was
  *   refused (a FAILED record says so in the session), NOT_FOUND for a session of another user, PARENT_CANCELLED, INVALID_INPUT, MESSAGE_TOO_LARGE, and what Redis answers.
  */
 export async function send(sender: Sender, original: SendRequest): Promise<SendResult> {
@@ -378,10 +389,14 @@ async function routeDraft(sender: Router, composed: Draft): Promise<SendResult> 
     switch (step.kind) {
       case 'deliver': {
         const again = await deliver(false, 'DELIVER_NOW');
-        if (again.kind === 'accepted') return accepted(draft, 'DELIVER_NOW', stream, again.entryIds[0]);
+        if (again.kind === 'accepted')
+          return {
+            ...accepted(draft, 'DELIVER_NOW', stream, again.entryIds[0]),
+            ...toldExhausted(draft, facts.exhausted),
+          };
         if (again.kind === 'duplicate') return duplicate(draft, again.executionId, again.record);
-        // Who was there has left meanwhile: the policy says what then.
-        facts = {...facts, online: false};
+        // Who was there has left meanwhile, or can do nothing any more: the policy says what then.
+        facts = {...facts, online: false, exhausted: again.exhausted};
         continue;
       }
       case 'deliver-to': {
@@ -394,12 +409,64 @@ async function routeDraft(sender: Router, composed: Draft): Promise<SendResult> 
         return queue(sender, draft, document, step.wake);
       case 'wake-and-wait':
         draft.request.onProgress?.({kind: 'offline', agentType});
-        return wakeAndDeliver(sender, draft, document, deliver);
+        return wakeAndDeliver(sender, draft, document, deliver, facts.exhausted);
+      case 'wait-for-recovery':
+        return deliverAfterRecovery(sender, draft, step.exhausted, deliver);
       case 'reject':
-        return refuse(sender, draft, step.code, step.reason, step.retryAfterMs);
+        return refuse(sender, draft, step.code, step.reason, step.retryAfterMs, countsOf(facts.exhausted));
     }
   }
 }
+
+/** For programs: whoever is refused learns who is there. */
+const countsOf = (exhausted: Exhausted | null | undefined) =>
+  exhausted ? {exhausted: exhausted.workers, offline: exhausted.offline} : {};
+
+/** A command goes out although nobody can begin it now. */
+function toldExhausted(
+  {request, command}: Draft,
+  exhausted: Exhausted | null | undefined,
+): Pick<SendResult, 'exhausted'> {
+  if (!exhausted) return {};
+  const agentType = command.header.targetAgentType;
+  request.onProgress?.({kind: 'exhausted', agentType, waits: false, exhausted});
+  return {exhausted};
+}
+
+/** How often somebody who waits for a recovery looks whether it came early, or somebody new. */
+const RECOVERY_POLL_MS = 1000;
+
+/** Nobody new can be woken: wait for the first worker to recover, if that is within the caller's time. */
+async function deliverAfterRecovery(
+  sender: Router,
+  draft: Draft,
+  first: Exhausted,
+  deliver: Deliver,
+): Promise<SendResult> {
+  const {request} = draft;
+  const agentType = draft.command.header.targetAgentType;
+  const endsAt = performance.now() + waitMsOf(request);
+  const stream = sender.store.keys.ctrlStream(agentType);
+  request.onProgress?.({kind: 'exhausted', agentType, waits: true, exhausted: first});
+  for (let exhausted: Exhausted | null = first; ;) {
+    const leftMs = endsAt - performance.now();
+    if (leftMs <= 0 || (exhausted !== null && exhausted.recoverMs > leftMs))
+      return refuseExhausted(sender, draft, exhausted ?? first);
+    await sleep(Math.min(RECOVERY_POLL_MS, exhausted?.recoverMs ?? RECOVERY_POLL_MS, leftMs), request.signal);
+    request.signal?.throwIfAborted();
+    const outcome = await deliver(false, 'WAIT_AND_DELIVER');
+    if (outcome.kind === 'accepted') return accepted(draft, 'WAIT_AND_DELIVER', stream, outcome.entryIds[0]);
+    if (outcome.kind === 'duplicate') return duplicate(draft, outcome.executionId, outcome.record);
+    // Null: they have left, and may come back within the time.
+    exhausted = outcome.exhausted;
+  }
+}
+
+const refuseExhausted = (sender: Router, draft: Draft, exhausted: Exhausted): Promise<never> =>
+  refuse(
+    ...([sender, draft, 'AGENT_TYPE_EXHAUSTED', exhaustedReason(exhausted), exhausted.recoverMs] as const),
+    countsOf(exhausted),
+  );
 
 /** What the script could not tell from the record, with its small means, is looked at here. */
 async function isStandInOnline(store: Store, facts: AdmissionFacts): Promise<boolean> {
@@ -407,7 +474,7 @@ async function isStandInOnline(store: Store, facts: AdmissionFacts): Promise<boo
   const agentType = readFallback(facts.fallback);
   if (!isValidId(agentType)) return false;
   if (agentType === facts.standIn) return facts.standInOnline;
-  return (await onlineMembers(store, agentType)).online;
+  return (await routableMembers(store, agentType)).online;
 }
 
 function tellUnreadable({request, command}: Draft, facts: AdmissionFacts): void {
@@ -425,6 +492,7 @@ async function wakeAndDeliver(
   draft: Draft,
   document: string,
   deliver: Deliver,
+  exhausted: Exhausted | null | undefined,
 ): Promise<SendResult> {
   const {request} = draft;
   const agentType = draft.command.header.targetAgentType;
@@ -470,8 +538,10 @@ async function wakeAndDeliver(
         }
         continue;
       case 'rejected':
+        if (exhausted) return refuseExhausted(sender, draft, exhausted);
         return refuse(sender, draft, 'AGENT_TYPE_UNAVAILABLE', outcome.reason, outcome.retryAfterMs);
       case 'timeout': {
+        if (exhausted) return refuseExhausted(sender, draft, exhausted);
         const which = target === agentType ? '' : ` of the fallback "${target}"`;
         const why = outcome.claimedReady ? `the provider said READY, but no worker` : `no worker`;
         const heard = outcome.lastReason === '' ? '' : ` (last heard: ${outcome.lastReason})`;
@@ -488,6 +558,10 @@ async function wakeAndDeliver(
   }
 }
 
+/** How long a caller waits for somebody who takes its command, in milliseconds. */
+const waitMsOf = ({availabilityTimeoutMs = 30_000, deadlineMs = Infinity}: RouteOptions): number =>
+  Math.min(availabilityTimeoutMs, deadlineMs);
+
 function wakeupRequest(draft: Draft, document: string): WakeupRequest {
   const {header} = draft.command;
   return {
@@ -498,7 +572,7 @@ function wakeupRequest(draft: Draft, document: string): WakeupRequest {
     messageId: header.messageId,
     source: draft.caller?.agentType ?? 'client',
     policy: draft.policy,
-    timeoutMs: Math.min(draft.request.availabilityTimeoutMs ?? 30_000, draft.request.deadlineMs ?? Infinity),
+    timeoutMs: waitMsOf(draft.request),
     userCode: header.userCode,
     region: draft.request.region ?? '',
     priority: draft.request.priority ?? 0,
@@ -596,6 +670,8 @@ async function sendToWorker(sender: Sender, draft: Draft, workerId: string): Pro
   );
   if (outcome.kind === 'accepted') return accepted(draft, 'DIRECT_WORKER', stream, outcome.entryIds[0]);
   if (outcome.kind === 'duplicate') return duplicate(draft, outcome.executionId, outcome.record);
+  if (outcome.exhausted !== null)
+    return refuse(sender, draft, 'WORKER_EXHAUSTED', `worker "${workerId}"`, outcome.exhausted.recoverMs);
   return refuse(sender, draft, 'WORKER_NOT_ONLINE', `worker "${workerId}" has no lease`);
 }
 
@@ -633,7 +709,7 @@ function duplicate(draft: Draft, executionId: string, record: ExecutionRecord | 
 async function refuse(
   sender: Router,
   draft: Draft,
-  code: 'AGENT_TYPE_UNAVAILABLE' | 'AGENT_CIRCUIT_OPEN' | 'TENANT_QUOTA_EXCEEDED' | 'WORKER_NOT_ONLINE',
+  code: Exclude<AvailabilityError, 'REGISTRY_NOT_SET'>,
   reason: string,
   retryAfterMs: number | null = null,
   more: Readonly<Record<string, unknown>> = {},
@@ -685,6 +761,16 @@ function refusalText(
       return {
         message: `This user's quota is used up${because}.`,
         hint: `Wait for it to renew, or raise it.${again}`,
+      };
+    case 'AGENT_TYPE_EXHAUSTED':
+      return {
+        message: `Every online worker of "${agentType}" has used up its quota${because}.`,
+        hint: `Wait, start another worker, or send with --policy queue-only.${again}`,
+      };
+    case 'WORKER_EXHAUSTED':
+      return {
+        message: `Nothing was sent${because} has used up its quota.`,
+        hint: `Wait, or send to its agent type.${again}`,
       };
     case 'WORKER_NOT_ONLINE':
       return {message: `Nothing was sent${because}.`, hint: 'Run `by worker list` to see who is online.'};

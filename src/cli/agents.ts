@@ -8,6 +8,7 @@ import {formatDuration} from './duration.js';
 import {showFacts} from './facts.js';
 import {checkedId} from './ids.js';
 import {paint, type Printer, type Text} from './printer.js';
+import {showWorkerStatus} from './show-worker-status.js';
 import {suggest} from './suggest.js';
 
 export async function listForPeople(store: Store, printer: Printer, output: string) {
@@ -49,14 +50,21 @@ const agentView = ({circuit, fallback, ...row}: AgentRow) => ({
   fallback: fallback ?? null,
 });
 
-/** @throws {ByError} INVALID_INPUT, NOT_FOUND. */
-export async function showForPeople(store: Store, printer: Printer, type: string) {
+/**
+ * One agent type, or if there is none of that name the worker that has it.
+ * @param history how many notes about a worker are shown.
+ * @throws {ByError} INVALID_INPUT, NOT_FOUND.
+ */
+export async function showForPeople(store: Store, printer: Printer, type: string, history: number) {
   const agentType = checkedId(type, 'agent type');
   const [row, queue] = await Promise.all([agentRow(store, agentType), showQueue(store, agentType)]);
   const isKnown =
     queue !== undefined || row.suspended > 0 || row.circuit !== undefined || row.fallback !== undefined;
-  if (!isKnown && !(await knownAgentTypes(store)).includes(agentType))
+  if (!isKnown && !(await knownAgentTypes(store)).includes(agentType)) {
+    const worker = await showWorkerStatus(store, printer, agentType, history);
+    if (worker !== undefined) return worker;
     throw await unknownAgent(store, agentType);
+  }
   showFacts(printer, [
     ['agent type', agentType],
     [
@@ -86,7 +94,7 @@ export const lifetimeText = (record: {readonly expiresInMs: number | null} | und
 
 async function unknownAgent(store: Store, agentType: string): Promise<ByError> {
   const near = suggest(agentType, await allAgentTypes(store));
-  return new ByError('NOT_FOUND', `Nothing is known of an agent type "${agentType}".`, {
+  return new ByError('NOT_FOUND', `Nothing is known of an agent type or a worker "${agentType}".`, {
     hint: near === null ? 'See what there is with `by agent list`.' : `Did you mean "${near}"?`,
     next: ['by agent list'],
   });

@@ -158,6 +158,11 @@ export class Printer {
     if (this.#options.mode === 'text') this.note(paint.yellow(this.symbol('warning')), ' ', clean);
   }
 
+  /** Begin again at the top of the screen, for what is shown again and again; into a pipe an empty line. */
+  fresh(): void {
+    if (this.#options.mode === 'text') this.#writeOut(this.#options.isOutputTerminal ? CLEAR : '\n');
+  }
+
   /** A whole JSON document on standard output, whatever the mode; dangerous characters spelt out. */
   document(value: unknown): void {
     const indent = this.#options.isOutputTerminal && this.#options.mode !== 'jsonl' ? 2 : undefined;
@@ -190,6 +195,9 @@ export class Printer {
     this.#streamEndsLine = true;
   }
 }
+
+/** Erases the screen and goes to its top left corner. */
+const CLEAR = '\u001B[2J\u001B[H';
 
 const SYMBOLS = {
   error: ['✗', 'x'],

@@ -298,6 +298,7 @@ const HINTS: Partial<Record<ErrorCode, string>> = {
   PAYLOAD_LOST: '`by deadletter show ID` prints what there is; --edit lets you write the command.',
   ALREADY_REPLAYED: '`by deadletter show ID` says by whom, and as which execution.',
   AGENT_TYPE_UNAVAILABLE: 'Start a worker, or say --policy send-anyway, queue-only or wake-and-wait.',
+  AGENT_TYPE_EXHAUSTED: 'Wait until one recovers (`by agent list --workers`), or say --policy queue-only.',
   CONFLICT: 'Say --resume-claimed to carry on with it.',
   NOT_FOUND: 'See `by deadletter list`.',
 };

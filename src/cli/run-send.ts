@@ -89,6 +89,7 @@ async function sendAndShow(run: RunSend, client: GatewayClient, request: NamedRe
     ...request,
     onProgress: progress => {
       if (progress.kind === 'unreadable-record') printer.warn(unreadableLine(run.store, progress));
+      else if (progress.kind === 'exhausted') printer.warn(exhaustedLine(progress));
       else if (human) showProgress(printer, progress);
     },
   });
@@ -350,7 +351,18 @@ function unreadableLine(store: Store, {record, of}: UnreadableProgress): string 
   return `the ${record} of "${of}" is no JSON object; it is ${refuses ? 'taken for a refusal' : 'ignored'}`;
 }
 
-function showProgress(printer: Printer, progress: Exclude<SendProgress, UnreadableProgress>): void {
+type ExhaustedProgress = Extract<SendProgress, {kind: 'exhausted'}>;
+
+function exhaustedLine({agentType, waits, exhausted}: ExhaustedProgress): string {
+  const when = formatDuration(Math.ceil(exhausted.recoverMs / 1000) * 1000);
+  const all = `every online worker of "${agentType}" has used up its quota`;
+  return waits ? `${all}; waiting up to ${when} for the first` : `${all}; the first recovers in ${when}`;
+}
+
+function showProgress(
+  printer: Printer,
+  progress: Exclude<SendProgress, UnreadableProgress | ExhaustedProgress>,
+): void {
   switch (progress.kind) {
     case 'offline':
       printer.note(paint.dim(`  offline: 0 workers for ${progress.agentType}`));

@@ -5,6 +5,7 @@
  */
 import {createKeys, type KeySchema, type Keys} from './keys.js';
 import {createRunKeys} from './orchestration/keys.js';
+import {createStatusKeys} from './orchestration/status-keys.js';
 
 export const ACL_ROLES = ['client', 'worker', 'manager', 'viewer', 'service'] as const;
 export type AclRole = (typeof ACL_ROLES)[number];
@@ -77,7 +78,7 @@ function grantsOf(role: AclRole, options: AclOptions): Grant[] {
       return [
         {
           commands:
-            '@stream @hash @set @sortedset set get mget del unlink exists expire pexpire persist ttl pttl type eval evalsha',
+            '@stream @hash @set @sortedset set get mget del unlink exists expire pexpire pexpireat persist ttl pttl type eval evalsha',
           access: 'RW',
           keys: everything(options),
         },
@@ -103,7 +104,7 @@ const serviceGrants = (options: AclOptions): Grant[] => [
   },
 ];
 
-/** Every key of the deployment: the metrics keys have a name of their own. */
+/** Every key of the deployment: the metrics keys, and those of orchestration, have names of their own. */
 const everything = ({prefix = ''}: AclOptions): string[] => [
   `${prefix}byai_gateway:*`,
   `${prefix}by_framework:*`,
@@ -130,6 +131,7 @@ function shared({schema, prefix = ''}: AclOptions) {
       keys.quotaLimit('*'),
       keys.members('*'),
       keys.workerLease('*'),
+      createStatusKeys(prefix).exhaustedWorkers('*'),
     ],
     /** Whoever sends counts what its user sends, and says so when the limit is used up. */
     quotas: [keys.userQuota('*'), keys.quotaLimit('*')],
@@ -203,6 +205,22 @@ function clientGrants(options: AclOptions): Grant[] {
       keys: orchestration(keys.prefix),
     },
   ]);
+}
+
+/** A worker says how it is. */
+function statusGrants({agentTypes, workerPrefix, prefix = ''}: AclOptions): Grant[] {
+  const keys = createStatusKeys(prefix);
+  const workers = `${workerPrefix}*`;
+  const records = [keys.agentStatus(workers), keys.exhaustion(workers, '*')];
+  const indexes = [keys.statusHeartbeats(), keys.statusRecoveries(), keys.statusIndex()];
+  const markers = agentTypes.map(keys.exhaustedWorkers);
+  return [
+    {commands: 'eval evalsha', access: 'RW', keys: [...records, ...indexes, ...markers, keys.statusAudit()]},
+    {commands: 'hgetall hset del expire pexpireat', access: 'RW', keys: records},
+    {commands: 'zadd zrem zremrangebyscore expire', access: 'RW', keys: indexes},
+    {commands: 'get set del', access: 'RW', keys: markers},
+    {commands: 'xadd', access: 'W', keys: [keys.statusAudit()]},
+  ];
 }
 
 function workerGrants(options: AclOptions): Grant[] {
@@ -311,6 +329,7 @@ function workerGrants(options: AclOptions): Grant[] {
     },
     {commands: 'xadd expire eval evalsha', access: 'RW', keys: [keys.pluginReloadAck('*')]},
     {commands: 'set del', access: 'RW', keys: [keys.workerPlugins(workers)]},
+    ...statusGrants(options),
     ...traceGrants(keys),
     {commands: 'set get del expire', access: 'RW', keys: [keys.metricsLock()]},
     {commands: 'zadd zremrangebyscore', access: 'RW', keys: [keys.metricsHistory()]},

@@ -12,6 +12,7 @@ import {
   RECORD_TTL_S,
 } from './orchestration/retention.js';
 import {createScheduleKeys} from './orchestration/schedule-keys.js';
+import {createStatusKeys} from './orchestration/status-keys.js';
 
 export type KeyType = 'string' | 'hash' | 'set' | 'zset' | 'list' | 'stream';
 
@@ -107,6 +108,16 @@ const TABLE: Table = {
   traceIndexWorker: ['zset', 'workers', ttl(86_400)],
   traceIndexAgent: ['zset', 'senders, workers', ttl(86_400)],
 
+  agentStatus: ['hash', 'workers, sweepers, operators', ttl(604_800)],
+  statusHeartbeats: ['zset', 'workers, sweepers, operators', ttl(604_800)],
+  statusRecoveries: ['zset', 'workers, sweepers, operators', ttl(604_800)],
+  statusIndex: ['zset', 'workers, sweepers, operators', ttl(604_800)],
+  exhaustion: ['hash', 'workers, sweepers, operators', ttl(691_200)],
+  exhaustedWorkers: ['string', 'workers, sweepers, operators', ttl(604_800)],
+  statusAudit: ['stream', 'workers, sweepers, operators', {kind: 'cap', entries: 50_000}],
+  countedError: ['string', 'sweepers', ttl(86_400)],
+  statusTurn: ['string', 'sweepers', ttl(4)],
+
   sdServices: ['set', 'services', members],
   sdInstances: ['hash', 'services', members],
   sdActive: ['zset', 'services', members],
@@ -164,6 +175,7 @@ export const allKeys = (options: KeyOptions) => ({
   ...createKeys(options),
   ...createRunKeys(options),
   ...createScheduleKeys(options),
+  ...createStatusKeys(options.prefix),
 });
 
 export const KEY_RULES: readonly KeyRule[] = Object.entries(TABLE).map(([name, [type, owner, bound]]) => ({

@@ -30,6 +30,8 @@ export const AVAILABILITY_ERRORS = [
   'AGENT_CIRCUIT_OPEN',
   'TENANT_QUOTA_EXCEEDED',
   'WORKER_NOT_ONLINE',
+  'AGENT_TYPE_EXHAUSTED',
+  'WORKER_EXHAUSTED',
   'REGISTRY_NOT_SET',
 ] as const;
 export type AvailabilityError = (typeof AVAILABILITY_ERRORS)[number];

@@ -9,8 +9,10 @@ import {
 } from '../protocol/execution.js';
 import {entryField} from '../protocol/journal.js';
 import {SESSION_TTL_S} from '../protocol/keys.js';
+import {exhaustedKey} from '../protocol/orchestration/status-keys.js';
 import {encodeOutboxItem, flushOutbox, forgetOutbox, noteOutbox} from './outbox.js';
 import {anyOnline, isOnline} from './presence.js';
+import {exhaustedWorkers, routableMembers} from './routable.js';
 import {admissionFacts, routingRecords, type AdmissionFacts} from './control-plane.js';
 import {findFull, forgetEnded, queueFull, userMember} from './depth.js';
 import {findByMessage} from './executions.js';
@@ -51,6 +53,7 @@ const acceptScript = defineScript({
     'fence',
     'journal',
     'journalEntry',
+    'exhausted',
   ],
   reply: texts,
 });
@@ -233,7 +236,12 @@ async function acceptAtOnce(
           typeLimit: hasRoom(store, acceptance.agentType) ? 0 : store.limits.perAgentType,
           userLimit: acceptance.userCode === '' || acceptance.caller ? 0 : store.limits.perUser,
           userMember: userMember(acceptance),
-          member: check.kind === 'type' ? seenOnline(store, acceptance.agentType) : '',
+          member:
+            check.kind === 'type'
+              ? seenOnline(store, acceptance.agentType)
+              : check.kind === 'worker'
+                ? check.workerId
+                : '',
           userCode: acceptance.userCode,
           parent: acceptance.parentMessageId,
           fallback: looksForFallback ? keys.fallback(acceptance.agentType) : '',
@@ -244,6 +252,7 @@ async function acceptAtOnce(
           caller: acceptance.caller?.executionId ?? '',
           fence: acceptance.caller?.fence ?? '',
           ...notedIn(store, acceptance),
+          exhausted: looksForExhausted(acceptance) ? exhaustedKey(keys.prefix, acceptance.agentType) : '',
         },
         moreKeys: acceptance.writes.map(write => write.stream),
         moreArgs: acceptance.writes.map(write => write.document),
@@ -269,6 +278,9 @@ async function acceptAtOnce(
   if (check.kind === 'type') rememberOnline(store, acceptance.agentType, reply);
   return readReply(reply, acceptance);
 }
+
+/** A command that nobody has to be online for is told of it too, but only once: it goes out all the same. */
+const looksForExhausted = ({check, gate}: Acceptance): boolean => check.kind !== 'none' || gate;
 
 const notedIn = ({keys}: Store, {sessionId, caller}: Acceptance) =>
   caller?.noting === undefined
@@ -341,6 +353,7 @@ function readReply([verdict = '', ...rest]: readonly string[], {userCode}: Accep
 function readFacts(facts: readonly string[], userCode: string): AdmissionFacts {
   const [circuit, quota, presence, fallback, standIn = '', standInPresence, circuitMs, quotaMs, limited] =
     facts;
+  const [workers = '0', offline = '0', recoverMs = ''] = facts.slice(9);
   return {
     circuit: circuit || null,
     quota: (userCode !== '' && quota) || null,
@@ -351,6 +364,10 @@ function readFacts(facts: readonly string[], userCode: string): AdmissionFacts {
     circuitMs: circuitMs ? Number(circuitMs) : null,
     quotaMs: quotaMs ? Number(quotaMs) : null,
     isLimited: userCode !== '' && limited === 'limited',
+    exhausted:
+      workers === '0'
+        ? null
+        : {workers: Number(workers), offline: Number(offline), recoverMs: Number(recoverMs)},
   };
 }
 
@@ -425,7 +442,7 @@ async function acceptCounted(
         ...{fallback: '', membersPrefix: '', membersSuffix: '', limitKey: ''},
         caller: acceptance.caller?.executionId ?? '',
         fence: acceptance.caller?.fence ?? '',
-        ...{journal: '', journalEntry: ''},
+        ...{journal: '', journalEntry: '', exhausted: ''},
       },
       moreKeys: writes.map(() => outbox),
       moreArgs: writes.map(encodeOutboxItem),
@@ -492,18 +509,47 @@ async function routingFacts(
   {agentType, userCode, check, gate, counts}: Acceptance,
 ): Promise<({readonly kind: 'undecided'} & AdmissionFacts) | {kind: 'clear'; isLimited: boolean}> {
   const nothing = Promise.resolve({circuit: null, quota: null, isLimited: counts && userCode !== ''});
-  const [{circuit, quota, isLimited}, online] = await Promise.all([
+  const [{circuit, quota, isLimited}, {online, exhausted}] = await Promise.all([
     gate ? routingRecords(store, agentType, userCode) : nothing,
-    check.kind === 'none'
-      ? true
-      : check.kind === 'worker'
-        ? isOnline(store, check.workerId)
-        : anyOnline(store, agentType),
+    whoCan(store, agentType, check, gate),
   ]);
   if (circuit === null && quota === null && online) return {kind: 'clear', isLimited: counts && isLimited};
   const facts = await admissionFacts(store, agentType, userCode);
   // As it was seen above: what has come online since is for the next try.
-  return {kind: 'undecided', ...facts, ...(gate ? {circuit, quota} : {circuit: null, quota: null}), online};
+  return {
+    ...{kind: 'undecided', ...facts},
+    ...(gate ? {circuit, quota} : {circuit: null, quota: null}),
+    ...{online, exhausted},
+  };
+}
+
+/** As accept.lua looks at it. */
+async function whoCan(
+  store: Store,
+  agentType: string,
+  check: Acceptance['check'],
+  gate: boolean,
+): Promise<Pick<AdmissionFacts, 'online' | 'exhausted'>> {
+  if (check.kind === 'none' && !gate) return {online: true, exhausted: null};
+  if (check.kind === 'worker') return workerCan(store, agentType, check.workerId);
+  const [marked, anyone] = await Promise.all([
+    exhaustedWorkers(store, agentType),
+    check.kind === 'none' ? true : anyOnline(store, agentType),
+  ]);
+  if (marked.size === 0) return {online: anyone, exhausted: null};
+  const {online, exhausted} = await routableMembers(store, agentType);
+  return check.kind === 'none' && exhausted === null ? {online: true, exhausted} : {online, exhausted};
+}
+
+async function workerCan(
+  store: Store,
+  agentType: string,
+  workerId: string,
+): Promise<Pick<AdmissionFacts, 'online' | 'exhausted'>> {
+  const [marked, online] = await Promise.all([exhaustedWorkers(store, agentType), isOnline(store, workerId)]);
+  const recoverMs = marked.get(workerId);
+  if (!online || recoverMs === undefined) return {online, exhausted: null};
+  return {online: false, exhausted: {workers: 1, offline: 0, recoverMs}};
 }
 
 function isRetryable(error: unknown): boolean {

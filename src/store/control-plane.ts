@@ -14,7 +14,7 @@ import {TERMINAL_STATES} from '../protocol/states.js';
 import type {Connection} from './connection.js';
 import {streamReply, type ControlEntry} from './control-streams.js';
 import {appendOnce, type OutboxItem} from './outbox.js';
-import {onlineMembers} from './presence.js';
+import {routableMembers, type Exhausted} from './routable.js';
 import {defineScript, flag, integer, texts} from './script.js';
 import {getAllBySlot, type Store} from './store.js';
 
@@ -525,6 +525,8 @@ export interface AdmissionFacts {
   readonly quotaMs: number | null;
   /** Whether what the user sends is counted. */
   readonly isLimited: boolean;
+  /** Who is online can do nothing; null where that is not why. */
+  readonly exhausted: Exhausted | null;
 }
 
 /** The facts by reads of their own: in a Cluster, and where nothing is to be accepted. On one server, accept.lua answers them. */
@@ -534,15 +536,16 @@ export async function admissionFacts(
   userCode: string,
 ): Promise<AdmissionFacts> {
   const {keys} = store;
-  const [{circuit, quota, fallback, isLimited}, {online}, circuitMs, quotaMs] = await Promise.all([
+  const [{circuit, quota, fallback, isLimited}, {online, exhausted}, circuitMs, quotaMs] = await Promise.all([
     routingRecords(store, agentType, userCode),
-    onlineMembers(store, agentType),
+    routableMembers(store, agentType),
     lifetimeMs(store, keys.circuit(agentType)),
     userCode === '' ? null : lifetimeMs(store, keys.userQuota(userCode)),
   ]);
   const standIn = online ? '' : readFallback(fallback);
-  const standInOnline = isValidId(standIn) && (await onlineMembers(store, standIn)).online;
-  return {circuit, quota, fallback, online, standIn, standInOnline, circuitMs, quotaMs, isLimited};
+  const standInOnline = isValidId(standIn) && (await routableMembers(store, standIn)).online;
+  const facts = {circuit, quota, fallback, online, standIn, standInOnline, circuitMs, quotaMs};
+  return {...facts, isLimited, exhausted};
 }
 
 async function lifetimeMs(store: Store, key: string): Promise<number | null> {

@@ -190,6 +190,8 @@ export async function leave(store: Store, lease: Lease, agentTypes: readonly str
 
 export interface OnlineCheck {
   readonly online: boolean;
+  /** How many there are, alive or not. */
+  readonly members: number;
   readonly workerIds: readonly string[];
 }
 
@@ -200,7 +202,7 @@ export async function onlineMembers(store: Store, agentType: string): Promise<On
   });
   const leases = await leasesOf(store, members);
   const workerIds = members.filter((_, i) => decodePresence(leases[i] ?? null).online);
-  return {online: workerIds.length > 0, workerIds: workerIds.sort()};
+  return {online: workerIds.length > 0, members: members.length, workerIds: workerIds.sort()};
 }
 
 /** Members looked at before all of them are: enough, unless most of them died. As accept.lua does. */

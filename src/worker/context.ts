@@ -32,6 +32,7 @@ import type {PromptVariables} from '../plugins/prompt.js';
 import {NO_CONFIG, TurnTools, type TurnConfig} from '../plugins/turn-config.js';
 import type {TurnPlugins} from './turn-plugins.js';
 import type {ModelCall, ModelUsage} from './model-span.js';
+import type {ExhaustReport} from './status-report.js';
 import type {TurnTrace} from './turn-trace.js';
 import {openWorkspace, type Workspace} from './workspace.js';
 import {runMetaOf, type RunMeta} from '../protocol/orchestration/run-meta.js';
@@ -63,6 +64,7 @@ export interface ContextFacts {
   /** Of the worker's plugins, if it has any. */
   readonly plugins?: TurnPlugins | undefined;
   readonly trace: TurnTrace;
+  readonly reportExhausted: (report: ExhaustReport) => Promise<void>;
 }
 
 /** A step's own message id, and the one it belongs to. */
@@ -242,6 +244,15 @@ export class TurnContext {
    */
   spawnSandboxed(argv: readonly string[], options?: SpawnOptions): Promise<SpawnResult> {
     return this.guard.spawn(argv, options);
+  }
+  /**
+   * Say that a quota of this worker is used up. When this returns, the worker has stopped reading: it finishes what it runs,
+   * and takes nothing for its agent types until the quota is there again, also after a restart. Routers send its work to
+   * others meanwhile, or refuse it with the time left. This execution goes on; one that throws is tried again, by another
+   * worker if there is one. In a durable agent, call it inside of `ctx.step`.
+   */
+  reportExhausted(report: ExhaustReport): Promise<void> {
+    return this.facts.reportExhausted(report);
   }
 
   /** Stop here if the execution was cancelled. @throws the signal's reason. */

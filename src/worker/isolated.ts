@@ -5,6 +5,7 @@ import {ByError, messageOf} from '../errors.js';
 import {createLogger} from '../log.js';
 import {PluginHost} from '../plugins/host.js';
 import {ProtocolError} from '../protocol/limits.js';
+import {AgentStatusService} from '../registry/agent-status-service.js';
 import {RenewedSessions} from '../store/renewed-sessions.js';
 import {openStore, type Store} from '../store/store.js';
 import {toHandler, type Agent} from './agent.js';
@@ -16,6 +17,7 @@ import {readEntry} from './read-entry.js';
 import {Recovery} from './recovery.js';
 import {RunningTasks, type ClaimUnderWay, type RunningTask} from './running.js';
 import {Settler} from './settler.js';
+import {exhaust} from './status-report.js';
 import {relayTracer} from './trace-relay.js';
 import {runTurn, type TurnEnvironment} from './turn.js';
 
@@ -117,6 +119,7 @@ function environment(
   log: TurnEnvironment['log'],
 ): TurnEnvironment {
   const recovery = new Recovery(store, worker.group, {name: worker.owner, workerId: worker.workerId});
+  const status = new AgentStatusService(store);
   return {
     ...worker,
     ...{store, settler, log, running},
@@ -130,5 +133,13 @@ function environment(
     // The slot is the worker's, and so few run like this that it can wait.
     stepAside: () => () => undefined,
     isGone: owner => recovery.isGone(owner),
+    // The worker finds it with its next heartbeat.
+    reportExhausted: async report => {
+      try {
+        await exhaust(status, worker.workerId, report);
+      } catch (error) {
+        log.warn('telling the status failed', {error: messageOf(error)});
+      }
+    },
   };
 }

@@ -54,6 +54,7 @@ import {ExecutionEnds} from './execution-ends.js';
 import {Settler} from './settler.js';
 import {Slots} from './slots.js';
 import {mustRunAlone, Solitude} from './solitude.js';
+import {StatusReport} from './status-report.js';
 import {answerWithoutPlugins, PluginHost} from '../plugins/host.js';
 import type {PluginSource} from '../plugins/load-plugins.js';
 import {removeUnusedWorkspaces} from './workspace.js';
@@ -214,6 +215,7 @@ class Worker implements WorkerHandle {
   private readonly isolation: Isolation | undefined;
   private readonly plugins: PluginHost | undefined;
   private readonly recovery: Recovery;
+  private readonly status: StatusReport;
   private readonly leaseMs: number;
   /** Something ran alone: there may be more of the kind. */
   private suspectsFirst = false;
@@ -306,6 +308,11 @@ class Worker implements WorkerHandle {
       });
     }
     this.ends = circuit && new ExecutionEnds(store, circuit, this.log);
+    this.status = new StatusReport(store, {
+      ...{workerId: this.workerId, agentTypes: this.agentTypes, log: this.log},
+      ...{slotsMax: this.slots.total, slotsUsed: () => this.slots.busy},
+      onChange: isExhausted => (isExhausted ? this.letGoOfBarred() : this.slots.wake()),
+    });
     const {history = memoryHistory({now: this.now})} = options;
     this.history = history === false ? undefined : accessTo(history, this.log);
     this.env = {
@@ -336,6 +343,10 @@ class Worker implements WorkerHandle {
         return () => this.slots.take();
       },
       isGone: owner => this.recovery.isGone(owner),
+      reportExhausted: async report => {
+        await this.status.exhaust(report);
+        if (this.status.isExhausted) await this.barredReadsEnded();
+      },
     };
   }
 
@@ -368,7 +379,7 @@ class Worker implements WorkerHandle {
     await this.tellAbilities();
     await this.beat();
     if (this.lifecycle === 'evicted') {
-      await leave(this.store, this.lease, this.agentTypes);
+      await Promise.all([leave(this.store, this.lease, this.agentTypes), this.status.leave()]);
       throw new ByError('CONFLICT', `Worker "${this.workerId}" was evicted.`, {
         hint: `Let it join again with \`by worker rejoin ${this.workerId}\`, or start with another --worker-id.`,
       });
@@ -635,7 +646,7 @@ class Worker implements WorkerHandle {
   }
 
   private readableTypes(agentTypes: readonly string[]): string[] {
-    if (this.lifecycle !== 'active') return [];
+    if (this.lifecycle !== 'active' || this.status.isExhausted) return [];
     return agentTypes.filter(type => !this.deniedTypes.includes(type));
   }
 
@@ -769,9 +780,11 @@ class Worker implements WorkerHandle {
     }
     // While we wait nothing is claimed, so waiting is no attempt.
     if (!(await this.solitude.enter(delivery.alone, this.closing.signal))) return {kind: 'unbegun'};
+    const ended = this.status.began(command.header.metadata);
     try {
       return await runTurn(this.env, delivery, command, type, handler);
     } finally {
+      ended();
       this.solitude.leave();
     }
   }
@@ -915,11 +928,10 @@ class Worker implements WorkerHandle {
 
   private async sendHeartbeat(): Promise<void> {
     const joins = !this.closing.signal.aborted;
-    const answer = await heartbeat(this.store, this.lease, {
-      agentTypes: this.agentTypes,
-      join: joins,
-      nowMs: this.now(),
-    });
+    const [answer] = await Promise.all([
+      heartbeat(this.store, this.lease, {agentTypes: this.agentTypes, join: joins, nowMs: this.now()}),
+      this.status.beat(),
+    ]);
     this.silentSince = undefined;
     if (answer.kind === 'lost') {
       this.log.error('another process holds this worker id: stopping at once');
@@ -1083,7 +1095,9 @@ class Worker implements WorkerHandle {
       ),
     );
     await Promise.allSettled([...this.beats]);
-    await this.orWarn('giving the worker id back', () => leave(this.store, this.lease, this.agentTypes));
+    await this.orWarn('giving the worker id back', () =>
+      Promise.all([leave(this.store, this.lease, this.agentTypes), this.status.leave()]),
+    );
   }
 
   private async allTurns(): Promise<void> {
@@ -1101,6 +1115,7 @@ class Worker implements WorkerHandle {
   }
 
   private closeConnections(): void {
+    this.status.close();
     this.isolation?.close();
     for (const reader of this.readers) reader.close();
     if (this.ownsStore) this.store.close();

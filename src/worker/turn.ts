@@ -42,6 +42,7 @@ import type {Store} from '../store/store.js';
 import type {Handler} from './agent.js';
 import {TurnCalls, type Refusal} from './calls.js';
 import {AgentContext, type ContextFacts} from './context.js';
+import type {ExhaustReport} from './status-report.js';
 import {durableCalls} from './durable/calls.js';
 import {answerIn, questionOf, runDurable} from './durable/turn.js';
 import {EventWriter} from './event-writer.js';
@@ -101,6 +102,8 @@ export interface TurnEnvironment {
   stepAside(): () => void;
   /** Whether the process that holds a fence is gone. */
   isGone(owner: string): Promise<boolean>;
+  /** Agent code found a quota used up. */
+  reportExhausted(report: ExhaustReport): Promise<void>;
 }
 
 /** An entry on its way to a slot. */
@@ -341,6 +344,7 @@ async function carryOut(
     store: env.store,
     history,
     trace,
+    reportExhausted: report => env.reportExhausted(report),
   };
   const plugins = env.plugins && (await TurnPlugins.begin(env.plugins, bare, claim.record));
   turn.plugins = plugins;

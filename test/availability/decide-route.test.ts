@@ -65,3 +65,25 @@ test('a refusal says when another try makes sense, where the record has a lifeti
   expect(decideRoute({...offline, quota: spent, quotaMs: 7}, 'FAIL_FAST')).toMatchObject({retryAfterMs: 7});
   expect(decideRoute({...offline, circuit: open}, 'FAIL_FAST')).toMatchObject({retryAfterMs: null});
 });
+
+test('who is online and exhausted is waited for, or refused with the time; others are woken only if some are away', () => {
+  const exhausted = {workers: 2, offline: 0, recoverMs: 60_000};
+  const facts = {...offline, exhausted};
+  expect(decideRoute(facts, 'FAIL_FAST')).toEqual({
+    ...{kind: 'reject', code: 'AGENT_TYPE_EXHAUSTED', reason: '2 exhausted', retryAfterMs: 60_000},
+  });
+  expect(decideRoute(facts, 'SEND_ANYWAY')).toEqual({kind: 'deliver'});
+  expect(decideRoute(facts, 'WAKE_AND_WAIT')).toEqual({kind: 'wait-for-recovery', exhausted});
+  expect(decideRoute(facts, 'WAKE_AND_QUEUE')).toEqual({kind: 'queue', wake: false});
+  expect(decideRoute(facts, 'QUEUE_ONLY')).toEqual({kind: 'queue', wake: false});
+
+  const mixed = {...offline, exhausted: {...exhausted, offline: 1}};
+  expect(decideRoute(mixed, 'FAIL_FAST')).toMatchObject({reason: '2 exhausted, 1 offline'});
+  expect(decideRoute(mixed, 'WAKE_AND_WAIT')).toEqual({kind: 'wake-and-wait'});
+  expect(decideRoute(mixed, 'WAKE_AND_QUEUE')).toEqual({kind: 'queue', wake: true});
+  expect(decideRoute(mixed, 'QUEUE_ONLY')).toEqual({kind: 'queue', wake: false});
+
+  const standIn = {...facts, fallback: alt, fallbackOnline: true};
+  expect(decideRoute(standIn, 'FAIL_FAST')).toEqual({kind: 'deliver-to', agentType: 'alt'});
+  expect(decideRoute({...facts, circuit: open}, 'FAIL_FAST')).toMatchObject({code: 'AGENT_CIRCUIT_OPEN'});
+});

@@ -139,6 +139,7 @@ export class MortalWorker {
       maxAttempts: 100_000,
       workspaceRoot: '/nonexistent',
       stepAside: () => () => undefined,
+      reportExhausted: () => Promise.resolve(),
       isGone: other => Promise.resolve(other !== owner),
     };
   }

@@ -68,6 +68,7 @@ async function turn(
     ...{store, workerId: 'w', owner, group: GROUP, now: () => Date.now(), log: silentLogger},
     ...{running: new RunningTasks(), renewed: new RenewedSessions(() => performance.now()), settler},
     ...{deletesEntries: () => true, abandon: abandon.signal, cancelGraceMs: 1000, maxAttempts: 5},
+    reportExhausted: () => Promise.resolve(),
     ...{workspaceRoot: tmpdir(), stepAside: () => () => undefined, isGone: () => Promise.resolve(false)},
   };
   const delivery = {entry, agentType, takenFrom: owner === DEAD ? '' : DEAD, alone: false};

@@ -19,7 +19,7 @@
 -- ARGV[10] type_limit   most entries of each stream, and of the backlog; '0': no limit
 -- ARGV[11] user_limit   most unfinished commands of the user; '0': not counted
 -- ARGV[12] user_member  this command in the user's set
--- ARGV[13] member       a member of the agent type that was online a moment ago, or ''
+-- ARGV[13] member       a member of the agent type that was online a moment ago, or ''; with check 'worker' that worker
 -- ARGV[14] user_code    on whose behalf; '' for an operator, who may use any session
 -- ARGV[15] parent       message this one belongs to, or ''
 -- ARGV[16] fallback     key of the record that says who stands in for the agent type; '': not looked at
@@ -30,7 +30,8 @@
 -- ARGV[21] fence        of that turn: it must still own its execution, and then it may use any user's session
 -- ARGV[22] journal      of the caller, in the registry's slot: the call must be noted there; '' if it need not be
 -- ARGV[23] entry        field of the journal that notes it
--- ARGV[24+] documents    one for each stream
+-- ARGV[24] exhausted    key that says which workers of the agent type can do nothing; '': not looked at
+-- ARGV[25+] documents    one for each stream
 --
 -- Returns {'accepted', a member that is online or '', most entries of a stream or '' if not looked at, entry id of
 --          each stream...}
@@ -43,8 +44,10 @@
 --         {'full', 'type' or 'user'}: too much waits, nothing was written
 --         {'over', ms, reason}: the user's limit is used up for so long; nothing was written
 --         {'undecided', circuit, quota, 'online' or 'offline', fallback, the agent type it names as far as this script
---          can tell, 'online' or 'offline' of that, lifetime of circuit and quota in ms or '', 'limited' or ''}: the
---          caller decides, nothing was written. All it needs to know is in this one answer.
+--          can tell, 'online' or 'offline' of that, lifetime of circuit and quota in ms or '', 'limited' or '', how many
+--          members are exhausted, how many offline, and in how many ms the first of them recovers or ''}: the caller
+--          decides, nothing was written. All it needs to know is in this one answer. Members are counted only where all
+--          that are online are exhausted.
 --
 -- One script, because a record without its entry, or the entry without its record, is a lost or a doubled task
 -- when the sender dies between the two. Lease keys are made from a set's members, so they can not be declared;
@@ -96,6 +99,8 @@ local SAMPLE = 4
 local wanted, members = {}, {}
 if gate then wanted = {circuit_key, quota_key} end
 if ARGV[19] ~= '' then wanted[#wanted + 1] = ARGV[19] end
+local limit_at = #wanted
+if ARGV[24] ~= '' then wanted[#wanted + 1] = ARGV[24] end
 local first = #wanted + 1
 if check == 'type' then
   members = ARGV[13] ~= '' and {ARGV[13]} or redis.call('SRANDMEMBER', presence, SAMPLE)
@@ -123,13 +128,55 @@ local function any_alive(members_key)
   return nil
 end
 
+-- When exhausted workers recover, by worker: of those that have not yet, in milliseconds from now.
+local function exhausted_in(text)
+  local ok, doc = pcall(cjson.decode, text)
+  if not ok or type(doc) ~= 'table' then return nil end
+  local time, left = redis.call('TIME'), {}
+  local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  for id, at in pairs(doc) do
+    if type(at) == 'number' and at > now then left[id] = at - now end
+  end
+  return next(left) and left or nil
+end
+
+-- A member that is online and not exhausted; how many are exhausted, how many offline, and when the first recovers.
+local function able_among(members_key, left)
+  local able, spent, gone, first_ms = nil, 0, 0, nil
+  local all = redis.call('SMEMBERS', members_key)
+  for from = 1, #all, 500 do
+    local leases = {}
+    for i = from, math.min(from + 499, #all) do leases[#leases + 1] = lease_key(all[i]) end
+    local answers = redis.call('MGET', unpack(leases))
+    for i = 1, #leases do
+      local id = all[from + i - 1]
+      if not alive(answers[i]) then gone = gone + 1
+      elseif left[id] then spent, first_ms = spent + 1, math.min(first_ms or left[id], left[id])
+      else able = able or id end
+    end
+  end
+  return able, spent, gone, first_ms
+end
+
 if not online and check == 'type' and (#members == SAMPLE or ARGV[13] ~= '') then
   -- The sample was dead, and there may be more. Managers take out what has been dead for a day, so this is rare.
   online = any_alive(presence)
 end
 
+-- Who of those that are online can do nothing is looked at only while something says that there are such.
+local spent, gone, recovers = 0, 0, nil
+local marked = ARGV[24] ~= '' and found[first - 1] and exhausted_in(found[first - 1])
+if marked and check == 'worker' then
+  local till = online and marked[ARGV[13]]
+  if till then online, spent, recovers = nil, 1, till end
+elseif marked and (not online or online == '' or marked[online]) then
+  local able
+  able, spent, gone, recovers = able_among(presence, marked)
+  online = able or (check == 'none' and spent == 0 and '') or nil
+end
+
 local circuit, quota = gate and found[1] or false, gate and found[2] or false
-local limit = ARGV[19] ~= '' and #KEYS >= 7 and found[first - 1] or false
+local limit = ARGV[19] ~= '' and #KEYS >= 7 and found[limit_at] or false
 local window = limit and window_of(limit)
 if window and not circuit and not quota and window.used >= window.limit then
   return {'over', window_left(window), window.reason}
@@ -154,6 +201,7 @@ if circuit or quota or not online then
     'undecided', circuit or '', quota or '', online and 'online' or 'offline',
     fallback, stand_in, stand_in_online and 'online' or 'offline',
     lifetime(circuit_key, circuit), lifetime(quota_key, quota), window and 'limited' or '',
+    tostring(spent), tostring(gone), recovers and string.format('%.0f', recovers) or '',
   }
 end
 
@@ -180,7 +228,7 @@ if takes then redis.call('HSET', registry, 'x_user_code', user) end
 if ARGV[4] ~= '0' then redis.call('EXPIRE', registry, ARGV[4]) end
 local answer = {'accepted', online, tostring(depth)}
 for i = 7, #KEYS do
-  local entry = redis.pcall('XADD', KEYS[i], '*', 'data', ARGV[i + 17])
+  local entry = redis.pcall('XADD', KEYS[i], '*', 'data', ARGV[i + 18])
   if type(entry) == 'table' and entry.err then
     -- A script does not roll back: a stream of the wrong type must not leave a record behind.
     redis.call('HDEL', registry, 'exec:' .. ARGV[1], 'msg_map:' .. ARGV[2], takes and 'x_user_code' or '')

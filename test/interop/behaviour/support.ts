@@ -62,7 +62,7 @@ export interface Stored {
 /** Everything under the store's prefix, with the prefix removed from names and values; but a lock of ours comes and goes. */
 export async function contents(redis: Redis, store: Store): Promise<Record<string, Stored>> {
   const {prefix} = store.keys;
-  const names = (await redis.keys(`${prefix}*`)).filter(name => !name.includes(':by:recovery:')).sort();
+  const names = (await redis.keys(`${prefix}*`)).filter(name => !isOurs(name.slice(prefix.length))).sort();
   const found: Record<string, Stored> = {};
   for (const name of names) {
     const type = await redis.type(name);
@@ -74,6 +74,9 @@ export async function contents(redis: Redis, store: Store): Promise<Record<strin
   }
   return found;
 }
+
+/** Of keys that other SDKs do not know, those that come and go with every worker. */
+const isOurs = (name: string): boolean => name.includes(':by:recovery:') || name.startsWith('byorch:');
 
 async function valueOf(redis: Redis, name: string, type: string): Promise<unknown> {
   switch (type) {
