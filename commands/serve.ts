@@ -9,6 +9,7 @@ export default class Serve extends BaseCommand {
   dispatcher  sends what is ready
   projector   watches what runs
   scheduler   submits what schedules have due
+  status      keeps the status of workers: silent ones are offline, used-up quotas come back
   sweeper     stops what takes too long, gives up lost workers, drops what expired`;
   static override examples = [
     '<%= config.bin %> serve',

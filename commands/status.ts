@@ -1,9 +1,7 @@
 import * as Flags from '@oclif/core/flags';
 import {BaseCommand} from '../src/cli/base-command.js';
 import {outputFlag} from '../src/cli/flags.js';
-
-/** Until several are told apart. */
-const WORKSPACE = 'default';
+import {workspaceFlag} from '../src/cli/tasks/flags.js';
 
 export default class Status extends BaseCommand {
   static override summary =
@@ -19,6 +17,7 @@ export default class Status extends BaseCommand {
       description: 'exit 5 if an agent type has work and no worker that takes it',
       exclusive: ['watch'],
     }),
+    workspace: workspaceFlag(),
     output: outputFlag('table', 'json', 'jsonl'),
   };
 
@@ -29,10 +28,10 @@ export default class Status extends BaseCommand {
     if (flags.watch) {
       const {showAgain} = await import('../src/cli/watch.js');
       return showAgain(this.printer, this.signal, async () => {
-        return (await showStatus(store, this.printer, WORKSPACE)).report;
+        return (await showStatus(store, this.printer, flags.workspace)).report;
       });
     }
-    const {report, stuck} = await showStatus(store, this.printer, WORKSPACE);
+    const {report, stuck} = await showStatus(store, this.printer, flags.workspace);
     if (flags['exit-code']) refuseStuck(stuck, report);
     return report;
   }

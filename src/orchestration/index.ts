@@ -41,3 +41,26 @@ export type {
   SchedulePatch,
   TickRecord,
 } from '../protocol/orchestration/schedule.js';
+export {
+  AgentStatusService,
+  type AgentStatusOptions,
+  type StatusEvent,
+  type SweepReport,
+} from '../registry/agent-status-service.js';
+export {
+  AgentStatusError,
+  checkExhaustedRecovery,
+  checkHeartbeatTimeout,
+  DEFAULT_RECOVERY_MS,
+  HEARTBEAT_TIMEOUT_MS,
+  recordHeartbeat,
+  transitionToBusy,
+  transitionToExhausted,
+  transitionToIdle,
+  transitionToOffline,
+  type AgentStatusState,
+} from '../registry/agent-status.js';
+export {parseRecoveryAt, type HeaderLike} from '../registry/recovery-time.js';
+export type {AgentWorker, TypeAggregate} from '../registry/agent-workers.js';
+export {statusSweeperRole} from './status-role.js';
+export {taskPort} from './task-port.js';

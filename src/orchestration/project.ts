@@ -6,6 +6,7 @@ import type {RunAttempt} from '../protocol/orchestration/attempt.js';
 import type {AgentTask} from '../protocol/orchestration/task.js';
 import {approvalsOfRun} from '../store/approvals.js';
 import {isTerminalTolerant} from '../protocol/states.js';
+import {AgentStatusService} from '../registry/agent-status-service.js';
 import {eventsAfter} from '../store/data-streams.js';
 import {findExecution} from '../store/executions.js';
 import {members, setMembers} from '../store/orchestration-lists.js';
@@ -37,7 +38,20 @@ export async function projectAttempt({workspace}: OrchestratorDeps, attemptId: s
   if (!isBegun(work) || work.attempt.dispatchPhase === 'claimed') return false;
   const seen = await see(workspace, work.task, work.attempt);
   const decision = observed(work, seen, Math.random());
-  return decision !== undefined && (await carryOut(workspace, work, decision));
+  if (decision === undefined || !(await carryOut(workspace, work, decision))) return false;
+  await noteQuota(workspace, work.task.agentType, seen.record);
+  return true;
+}
+
+/** An execution that failed for a used-up quota says so of its worker. */
+async function noteQuota(
+  {store}: Workspace,
+  agentType: string,
+  record: ExecutionRecord | undefined,
+): Promise<void> {
+  if (record?.errorCode === undefined || record.workerId === '' || !isOverByItself(record)) return;
+  const {workerId, executionId, errorCode} = record;
+  await new AgentStatusService(store).observeFailure({workerId, agentType, executionId, errorCode});
 }
 
 /** The record first: whatever was said before the end it tells of is found after it. */

@@ -7,7 +7,7 @@ import {IDEMPOTENCY_TTL_S} from '../protocol/orchestration/retention.js';
 import type {AgentQueueMode} from '../protocol/orchestration/states.js';
 import type {AgentTask} from '../protocol/orchestration/task.js';
 import type {Tracer} from '../protocol/tracer.js';
-import {liveNodes} from '../store/orchestration-lists.js';
+import {liveOrchestrators} from '../store/orchestrators.js';
 import {openWorkspace, type Workspace} from '../store/orchestration.js';
 import {checkWorkspace, DEFAULT_WORKSPACE} from '../protocol/orchestration/keys.js';
 import type {Store} from '../store/store.js';
@@ -86,7 +86,9 @@ export class AgentService {
   async acceptAgentCommand(workspace: string, params: AgentCommandParams): Promise<AcceptResult> {
     const at = this.workspace(workspace);
     const accepted = await this.accept(at, params);
-    const hasOrchestrator = (await liveNodes(at)).some(({roles}) => roles.includes('dispatcher'));
+    const hasOrchestrator = (await liveOrchestrators(this.options.store)).some(({roles}) =>
+      roles.includes('dispatcher'),
+    );
     return {accepted: true, ...accepted, warnings: hasOrchestrator ? [] : [NO_ORCHESTRATOR]};
   }
 

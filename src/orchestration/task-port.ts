@@ -61,7 +61,7 @@ function requestOf({
     ...rest,
     // A profile may be named by its key, which is an agent type too.
     ...(agentId === undefined ? {agentType} : {agentId}),
-    ...(policy === undefined ? {} : {policy: policy as PolicyRequest}),
+    ...(policy === undefined ? {} : {policy: policy}),
     inputProvenance: {...metadata},
   };
 }

@@ -149,23 +149,3 @@ export async function noteNode({store, keys}: Workspace, node: string, nowMs: nu
 export async function forgetNode({store, keys}: Workspace, node: string): Promise<void> {
   await store.commands.run(redis => redis.zrem(keys.orchNodes(), node), {retryForMs: 1000});
 }
-
-export interface OrchestratorNode {
-  readonly id: string;
-  readonly roles: readonly string[];
-  /** By Redis's clock. */
-  readonly seenAt: number;
-}
-
-/** Orchestrators that showed a sign of life within half a minute. */
-export async function liveNodes({store, keys}: Workspace): Promise<OrchestratorNode[]> {
-  const rows = await store.commands.run(
-    redis => redis.zrange(keys.orchNodes(), '0', '-1', 'WITHSCORES'),
-    RETRY,
-  );
-  return rows.flatMap((text, i) => {
-    if (i % 2 === 1) return [];
-    const [id = '', roles = ''] = text.split('|');
-    return [{id, roles: roles.split(',').filter(role => role !== ''), seenAt: Number(rows[i + 1])}];
-  });
-}

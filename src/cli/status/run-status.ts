@@ -5,10 +5,14 @@ import {paint, type Printer} from '../printer.js';
 import {agentsSection} from './agents.js';
 import {orchestratorSection} from './orchestrators.js';
 import {redisSection} from './redis.js';
+import {runsSection} from './runs.js';
+import {scheduleSection} from './schedules.js';
 import type {StatusLine, StatusSection, StuckType} from './section.js';
 
 /** In the order of their lines. */
-const SECTIONS: readonly StatusSection[] = [redisSection, orchestratorSection, agentsSection];
+const SECTIONS: readonly StatusSection[] = [
+  ...[redisSection, orchestratorSection, agentsSection, runsSection, scheduleSection],
+];
 
 const NAME_WIDTH = 15;
 

@@ -3,6 +3,7 @@ import {ByError} from '../../errors.js';
 import {createLogger, type Logger} from '../../log.js';
 import {AgentService, OWN_ROLES} from '../../orchestration/service.js';
 import {schedulerRole} from '../../orchestration/cron-scheduler.js';
+import {statusSweeperRole} from '../../orchestration/status-role.js';
 import {taskPort} from '../../orchestration/task-port.js';
 import type {OrchestratorRole, RoleName} from '../../orchestration/serve.js';
 import {refuseEviction} from '../../store/durability.js';
@@ -27,7 +28,10 @@ export async function runServe(request: ServeRequest) {
   const facts = await checkServer(store);
   refuseEviction(facts, store.address);
   const log = serveLog(printer);
-  const more: readonly OrchestratorRole[] = [schedulerRole({store, workspace, port: taskPort(store), log})];
+  const more: readonly OrchestratorRole[] = [
+    schedulerRole({store, workspace, port: taskPort(store), log}),
+    statusSweeperRole(store, {log}),
+  ];
   const known: readonly string[] = [...OWN_ROLES, ...more.map(({name}) => name)];
   const wanted = roles.length === 0 ? known : roles;
   const missing = wanted.find(role => !known.includes(role));
