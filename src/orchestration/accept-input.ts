@@ -82,13 +82,14 @@ export async function acceptRunInput(
   for (let attempt = 0; ; attempt++) {
     const known = remembered === undefined ? undefined : await earlierInput(workspace, remembered, input);
     // The answer is given: whatever became of the run since, it only remains to be noted there.
-    const work = await (isAnswered ? lookAtRun(workspace, runId) : current(workspace, runId));
+    const work: Work = await (isAnswered ? lookAtRun(workspace, runId) : current(workspace, runId));
     if (known !== undefined) return {task: work.task, ...known, idempotentHit: known.inputId !== inputId};
-    const step = isAnswered
+    const step: Written | {readonly kind: 'task'} = isAnswered
       ? noted(work, input)
       : await answerFirst(deps, work, input, inputStep(work, input));
     if (step.kind === 'task') return asTask(workspace, work, request, inputId);
-    const {decision, outcome, downgraded} = step;
+    const {decision, downgraded} = step;
+    const outcome: InputOutcome = step.outcome;
     isAnswered = outcome === 'direct';
     const run = outcome === 'restarted' ? (decision.task.currentRunId ?? runId) : (work.run?.runId ?? runId);
     const change = toChange(workspace, work, decision);
