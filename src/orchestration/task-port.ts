@@ -1,7 +1,6 @@
 /** Tasks, as schedules need them. */
 import {ByError} from '../errors.js';
 import type {AgentCommandParams} from '../protocol/orchestration/command.js';
-import type {PolicyRequest} from '../protocol/orchestration/policy.js';
 import {isFinalTask} from '../protocol/orchestration/states.js';
 import type {AgentTask} from '../protocol/orchestration/task.js';
 import {lookAt, openWorkspace} from '../store/orchestration.js';

@@ -200,7 +200,7 @@ function clientGrants(options: AclOptions): Grant[] {
     {
       commands:
         'eval evalsha get mget set expire persist exists hget hmget hgetall hvals hlen hset hsetnx hincrby hdel zadd zrem ' +
-        'zcard zrange zrevrange zrangebyscore zremrangebyscore zscore sadd srem smembers xadd xrange xrevrange xlen xread',
+        'zcard zcount zrange zrevrange zrangebyscore zrevrangebyscore zremrangebyscore zscore sadd srem smembers xadd xrange xrevrange xlen xread',
       access: 'RW',
       keys: orchestration(keys.prefix),
     },

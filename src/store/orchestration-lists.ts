@@ -49,6 +49,10 @@ export const membersUpTo = async (
 export const sizeOf = async ({store}: Workspace, keys: readonly string[]): Promise<number[]> =>
   store.commands.run(redis => Promise.all(keys.map(key => redis.zcard(key))), RETRY);
 
+/** How many members have at least this score. */
+export const countFrom = async ({store}: Workspace, key: string, score: number): Promise<number> =>
+  store.commands.run(redis => redis.zcount(key, score, '+inf'), RETRY);
+
 export const setMembers = async ({store}: Workspace, key: string): Promise<string[]> =>
   store.commands.run(redis => redis.smembers(key), RETRY);
 

@@ -3,7 +3,9 @@ import {cancelRun, cancelTask} from '../../src/orchestration/cancel-run.js';
 import {acceptTask} from '../../src/orchestration/submit.js';
 import {lookAt} from '../../src/store/orchestration.js';
 import {readNumbered} from '../../src/store/orchestration-lists.js';
+import {findExecution} from '../../src/store/executions.js';
 import {defineAgent} from '../../src/worker/agent.js';
+import {mortal} from '../support/crash.js';
 import {describeEachStore, until} from '../support/stores.js';
 import {echo, ended, eventTypes, orchestrate, times, work, workspaceOf} from './support.js';
 
@@ -186,5 +188,38 @@ describeEachStore('runs', at => {
     const done = await acceptTask(ws, {agentType: 'echo', message: 'hi'});
     await ended(ws, done.runId);
     await expect(cancelTask(deps, done.task.taskId)).rejects.toMatchObject({code: 'TASK_FINAL'});
+  });
+
+  test('a worker of ours that is killed loses its run to the next one, which does not run the old execution again', async () => {
+    at.breaksRules('dead-workers');
+    const store = at.open();
+    const ws = workspaceOf(store);
+    const starts: string[] = [];
+    const agentOf = (name: string) =>
+      defineAgent({
+        type: 'mortal',
+        run: async (_, ask) => {
+          starts.push(name);
+          if (name === 'first') await new Promise(() => undefined);
+          return {content: ask.text};
+        },
+      });
+    const dying = mortal(store, 60);
+    await work(at, dying.store, [agentOf('first')], {leaseMs: 600, workerId: 'w-1'});
+    orchestrate(at, ws);
+    const {runId, task} = await acceptTask(ws, {agentType: 'mortal', message: 'hi'});
+    const {sessionId} = task;
+    await until(async () => (await lookAt(ws, 'run', runId))?.attempt?.status === 'running');
+    const old = (await lookAt(ws, 'run', runId))!.attempt!;
+    // It dies with its next commands, and its lease with it; nobody else is there to take what it held.
+    await until(async () => (await lookAt(ws, 'run', runId))?.attempt?.attemptNo === 2);
+    expect(dying.diedBefore()).toBeDefined();
+    expect((await findExecution(store, sessionId, old.executionId))?.status).toBe('CANCELLED');
+    await work(at, store, [agentOf('second')]);
+    expect(await ended(ws, runId)).toMatchObject({
+      run: {status: 'ok', attemptCount: 2},
+      attempt: {strategy: 'recovery'},
+    });
+    expect(starts).toEqual(['first', 'second']);
   });
 });
