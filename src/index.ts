@@ -168,7 +168,8 @@ export type {FoundInstance} from './store/services.js';
 export {openStore, type Store, type StoreOptions} from './store/store.js';
 export {defineConfig, type ProjectConfig} from './config/project.js';
 export {ByError, type ErrorCode} from './errors.js';
-export {createLogger, silentLogger, type Logger, type LogLevel} from './log.js';
+export {createLogger, type LoggerOptions} from './json-log.js';
+export {loggerTo, silentLogger, type Logger, type LogFields, type LogLevel, type LogSink} from './log.js';
 
 export type {AskCommand, Command, Content, CustomCommand, ResumeCommand} from './protocol/commands.js';
 export {eventKind, eventText, type DataEvent, type EventKind} from './protocol/events.js';

@@ -5,7 +5,7 @@ import {ByError} from '../errors.js';
 import {checkPlugins, type CheckedPlugins} from '../plugins/check-plugin.js';
 import {levelSign} from './level-sign.js';
 import {paint, type Printer} from './printer.js';
-import {redact, rememberSecret} from './redact.js';
+import {redact, rememberSecret} from '../redact.js';
 
 export interface RunCheckPlugin {
   readonly printer: Printer;

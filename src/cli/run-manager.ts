@@ -16,7 +16,8 @@ import {aborted} from '../clock.js';
 import {loadProject} from '../config/project.js';
 import {projectWorkers} from '../dev/project-workers.js';
 import {ByError} from '../errors.js';
-import {createLogger, type Logger} from '../log.js';
+import {createLogger} from '../json-log.js';
+import {loggerTo, type Logger} from '../log.js';
 import {parseHealthAddress, startHealthServer, type HealthAddress} from '../observe/health-server.js';
 import {ManagerWatch} from '../observe/manager-health.js';
 import {refuseEviction} from '../store/durability.js';
@@ -243,11 +244,11 @@ async function inForeground(
 /** For a person what goes wrong, for a program JSON lines: both on standard error. */
 function managerLog(printer: Printer): Logger {
   if (printer.mode !== 'text') return createLogger();
-  return createLogger({
-    level: 'warn',
-    write: (_line, _level, message, {manager_id: _id, ...fields}) =>
+  return loggerTo(
+    (_level, message, {manager_id: _id, ...fields}) =>
       printer.err(paint.yellow(`${message} ${JSON.stringify(fields)}`)),
-  });
+    'warn',
+  );
 }
 
 /** @returns what a program is told. */

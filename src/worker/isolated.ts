@@ -2,7 +2,7 @@
 import {Worker} from 'node:worker_threads';
 import {systemClock} from '../clock.js';
 import {ByError, messageOf} from '../errors.js';
-import {createLogger} from '../log.js';
+import {loggerTo} from '../log.js';
 import {PluginHost} from '../plugins/host.js';
 import {ProtocolError} from '../protocol/limits.js';
 import {RenewedSessions} from '../store/renewed-sessions.js';
@@ -67,10 +67,7 @@ process.on('message', (message: ToIsolated) => {
 });
 
 async function work(job: IsolatedJob): Promise<void> {
-  const log = createLogger({
-    level: 'debug',
-    write: (_line, level, message, fields) => void tell({kind: 'log', level, message, fields}),
-  });
+  const log = loggerTo((level, message, fields) => void tell({kind: 'log', level, message, fields}), 'debug');
   try {
     agents ??= loadAgents(job.agentsFile);
     const handler = (await agents).map(toHandler).find(({agentTypes}) => agentTypes.includes(job.agentType));
