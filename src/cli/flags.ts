@@ -52,7 +52,8 @@ export const lastFlag = () =>
   Flags.boolean({description: 'the session heard of last; walks the keys of the server'});
 
 /** For decisions of operators; what shows a plan of its own says so itself. */
-export const dryRunFlag = () => Flags.boolean({description: 'say what would be done, and do nothing'});
+export const dryRunFlag = () =>
+  Flags.boolean({description: 'say what would be done, and do nothing', default: false});
 
 export const groupFlag = () =>
   Flags.string({

@@ -1,7 +1,7 @@
 /** `by worker run`: load, start, wait, stop. */
 import {resolve} from 'node:path';
 import {workerHealthFromEnv} from '../config/load.js';
-import {loadProject, type Project, type ProjectConfig} from '../config/project.js';
+import {loadProject, pluginsOf, workerOfEntry, type Project, type ProjectWorker} from '../config/project.js';
 import {ByError} from '../errors.js';
 import {openHistory} from '../history/open.js';
 import type {HistoryBackend} from '../history/backend.js';
@@ -187,7 +187,7 @@ function planned(run: RunWorkers, project: Project | undefined): Planned[] {
   const named = run.plugins.map(path => resolve(path));
   if (run.file !== undefined) {
     const entry = resolve(run.file);
-    const same = project?.config.workers.find(worker => resolve(project.dir, worker.entry) === entry);
+    const same = project && workerOfEntry(project, entry);
     const plugins = [...projectPlugins(project, same), ...named];
     return [{entry: run.file, workerId: run.workerId, concurrency: run.concurrency, circuit: asked, plugins}];
   }
@@ -205,16 +205,9 @@ function planned(run: RunWorkers, project: Project | undefined): Planned[] {
   }));
 }
 
-/** Those of all workers, then those of this one; paths are relative to the config file. */
-function projectPlugins(
-  project: Project | undefined,
-  worker: ProjectConfig['workers'][number] | undefined,
-): PluginSource[] {
-  if (project === undefined) return [];
-  return [...(project.config.plugins ?? []), ...(worker?.plugins ?? [])].map(source =>
-    typeof source === 'string' ? resolve(project.dir, source) : (source as PluginSource),
-  );
-}
+/** What they are is looked at when they are loaded. */
+const projectPlugins = (project: Project | undefined, worker: ProjectWorker | undefined) =>
+  project === undefined ? [] : (pluginsOf(project, worker) as PluginSource[]);
 
 const circuitRules = ({rate, min, windowMs, openMs}: CircuitSettings): ExecutionCircuitRules => ({
   rate,

@@ -1,6 +1,6 @@
 /** A project's by.config file: what it may say, and how it is read. */
 import {readFile} from 'node:fs/promises';
-import {dirname} from 'node:path';
+import {dirname, resolve} from 'node:path';
 import {z} from 'zod';
 import {ByError, messageOf} from '../errors.js';
 import {ID_PATTERN} from '../ids.js';
@@ -76,6 +76,19 @@ export interface Project {
   readonly file: string;
   readonly config: ProjectConfig;
 }
+
+/** What a project says of one of its workers. */
+export type ProjectWorker = ProjectConfig['workers'][number];
+
+/** @returns the worker of that file, if the project names it. @param entry a full path. */
+export const workerOfEntry = ({dir, config}: Project, entry: string): ProjectWorker | undefined =>
+  config.workers.find(worker => resolve(dir, worker.entry) === entry);
+
+/** Plugins of all workers, then those of this one; paths are full. */
+export const pluginsOf = ({dir, config}: Project, worker: ProjectWorker | undefined): (string | object)[] =>
+  [...(config.plugins ?? []), ...(worker?.plugins ?? [])].map(source =>
+    typeof source === 'string' ? resolve(dir, source) : source,
+  );
 
 /**
  * Read the project's config. A code file is run: it is the user's own.
