@@ -12,6 +12,7 @@ import type {ExecutionCircuitRules} from '../store/execution-circuit.js';
 import {startWorker, type WorkerEnd, type WorkerHandle} from '../worker/runner.js';
 import {parseHealthAddress, startHealthServer, type HealthServer} from '../observe/health-server.js';
 import {WorkersWatch} from '../observe/worker-health.js';
+import {checkWorkers, type CheckedWorker} from './check-workers.js';
 import {connectionSettings} from './connect.js';
 import {knownHistory} from './history-settings.js';
 import {tellHealth} from './tell-health.js';
@@ -41,7 +42,7 @@ export interface RunWorkers {
   readonly redisTraces: boolean;
   /** Take part in writing the fleet's history. */
   readonly metricsHistory: boolean;
-  /** Load the agents and start nothing. */
+  /** Load agents and plugins, say what is wrong with them, and start nothing. */
   readonly check: boolean;
   /** The first signal: finish and stop. */
   readonly stop: AbortSignal;
@@ -65,14 +66,24 @@ interface Planned {
   readonly plugins: readonly PluginSource[];
 }
 
-/** @throws {ByError} USAGE, WORKER_LOAD_FAILED, WORKER_ID_TAKEN, LEASE_LOST, and what connecting throws. */
+/** @throws {ByError} USAGE, WORKER_LOAD_FAILED, PLUGIN_LOAD_FAILED, FINDINGS, WORKER_ID_TAKEN, LEASE_LOST, and what connecting throws. */
 export async function runWorkers(
   run: RunWorkers,
-): Promise<{workers: readonly {workerId: string; end: WorkerEnd}[]}> {
+): Promise<{workers: readonly {workerId: string; end: WorkerEnd}[]; checked?: readonly CheckedWorker[]}> {
   const project = await loadProject(process.cwd());
   const plans = planned(run, project);
   const loaded = await Promise.all(plans.map(async plan => ({plan, agents: await loadAgents(plan.entry)})));
-  if (run.check) return {workers: []};
+  if (run.check) {
+    const workers = loaded.map(({plan, agents}) => ({
+      entry: resolve(plan.entry),
+      agents,
+      plugins: plan.plugins,
+    }));
+    return {
+      workers: [],
+      checked: await checkWorkers(run.printer, workers, project?.config.pluginSettings ?? {}),
+    };
+  }
   const settings = await connectionSettings(run.connection);
   // Outside of a project the worker's own default counts.
   const workspaceRoot = project && resolve(project.dir, project.config.workspaceRoot ?? '.by/workspaces');

@@ -101,6 +101,7 @@ async function startPlugins(
   const host = new PluginHost({
     ...{store, sources: paths, settings, hookTimeoutMs, workerId, agentTypes: [agentType]},
     ...{log, now: systemClock, isWorker: false},
+    onHookCall: note => void tell({kind: 'hook', note}),
   });
   await host.load();
   await host.startup();

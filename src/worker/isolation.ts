@@ -7,6 +7,7 @@ import {fork, type ChildProcess} from 'node:child_process';
 import {backoffMs} from '../backoff.js';
 import {messageOf} from '../errors.js';
 import type {LogFields, LogLevel} from '../log.js';
+import type {HookNote} from '../plugins/hooks.js';
 import {codeFile, isBuilt} from '../config/package-info.js';
 import {ProtocolError, type ProtocolErrorCode} from '../protocol/limits.js';
 import {tellSpan} from '../protocol/tracer.js';
@@ -56,6 +57,7 @@ export type FromIsolated =
   | {readonly kind: 'log'; readonly level: LogLevel; readonly message: string; readonly fields: LogFields}
   /** What is stored of the execution can not be worked with. */
   | {readonly kind: 'unreadable'; readonly code: ProtocolErrorCode; readonly reason: string}
+  | {readonly kind: 'hook'; readonly note: HookNote}
   | {readonly kind: 'ended'; readonly agentType: string; readonly status: string}
   | HistoryRequest
   | {readonly kind: 'span'; readonly span: RelayedSpan}
@@ -221,6 +223,9 @@ function carryOut(
           break;
         case 'ended':
           env.ends?.note(message.agentType, message.status);
+          break;
+        case 'hook':
+          env.plugins?.noteHookCall(message.note);
           break;
         case 'history':
           void answerHistory(env.history, message, answer => tell(child, answer));
