@@ -44,7 +44,7 @@ export type {
 } from './files/file-store.js';
 export {localFiles} from './files/local-files.js';
 export type {ModelCall, ModelUsage} from './worker/model-span.js';
-export type {EndedExecution} from './observe/execution-counters.js';
+export type {EndedExecution} from './observe/framework-metrics.js';
 export {FrameworkMetrics} from './observe/framework-metrics.js';
 export type {RedisTraceOptions} from './observe/redis-tracer.js';
 export type {LiveSpan, SpanEnd, SpanParent, SpanStart, Tracer} from './protocol/tracer.js';

@@ -32,6 +32,7 @@ import {readMockMode} from './mock-script.js';
 import {paint, type Printer} from './printer.js';
 import {openRecord} from './record-wakeups.js';
 import {tellHealth} from './tell-health.js';
+import {openTracing} from './tracing.js';
 import {clockTime} from './time.js';
 import {wakeupLine} from './wakeup-line.js';
 
@@ -199,6 +200,9 @@ async function inForeground(
   const watch = new ManagerWatch({store, beats: beatsOf(roles), full: MAX_AT_ONCE});
   // Before the manager: an address that is taken must not show after something was begun.
   const server = health && (await startHealthServer(health, watch));
+  const log = managerLog(printer);
+  const config = (await loadProject(process.cwd()))?.config.tracing;
+  const tracing = await openTracing({redisTraces: false, config}, log);
   try {
     let wakeups = 0;
     let onceDone: () => void = () => undefined;
@@ -206,7 +210,8 @@ async function inForeground(
     const manager = await startManager(store, {
       ...options,
       provider,
-      log: managerLog(printer),
+      log,
+      ...(tracing.options.tracer === undefined ? {} : {tracer: tracing.options.tracer}),
       onBeat: beat => watch.beat(beat),
       onWakeup: (request, decision, elapsedMs, told, deadLetterId) => {
         wakeups++;
@@ -237,6 +242,7 @@ async function inForeground(
     await manager.stop({drainMs});
     return {wakeups};
   } finally {
+    await tracing.stop();
     await server?.close();
   }
 }

@@ -9,7 +9,7 @@ import {RenewedSessions} from '../store/renewed-sessions.js';
 import {openStore, type Store} from '../store/store.js';
 import {toHandler, type Agent} from './agent.js';
 import type {TurnIdentity} from './event-writer.js';
-import type {FromIsolated, IsolatedJob, ToIsolated} from './isolation.js';
+import type {Counted, FromIsolated, IsolatedJob, ToIsolated} from './isolation.js';
 import {HistoryOverPipe} from './isolated-history.js';
 import {loadAgents} from './load-agents.js';
 import {readEntry} from './read-entry.js';
@@ -24,6 +24,7 @@ const tell = (message: FromIsolated) =>
     if (process.send === undefined) resolve();
     else process.send(message, undefined, undefined, () => resolve());
   });
+const counted = (what: Counted) => void tell({kind: 'counted', what});
 const abandoned = new AbortController();
 const running = new (class extends RunningTasks {
   override begin(turn: TurnIdentity, messageId: string, claim: ClaimUnderWay): RunningTask {
@@ -119,6 +120,11 @@ function environment(
     ...worker,
     ...{store, settler, log, running},
     ends: {note: (agentType, status) => void tell({kind: 'ended', agentType, status})},
+    metrics: {
+      routed: (...args) => counted({name: 'routed', args}),
+      started: (...args) => counted({name: 'started', args}),
+      ended: (...args) => counted({name: 'ended', args}),
+    },
     history: hasHistory ? history : undefined,
     tracer: traces && relayTracer(traces.takesContent, span => void tell({kind: 'span', span})),
     now: systemClock,

@@ -14,7 +14,8 @@ import type {Logger, LogLevel} from '../log.js';
 import type {CancelCommand, Command, ReloadCommand} from '../protocol/commands.js';
 import {ProtocolError} from '../protocol/limits.js';
 import type {Tracer} from '../protocol/tracer.js';
-import type {FrameworkMetrics} from '../observe/framework-metrics.js';
+import type {FrameworkCounts, FrameworkMetrics} from '../observe/framework-metrics.js';
+import {ExecutionTally} from '../observe/execution-tally.js';
 import {collectHistory} from '../observe/metrics-collector.js';
 import {tracerOf, type RedisTraceOptions} from '../observe/redis-tracer.js';
 import {consumerName, handOverName} from '../protocol/consumers.js';
@@ -57,6 +58,7 @@ import {answerWithoutPlugins, PluginHost} from '../plugins/host.js';
 import type {PluginSource} from '../plugins/load-plugins.js';
 import {removeUnusedWorkspaces} from './workspace.js';
 import {isRules, type ExecutionCircuitRules} from '../store/execution-circuit.js';
+import {dropWorkerMetrics} from '../store/worker-metrics.js';
 import {runTurn, type Delivery, type TurnCommand, type TurnEnvironment, type TurnOutcome} from './turn.js';
 
 export interface WorkerOptions {
@@ -204,6 +206,8 @@ class Worker implements WorkerHandle {
   private readonly parked = new Parked<Delivery>(() => this.nudge());
   private readonly solitude = new Solitude();
   private readonly isolation: Isolation | undefined;
+  /** Counts what this worker ends, whoever else does. */
+  private readonly tally: ExecutionTally;
   private readonly plugins: PluginHost | undefined;
   private readonly recovery: Recovery;
   private readonly leaseMs: number;
@@ -299,14 +303,14 @@ class Worker implements WorkerHandle {
     this.ends = circuit && new ExecutionEnds(store, circuit, this.log);
     const {history = memoryHistory({now: this.now})} = options;
     this.history = history === false ? undefined : accessTo(history, this.log);
+    this.tally = new ExecutionTally(store, this.workerId, this.now, countersOf(options));
     this.env = {
       store,
       ends: this.ends,
       history: this.history,
-      watch: options.watch,
       plugins: this.plugins,
       tracer: tracerOf(store, options),
-      metrics: options.metrics,
+      metrics: this.tally,
       workerId: this.workerId,
       owner: name,
       group: this.group,
@@ -725,6 +729,7 @@ class Worker implements WorkerHandle {
 
   private async tickPlugins(): Promise<void> {
     const {plugins} = this;
+    await this.orWarn('telling what was done', () => this.tally.tick());
     if (plugins !== undefined) await this.orWarn('looking after the plugins', () => plugins.tick());
   }
 
@@ -1061,6 +1066,7 @@ class Worker implements WorkerHandle {
       ),
     );
     await Promise.allSettled([...this.beats]);
+    await this.orWarn('taking back what it told', () => dropWorkerMetrics(this.store, this.workerId));
     await this.orWarn('giving the worker id back', () => leave(this.store, this.lease, this.agentTypes));
   }
 
@@ -1123,3 +1129,8 @@ function localAddress(): string {
   }
   return '';
 }
+
+/** The page of its health and a page of its owner's may show the same counts. */
+const countersOf = ({metrics, watch}: WorkerOptions): FrameworkCounts[] => [
+  ...new Set([metrics, watch?.counts].filter(counts => counts !== undefined)),
+];

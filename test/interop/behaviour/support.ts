@@ -59,10 +59,12 @@ export interface Stored {
   readonly value: unknown;
 }
 
-/** Everything under the store's prefix, with the prefix removed from names and values; but a lock of ours comes and goes. */
+/** Everything under the store's prefix, with the prefix removed from names and values; but a lock of ours, and what a worker tells, come and go. */
 export async function contents(redis: Redis, store: Store): Promise<Record<string, Stored>> {
   const {prefix} = store.keys;
-  const names = (await redis.keys(`${prefix}*`)).filter(name => !name.includes(':by:recovery:')).sort();
+  const names = (await redis.keys(`${prefix}*`))
+    .filter(name => !/:by:(?:recovery|metrics):/.test(name))
+    .sort();
   const found: Record<string, Stored> = {};
   for (const name of names) {
     const type = await redis.type(name);
