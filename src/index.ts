@@ -38,11 +38,14 @@ export type {
   FileContent,
   FileInfo,
   FilePage,
+  FilesOwner,
   FileStore,
+  SessionFiles,
   ListOptions,
   PutOptions,
 } from './files/file-store.js';
 export {localFiles} from './files/local-files.js';
+export {withQuota, type FileQuota} from './files/quota.js';
 export type {ModelCall, ModelUsage} from './worker/model-span.js';
 export type {EndedExecution} from './observe/framework-metrics.js';
 export {FrameworkMetrics} from './observe/framework-metrics.js';

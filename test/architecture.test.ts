@@ -24,6 +24,7 @@ const rows: readonly (readonly string[])[] = [
 
 /** Where a library may be used. What is not listed may be used nowhere. */
 const owners: Readonly<Record<string, readonly string[]>> = {
+  '@aws-sdk/client-s3': ['src/integrations/s3'],
   '@langchain/core': ['src/integrations/langgraph'],
   '@langchain/langgraph': ['src/integrations/langgraph'],
   '@langchain/langgraph-checkpoint': ['src/integrations/langgraph'],
@@ -145,6 +146,7 @@ test('only the public entries are index files', () => {
     'src/integrations/langgraph/index.ts',
     'src/integrations/mcp/index.ts',
     'src/integrations/otel/index.ts',
+    'src/integrations/s3/index.ts',
     'src/testing/index.ts',
   ]);
 });

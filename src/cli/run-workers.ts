@@ -5,6 +5,7 @@ import {loadProject, pluginsOf, workerOfEntry, type Project, type ProjectWorker}
 import {ByError} from '../errors.js';
 import {openHistory} from '../history/open.js';
 import type {HistoryBackend} from '../history/backend.js';
+import type {SessionFiles} from '../files/file-store.js';
 import type {Logger, LogLevel} from '../log.js';
 import {loadAgents} from '../worker/load-agents.js';
 import type {PluginSource} from '../plugins/load-plugins.js';
@@ -102,6 +103,7 @@ export async function runWorkers(
       log,
       tracing,
       pluginSettings: project?.config.pluginSettings,
+      files: project?.config.files as SessionFiles | undefined,
     });
   } finally {
     await tracing.stop();
@@ -126,6 +128,7 @@ interface Shared {
   readonly log: Logger;
   readonly tracing: Awaited<ReturnType<typeof openTracing>>;
   readonly pluginSettings: Readonly<Record<string, unknown>> | undefined;
+  readonly files: SessionFiles | undefined;
 }
 
 type Loaded = {readonly plan: Planned; readonly agents: Awaited<ReturnType<typeof loadAgents>>};
@@ -134,7 +137,7 @@ async function startAll(
   run: RunWorkers,
   settings: Awaited<ReturnType<typeof connectionSettings>>,
   loaded: readonly Loaded[],
-  {workspaceRoot, watch, history, log, tracing, pluginSettings}: Shared,
+  {workspaceRoot, watch, history, log, tracing, pluginSettings, files}: Shared,
 ): Promise<{workers: readonly {workerId: string; end: WorkerEnd}[]}> {
   const handles: WorkerHandle[] = [];
   const stopAll = (drainMs: number) => Promise.all(handles.map(handle => handle.stop({drainMs})));
@@ -161,6 +164,7 @@ async function startAll(
           ...tracing.options,
           ...(run.metricsHistory ? {metricsHistory: {}} : {}),
           plugins: plan.plugins,
+          ...(files === undefined ? {} : {files}),
           ...(pluginSettings === undefined ? {} : {pluginSettings}),
           ...(workspaceRoot === undefined ? {} : {workspaceRoot}),
           ...(plan.workerId === undefined ? {} : {workerId: plan.workerId}),

@@ -26,6 +26,8 @@ export const ProjectConfig = z.strictObject({
   keySchema: z.literal(['v1', 'v2']).optional(),
   /** Folder for the sessions' files, relative to the config file. Default `.by/workspaces`. */
   workspaceRoot: z.string().min(1).optional(),
+  /** In a config that is code: opens the files of a session (`ctx.files`), for example in a bucket. Default: its workspace. */
+  files: z.custom<(owner: never) => object>(value => typeof value === 'function', 'no function').optional(),
   history: HistoryConfig.optional(),
   /** For all workers, in the order of registration: files and folders relative to the config file, plugins, functions. */
   plugins: z.array(PluginEntry).optional(),

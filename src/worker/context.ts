@@ -25,7 +25,7 @@ import type {
 } from './calls.js';
 import type {EventWriter} from './event-writer.js';
 import type {SessionHistory, TurnHistory} from './turn-history.js';
-import type {FileStore} from '../files/file-store.js';
+import type {FileStore, SessionFiles} from '../files/file-store.js';
 import {localFiles} from '../files/local-files.js';
 import type {ToolContext} from '../plugins/agent-config.js';
 import type {PromptVariables} from '../plugins/prompt.js';
@@ -33,7 +33,7 @@ import {NO_CONFIG, TurnTools, type TurnConfig} from '../plugins/turn-config.js';
 import type {TurnPlugins} from './turn-plugins.js';
 import type {ModelCall, ModelUsage} from './model-span.js';
 import type {TurnTrace} from './turn-trace.js';
-import {openWorkspace, type Workspace} from './workspace.js';
+import {openWorkspace, workspaceFolder, type Workspace} from './workspace.js';
 
 export interface ContextFacts {
   readonly header: Header;
@@ -53,6 +53,8 @@ export interface ContextFacts {
   readonly now: () => number;
   /** The folder in which sessions have their workspaces. */
   readonly workspaceRoot: string;
+  /** Where the files of sessions are kept; undefined: in the workspace. */
+  readonly files: SessionFiles | undefined;
   readonly history: TurnHistory;
   /** Of the worker's plugins, if it has any. */
   readonly plugins?: TurnPlugins | undefined;
@@ -135,9 +137,17 @@ export class TurnContext {
     const {sessionId, userCode} = this.facts.header;
     return (this.opened ??= openWorkspace(this.facts.workspaceRoot, {sessionId, userCode}));
   }
-  /** The same files, one by one: whole or not at all, as streams, within limits. */
+  /**
+   * Files of the session one by one: whole or not at all, as streams, within limits. Those of {@link workspace}, unless the
+   * worker keeps them elsewhere (its option `files`).
+   */
   get files(): FileStore {
-    return (this.store ??= localFiles(this.workspace.path));
+    return (this.store ??= this.openFiles());
+  }
+  private openFiles(): FileStore {
+    const {sessionId, userCode} = this.facts.header;
+    const owner = {sessionId, userCode};
+    return this.facts.files?.({...owner, folder: workspaceFolder(owner)}) ?? localFiles(this.workspace.path);
   }
   /** What was said in the session, by the person and by agents. */
   get history(): SessionHistory {

@@ -14,6 +14,7 @@ import type {Logger, LogLevel} from '../log.js';
 import type {CancelCommand, Command, ReloadCommand} from '../protocol/commands.js';
 import {ProtocolError} from '../protocol/limits.js';
 import type {Tracer} from '../protocol/tracer.js';
+import type {SessionFiles} from '../files/file-store.js';
 import type {FrameworkCounts, FrameworkMetrics} from '../observe/framework-metrics.js';
 import {ExecutionTally} from '../observe/execution-tally.js';
 import {collectHistory} from '../observe/metrics-collector.js';
@@ -89,6 +90,11 @@ export interface WorkerOptions {
   readonly leaseMs?: number;
   /** Folder for the sessions' workspaces, made when one is first used. Default `.by/workspaces` in the current folder. */
   readonly workspaceRoot?: string;
+  /**
+   * Where the files of a session are kept (`ctx.files`), for example in a bucket; asked for when agent code asks first.
+   * Default: in its workspace. With it, executions that crashed do not run in processes of their own, which could not have it.
+   */
+  readonly files?: SessionFiles;
   /** When executions that fail open the circuit of their agent type. Default: never. */
   readonly circuit?: ExecutionCircuitRules;
   /**
@@ -276,7 +282,7 @@ class Worker implements WorkerHandle {
     const {plugins: sources = [], pluginSettings: settings, hookTimeoutMs} = options;
     const paths = sources.filter(source => typeof source === 'string');
     this.isolation =
-      options.agentsFile === undefined || paths.length < sources.length
+      options.agentsFile === undefined || options.files !== undefined || paths.length < sources.length
         ? undefined
         : new Isolation(
             options.agentsFile,
@@ -323,6 +329,7 @@ class Worker implements WorkerHandle {
       abandon: this.abandon.signal,
       cancelGraceMs: options.cancelGraceMs ?? 10_000,
       maxAttempts,
+      files: options.files,
       workspaceRoot: resolve(options.workspaceRoot ?? '.by/workspaces'),
       wakeIn: ms => this.sweepTimersIn(ms),
       stepAside: () => {

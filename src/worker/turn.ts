@@ -54,6 +54,7 @@ import type {Settler} from './settler.js';
 import type {PluginHost} from '../plugins/host.js';
 import {asideOnce} from './slots.js';
 import {traceEnded, traceTurn, type TracedTurn} from './turn-trace.js';
+import type {SessionFiles} from '../files/file-store.js';
 import type {EndedExecution, FrameworkCounts} from '../observe/framework-metrics.js';
 import type {Tracer} from '../protocol/tracer.js';
 import type {ExecutionEnds} from './execution-ends.js';
@@ -92,6 +93,7 @@ export interface TurnEnvironment {
   readonly maxAttempts: number;
   /** The folder in which sessions have their workspaces. */
   readonly workspaceRoot: string;
+  readonly files?: SessionFiles | undefined;
   /** Told when a timer goes off that an execution of this worker waits for; Infinity if there is none. */
   readonly wakeIn?: (ms: number) => void;
   /** Give this turn's slot to others until the returned function is called: it waits for something outside. */
@@ -335,6 +337,7 @@ async function carryOut(
     log,
     now: env.now,
     workspaceRoot: env.workspaceRoot,
+    files: env.files,
     history,
     trace,
   };
