@@ -8,9 +8,10 @@ export default defineConfig({
     alias: [
       {find: /^by-toolkit$/, replacement: resolve(import.meta.dirname, 'src/index.ts')},
       {
-        find: /^by-toolkit\/(langgraph|ai-sdk|mcp)$/,
+        find: /^by-toolkit\/(langgraph|ai-sdk|mcp|otel|s3)$/,
         replacement: resolve(import.meta.dirname, 'src/integrations/$1/index.ts'),
       },
+      {find: /^by-toolkit\/postgres$/, replacement: resolve(import.meta.dirname, 'src/history/postgres.ts')},
     ],
   },
   test: {

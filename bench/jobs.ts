@@ -6,6 +6,7 @@ const subjects: Readonly<Record<SubjectName, () => Promise<Subject>>> = {
   bullmq: async () => (await import('./subjects/bullmq.js')).bullmq,
   ours: async () => (await import('./subjects/ours.js')).ours,
   'ours, logging': async () => (await import('./subjects/ours.js')).oursLogging,
+  'ours, Redis traces': async () => (await import('./subjects/ours.js')).oursTraced,
   'ours, messages': async () => (await import('./subjects/ours.js')).oursMessages,
 };
 

@@ -45,7 +45,8 @@ export const SCATTERED = 100;
 export const TOGETHER = 500;
 /** What each task of `sessions` says. */
 export const CHUNKS = 200;
-export type SubjectName = 'raw' | 'bullmq' | 'ours' | 'ours, logging' | 'ours, messages';
+export type SubjectName =
+  'raw' | 'bullmq' | 'ours' | 'ours, logging' | 'ours, messages' | 'ours, Redis traces';
 
 /** Runs an async job so many times with at most `width` under way. */
 export async function inFlight(

@@ -10,6 +10,7 @@ export default defineConfig({
     {entry: './graph.ts', agentTypes: ['essayist', 'expander']},
     {entry: './assistant.ts', agentTypes: ['assistant', 'opening_hours']},
     {entry: './chat.ts', agentTypes: ['chat', 'weather']},
+    {entry: './remote-tools.ts', agentTypes: ['converter']},
     {entry: './translator.ts', agentTypes: ['translator'], plugins: ['./plugins']},
   ],
 });

@@ -19,6 +19,7 @@ const ENTRIES = [
   'src/integrations/langgraph/index.js',
   'src/integrations/mcp/index.js',
   'src/integrations/otel/index.js',
+  'src/integrations/s3/index.js',
   'src/cli/oclif.js',
   'src/cli/unexpected.js',
   'src/cli/hooks/command-not-found.js',
@@ -49,7 +50,7 @@ const {metafile} = await build({
   // OpenTelemetry is the user's own: ours would be another one.
   external: [
     ...['ink', 'react', 'tsx', 'chokidar', 'lua-redis-wasm', 'yaml', 'pg', 'typescript', 'ts-node'],
-    ...['@opentelemetry/*', '@modelcontextprotocol/*', '@langchain/*', 'ai'],
+    ...['@opentelemetry/*', '@modelcontextprotocol/*', '@langchain/*', '@aws-sdk/*', 'ai'],
   ],
   // ioredis is CommonJS: what it asks for by require must be there in a module.
   banner: {

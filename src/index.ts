@@ -40,13 +40,16 @@ export type {
   FileContent,
   FileInfo,
   FilePage,
+  FilesOwner,
   FileStore,
+  SessionFiles,
   ListOptions,
   PutOptions,
 } from './files/file-store.js';
 export {localFiles} from './files/local-files.js';
+export {withQuota, type FileQuota} from './files/quota.js';
 export type {ModelCall, ModelUsage} from './worker/model-span.js';
-export type {EndedExecution} from './observe/execution-counters.js';
+export type {EndedExecution} from './observe/framework-metrics.js';
 export {FrameworkMetrics} from './observe/framework-metrics.js';
 export type {RedisTraceOptions} from './observe/redis-tracer.js';
 export type {LiveSpan, SpanEnd, SpanParent, SpanStart, Tracer} from './protocol/tracer.js';
@@ -170,7 +173,8 @@ export type {FoundInstance} from './store/services.js';
 export {openStore, type Store, type StoreOptions} from './store/store.js';
 export {defineConfig, type ProjectConfig} from './config/project.js';
 export {ByError, type ErrorCode} from './errors.js';
-export {createLogger, silentLogger, type Logger, type LogLevel} from './log.js';
+export {createLogger, type LoggerOptions} from './json-log.js';
+export {loggerTo, silentLogger, type Logger, type LogFields, type LogLevel, type LogSink} from './log.js';
 
 export type {AskCommand, Command, Content, CustomCommand, ResumeCommand} from './protocol/commands.js';
 export {eventKind, eventText, type DataEvent, type EventKind} from './protocol/events.js';

@@ -1,4 +1,8 @@
-/** Structured logs: one JSON object a line, on stderr, so that standard output stays the command's. */
+/**
+ * What the house logs with: a message and facts, at a level. Where it goes is for whoever makes the logger: JSON lines
+ * (json-log.ts), lines for people (cli/worker-log.ts), another process (worker/isolated.ts).
+ */
+import {redact, redactFacts} from './redact.js';
 
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -25,52 +29,41 @@ export interface Logger {
 /** Longest value in a line: guarantees.md §2, "logs". */
 const MAX_VALUE = 8192;
 
-export interface LoggerOptions {
-  /** Lines below it are not written. Default `info`. */
-  readonly level?: LogLevel;
-  /** Gets one line, without its end. Default: standard error. */
-  readonly write?: (line: string, level: LogLevel, message: string, fields: LogFields) => void;
-  readonly now?: () => number;
-  readonly fields?: LogFields;
-}
+/** Gets what is to be logged: secrets hidden, values cut, the fields of all loggers above joined. */
+export type LogSink = (level: LogLevel, message: string, fields: LogFields) => void;
 
-/** What shows nothing, or drives a terminal, and JSON leaves as it is. */
-const HIDDEN = /[\u007f-\u009f\p{Bidi_Control}\p{Zl}\p{Zp}]/gu;
-
-/** JSON escapes line ends and control characters, so a value can not forge a line. */
-export function createLogger(options: LoggerOptions = {}): Logger {
-  return loggerOf(options, {level: options.level ?? 'info'});
+/** @param level lines below it are not written. Default `info`. */
+export function loggerTo(sink: LogSink, level: LogLevel = 'info'): Logger {
+  return loggerOf(sink, {own: level, now: level}, {});
 }
 
 /** @param threshold shared by all that are made from one. */
-function loggerOf(options: LoggerOptions, threshold: {level: LogLevel}): Logger {
-  const {now = Date.now, fields: own = {}} = options;
-  const write = options.write ?? (line => void process.stderr.write(`${line}\n`));
-  const log = (at: LogLevel, message: string, fields: LogFields = {}) => {
-    if (LOG_LEVELS.indexOf(at) < LOG_LEVELS.indexOf(threshold.level)) return;
-    const all: LogFields = {...own, ...fields};
-    const cut = Object.fromEntries(
-      Object.entries(all).map(([name, value]) => [
-        name,
-        typeof value === 'string' ? value.slice(0, MAX_VALUE) : value,
-      ]),
-    );
-    const line = JSON.stringify({
-      time: new Date(now()).toISOString(),
-      level: at,
-      msg: message.slice(0, MAX_VALUE),
-      ...cut,
-    }).replaceAll(HIDDEN, char => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
-    write(line, at, message, cut);
+function loggerOf(sink: LogSink, threshold: {readonly own: LogLevel; now: LogLevel}, own: LogFields): Logger {
+  const log = (level: LogLevel, message: string, fields?: LogFields) => {
+    if (LOG_LEVELS.indexOf(level) < LOG_LEVELS.indexOf(threshold.now)) return;
+    sink(level, clean(message), cleanFields({...own, ...fields}));
   };
   return {
     debug: (message, fields) => log('debug', message, fields),
     info: (message, fields) => log('info', message, fields),
     warn: (message, fields) => log('warn', message, fields),
     error: (message, fields) => log('error', message, fields),
-    child: fields => loggerOf({...options, fields: {...own, ...fields}}, threshold),
-    setLevel: level => void (threshold.level = level ?? options.level ?? 'info'),
+    child: fields => loggerOf(sink, threshold, {...own, ...fields}),
+    setLevel: level => void (threshold.now = level ?? threshold.own),
   };
+}
+
+/** Redacted before it is cut, so that no half of a secret is left; what is far behind the cut need not be looked at. */
+const clean = (text: string) => redact(text.slice(0, 2 * MAX_VALUE)).slice(0, MAX_VALUE);
+
+function cleanFields(fields: LogFields): LogFields {
+  const cleaned: Record<string, LogFields[string]> = {};
+  for (const [name, value] of Object.entries(fields)) {
+    if (value === undefined) continue;
+    const shown = redactFacts(typeof value === 'string' ? value.slice(0, 2 * MAX_VALUE) : value, name);
+    cleaned[name] = typeof shown === 'string' ? shown.slice(0, MAX_VALUE) : (shown as LogFields[string]);
+  }
+  return cleaned;
 }
 
 /** Says nothing, and spends nothing on it. */

@@ -35,7 +35,7 @@ const SESSIONS = 1000;
 const sessionOf = (i: number) => `s-${i % SESSIONS}`;
 
 /** A client and a worker whose only agent says one chunk and ends. */
-async function start(url: string, log: Logger, chunks = 1, concurrency = 50) {
+async function start(url: string, log: Logger, chunks = 1, concurrency = 50, traces = false) {
   const store = openStore({url});
   let ended = 0;
   const agent = defineAgent({
@@ -45,10 +45,11 @@ async function start(url: string, log: Logger, chunks = 1, concurrency = 50) {
       ended++;
     },
   });
-  const worker = await startWorker({url}, {agents: [agent], concurrency, log});
+  const traced = traces ? {redisTraces: {}} : {};
+  const worker = await startWorker({url}, {agents: [agent], concurrency, log, ...traced});
   return {
     store,
-    client: new GatewayClient(store),
+    client: new GatewayClient(store, traced),
     ended: () => (worker.running === 0 ? ended : 0),
     /** A slot is given back once the end of its task is written. */
     allEnded: (count: number) => until(() => ended >= count && worker.running === 0),
@@ -292,25 +293,28 @@ export const ours: Subject = {
     return times;
   },
 
-  async open(url): Promise<OpenSubject> {
-    const {client, allEnded, stop} = await start(url, silentLogger);
-    let sent = 0;
-    return {
-      async task() {
-        // A session of its own: the dearest case, because its keys get their lifetime.
-        await client.send({agentType: TYPE, content: 'x'});
-        await allEnded(++sent);
-      },
-      async tasks(count) {
-        await inFlight(count, 100, i =>
-          client.send({agentType: TYPE, content: 'x', sessionId: sessionOf(i)}),
-        );
-        await allEnded((sent += count));
-      },
-      close: stop,
-    };
-  },
+  open: url => openTasks(url),
 };
+
+async function openTasks(url: string, traces = false): Promise<OpenSubject> {
+  const {client, allEnded, stop} = await start(url, silentLogger, 1, 50, traces);
+  let sent = 0;
+  return {
+    async task() {
+      // A session of its own: the dearest case, because its keys get their lifetime.
+      await client.send({agentType: TYPE, content: 'x'});
+      await allEnded(++sent);
+    },
+    async tasks(count) {
+      await inFlight(count, 100, i => client.send({agentType: TYPE, content: 'x', sessionId: sessionOf(i)}));
+      await allEnded((sent += count));
+    },
+    close: stop,
+  };
+}
+
+/** The same with the trace records of the SDKs, which client and worker write. */
+export const oursTraced: Subject = {...ours, open: url => openTasks(url, true)};
 
 /** The same with the log lines a worker writes unless told otherwise: two for each task. */
 export const oursLogging: Subject = {

@@ -16,7 +16,7 @@ const run = promisify(execFile);
 /** Starting a process varies more than working in one. */
 const STARTS_A_ROUND = 5;
 /** What help must not pay for. */
-const HEAVY = ['ink', 'react', 'ioredis'] as const;
+const HEAVY = ['ink', 'react', 'ioredis', 'pino'] as const;
 
 const COMMANDS = {
   'node -e 0': {args: ['-e', '0']},
@@ -30,7 +30,11 @@ export async function coldStart({rounds}: BenchOptions): Promise<void> {
   if (!(await isBuilt())) return;
   await withServer(url => timeCommands(url, rounds * STARTS_A_ROUND));
   const loaded = await loadedBy([by, '--help'], HEAVY);
-  budget('by --help loads neither Ink, React nor ioredis', loaded.length === 0, loaded.join(', ') || 'none');
+  budget(
+    'by --help loads neither Ink, React, ioredis nor pino',
+    loaded.length === 0,
+    loaded.join(', ') || 'none',
+  );
 }
 
 /** The command runs what was built, so what was built has to be what is here. */

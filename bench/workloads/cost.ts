@@ -7,7 +7,7 @@ import {median, ratios} from '../stats.js';
 import type {SendCost} from './send-cost.js';
 import type {TaskCost} from './task-cost.js';
 
-const subjects = ['raw', 'bullmq', 'ours'] as const;
+const subjects = ['raw', 'bullmq', 'ours', 'ours, Redis traces'] as const;
 
 export async function cost(options: BenchOptions): Promise<void> {
   await tasks(options);
@@ -46,6 +46,13 @@ async function tasks({quick}: BenchOptions): Promise<void> {
     ours.busyCommands <= 12,
     ours.busyCommands.toFixed(2),
   );
+  const traced = found.get('ours, Redis traces');
+  if (traced !== undefined)
+    budget(
+      'the same with Redis traces: at most 18 commands, 100 under way',
+      traced.busyCommands <= 18,
+      `${traced.busyCommands.toFixed(2)}, one after the other ${traced.commands.toFixed(2)}, alone ${traced.aloneCommands}`,
+    );
   const both = (many: number, alone: number) => `${many.toFixed(2)}, alone ${alone}`;
   budget(
     'a task with one chunk and its end: at most 18 commands',

@@ -22,6 +22,7 @@ const MARKS: Readonly<Record<string, string>> = {
   ioredis: 'MaxRetriesPerRequestError',
   ink: 'useInput',
   react: 'react.transitional.element',
+  pino: 'pino_asJson',
 };
 
 /** @returns those of the packages that were loaded. */

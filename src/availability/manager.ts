@@ -7,7 +7,9 @@ import {backoffMs} from '../backoff.js';
 import {sleep, systemClock, type Clock} from '../clock.js';
 import {ByError, messageOf} from '../errors.js';
 import {isValidId, newHexUuid} from '../ids.js';
-import {createLogger, type Logger} from '../log.js';
+import {createLogger} from '../json-log.js';
+import type {Logger} from '../log.js';
+import type {Tracer} from '../protocol/tracer.js';
 import {encodeDeadLetter, entryTimeMs, newDeadLetter, type DeadLetterSource} from '../protocol/deadletter.js';
 import {isDeliverable, readPendingDelivery, type PendingDelivery} from '../protocol/delivery.js';
 import {requireData} from '../protocol/limits.js';
@@ -49,6 +51,7 @@ import {judgeWakeup, type CircuitRules} from './circuits.js';
 import {FairSlots} from './fair-slots.js';
 import {ProviderRunner, type ProviderRunOptions} from './provider-runner.js';
 import type {Provider} from './provider.js';
+import {traceWakeup} from './trace-wakeup.js';
 
 /**
  * What a manager may do: `wakeups` carries them out, `pending` takes and releases pending deliveries, `sweeps` forgets
@@ -89,6 +92,8 @@ export interface ManagerOptions {
   /** When wakeups that fail in a row open the circuit of their agent type. Default: never. */
   readonly circuit?: CircuitRules;
   readonly log?: Logger;
+  /** Told of each wakeup, as part of the trace of the command that asked for it. Whoever made it ends it. */
+  readonly tracer?: Tracer;
   readonly now?: Clock;
   /**
    * Told about every wakeup as it ends: how many waited for it (`told`), and the id of its dead letter if it became one.
@@ -429,7 +434,11 @@ class Manager implements ManagerHandle {
     }
     const told = await decideWakeup(this.store, request, decision, true);
     await this.judge(decision);
-    const elapsedMs = this.now() - startedAt;
+    const endedAt = this.now();
+    const elapsedMs = endedAt - startedAt;
+    traceWakeup(this.options.tracer, {
+      ...{request, decision, told, managerId: this.managerId, startTs: startedAt, endTs: endedAt},
+    });
     this.log.info('wakeup', {
       agent_type: request.targetAgentType,
       execution_id: request.executionId,

@@ -4,7 +4,7 @@ import {ByError} from '../errors.js';
 import type {Store} from '../store/store.js';
 import {connectionFlags, generalFlags, type ConnectionChoice} from './flags.js';
 import {LocalCommand} from './local-command.js';
-import {rememberSecret} from './redact.js';
+import {rememberSecret} from '../redact.js';
 import {readAll} from './stdin.js';
 
 export abstract class BaseCommand extends LocalCommand {

@@ -4,7 +4,7 @@ import {DURABILITIES, type Durability} from '../config/connection.js';
 import {ByError} from '../errors.js';
 import {CONSUMER_GROUP} from '../protocol/keys.js';
 import {parseDuration} from './duration.js';
-import {hasPassword} from './redact.js';
+import {hasPassword} from '../redact.js';
 
 const helpGroup = 'GLOBAL';
 

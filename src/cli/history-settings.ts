@@ -2,7 +2,7 @@
 import {findProjectFile} from '../config/find-project.js';
 import type {HistoryConfig, HistorySettings} from '../config/history.js';
 import {historyFromEnv} from '../config/load.js';
-import {rememberSecret} from './redact.js';
+import {rememberSecret} from '../redact.js';
 
 /** @throws {ByError} INVALID_CONFIG. */
 export async function historySettings(cwd = process.cwd()): Promise<HistorySettings> {

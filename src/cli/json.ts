@@ -1,4 +1,5 @@
 /** From what a command returns (camelCase) to what `--json` prints (snake_case). */
+import {snakeCase} from '../snake-case.js';
 
 /** User data in a result: printed as it is, its keys untouched. */
 export class Opaque<T = unknown> {
@@ -7,14 +8,6 @@ export class Opaque<T = unknown> {
 
 /** Marks a part of a result as somebody's own data (a payload, metadata, a map by id), whose keys are not ours. */
 export const opaque = <T>(value: T): Opaque<T> => new Opaque(value);
-
-/** `messageId` becomes `message_id`, `redisURL` `redis_url`. */
-export function snakeCase(name: string): string {
-  return name
-    .replace(/([a-z0-9])([A-Z])/g, '$1_$2')
-    .replace(/([A-Z])([A-Z][a-z])/g, '$1_$2')
-    .toLowerCase();
-}
 
 /**
  * Renames the keys of plain objects at every depth. Not renamed: what {@link opaque} marks, and the keys of a `Map`

@@ -17,7 +17,7 @@ import {kubernetesAccess} from '../config/kubeconfig.js';
 import {dockerHostFromEnv, kubernetesFromEnv, namedFromEnv, wakeupSecretFromEnv} from '../config/load.js';
 import {ByError} from '../errors.js';
 import {readMockMode} from './mock-script.js';
-import {rememberSecret} from './redact.js';
+import {rememberSecret} from '../redact.js';
 import {secretIn} from './secret-file.js';
 
 export interface MakeProvider {

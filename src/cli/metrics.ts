@@ -1,6 +1,7 @@
 /** `by metrics snapshot|history|serve`. */
 import {aborted} from '../clock.js';
 import {fleetSnapshot, fleetText} from '../observe/fleet-metrics.js';
+import type {FleetLatency} from '../observe/latency.js';
 import {
   healthPages,
   healthWarning,
@@ -22,13 +23,15 @@ export async function snapshotForPeople(store: Store, printer: Printer, output: 
     printer.block(fleetText(snapshot, store.keys));
     return snapshot;
   }
-  const {totals, controlPlane, queues} = snapshot;
+  const {totals, controlPlane, queues, latency, alerts} = snapshot;
   showFacts(printer, [
     ['workers online', String(totals.workersOnline)],
     ['agent types', String(totals.agentTypes)],
     ['under way', String(totals.activeExecutions)],
     ['waiting', String(totals.queuedExecutions)],
     ['dead letters', String(totals.deadLetters)],
+    ['ended', `${totals.completed} completed, ${totals.failed} failed, ${totals.cancelled} cancelled`],
+    ['took (p95)', latencyText(latency)],
     ['wakeups', String(controlPlane.wakeup)],
   ]);
   if (queues.length > 0) printer.out();
@@ -44,8 +47,22 @@ export async function snapshotForPeople(store: Store, printer: Printer, output: 
     },
     {header: 'HELD BACK', value: ({heldBack}) => String(heldBack), align: 'right'},
   ]);
+  if (alerts.length > 0) printer.out();
+  for (const {severity, about, text} of alerts) {
+    const paintIt = severity === 'critical' ? paint.red : paint.yellow;
+    printer.out(paintIt(printer.symbol('warning')), ' ', about === '' ? '' : `${about}: `, text);
+  }
   return snapshot;
 }
+
+const latencyText = ({queue, run, total}: FleetLatency): string =>
+  total.count === 0
+    ? 'nothing has ended lately'
+    : [
+        `${formatDuration(total.p95Ms)} in all`,
+        `${formatDuration(queue.p95Ms)} waiting`,
+        `${formatDuration(run.p95Ms)} running`,
+      ].join(', ');
 
 /** @param sinceMs how far back, in milliseconds. @param limit most points to show. */
 export async function historyForPeople(store: Store, printer: Printer, sinceMs: number, limit: number) {
@@ -64,7 +81,10 @@ export async function historyForPeople(store: Store, printer: Printer, sinceMs: 
     number('UNDER WAY', ({activeExecutions}) => activeExecutions),
     number('WAITING', ({queuedExecutions}) => queuedExecutions),
     number('IN STREAMS', ({queueDepthTotal}) => queueDepthTotal),
+    number('FAILED', ({failedExecutions}) => failedExecutions),
+    number('P95 MS', ({totalLatencyP95Ms}) => totalLatencyP95Ms),
     number('DEAD LETTERS', ({deadletterCount}) => deadletterCount),
+    number('ALERTS', ({alertCount}) => alertCount),
   ]);
   if (points.length === 0)
     printer.note('No history is kept here. A worker with --metrics-history writes it.');

@@ -5,7 +5,7 @@
  */
 import {safeJson, safeText, SafeStream} from './safe-text.js';
 import {toSnakeCase} from './json.js';
-import {redact} from './redact.js';
+import {redact} from '../redact.js';
 import {tableLines, type Column, type TableOptions} from './table.js';
 import {paint, render, type Text} from './text.js';
 

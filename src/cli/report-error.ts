@@ -4,7 +4,7 @@ import * as Errors from '@oclif/core/errors';
 import {ByError, messageOf} from '../errors.js';
 import {toSnakeCase} from './json.js';
 import {paint, type Printer} from './printer.js';
-import {redact, redactFacts} from './redact.js';
+import {redact, redactFacts} from '../redact.js';
 import {suggest} from './suggest.js';
 
 /** What the JSON of an error carries besides the codes of {@link ByError}. */

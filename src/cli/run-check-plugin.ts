@@ -3,9 +3,9 @@ import {resolve} from 'node:path';
 import {secretsFromEnv} from '../config/load.js';
 import {ByError} from '../errors.js';
 import {checkPlugins, type CheckedPlugins} from '../plugins/check-plugin.js';
-import {levelSign} from './level-sign.js';
+import {showFindings} from './findings.js';
 import {paint, type Printer} from './printer.js';
-import {redact, rememberSecret} from './redact.js';
+import {redact, rememberSecret} from '../redact.js';
 
 export interface RunCheckPlugin {
   readonly printer: Printer;
@@ -25,11 +25,7 @@ export async function runCheckPlugin(run: RunCheckPlugin): Promise<CheckedPlugin
   secretsFromEnv().forEach(rememberSecret);
   const {printed, ...checked} = await checkPlugins({path, agentTypes, settings}, run.timeoutMs);
   const findings = checked.findings.map(finding => ({...finding, text: redact(finding.text)}));
-  const width = Math.max(0, ...findings.map(({about}) => about.length));
-  for (const {level, about, text, fix} of findings) {
-    printer.out(levelSign(printer, level), ' ', about.padEnd(width), '  ', text);
-    if (fix !== undefined && fix !== '') printer.out(' '.repeat(width + 4), paint.dim(fix));
-  }
+  showFindings(printer, findings);
   if (printed !== '')
     printer.note(paint.dim('It printed while it was loaded: '), redact(printed).trim().slice(0, 500));
   const bad = findings.filter(({level}) => level === 'problem' || (run.strict && level === 'warning'));

@@ -6,7 +6,7 @@ import {ByError, messageOf} from '../errors.js';
 import {isValidId} from '../ids.js';
 import {levelSign} from './level-sign.js';
 import {paint, type Printer} from './printer.js';
-import {redact, rememberSecret} from './redact.js';
+import {redact, rememberSecret} from '../redact.js';
 
 export interface RunCheckProvider {
   readonly printer: Printer;

@@ -16,7 +16,8 @@ import {aborted} from '../clock.js';
 import {loadProject} from '../config/project.js';
 import {projectWorkers} from '../dev/project-workers.js';
 import {ByError} from '../errors.js';
-import {createLogger, type Logger} from '../log.js';
+import {createLogger} from '../json-log.js';
+import {loggerTo, type Logger} from '../log.js';
 import {parseHealthAddress, startHealthServer, type HealthAddress} from '../observe/health-server.js';
 import {ManagerWatch} from '../observe/manager-health.js';
 import {refuseEviction} from '../store/durability.js';
@@ -31,6 +32,7 @@ import {readMockMode} from './mock-script.js';
 import {paint, type Printer} from './printer.js';
 import {openRecord} from './record-wakeups.js';
 import {tellHealth} from './tell-health.js';
+import {openTracing} from './tracing.js';
 import {clockTime} from './time.js';
 import {wakeupLine} from './wakeup-line.js';
 
@@ -198,6 +200,9 @@ async function inForeground(
   const watch = new ManagerWatch({store, beats: beatsOf(roles), full: MAX_AT_ONCE});
   // Before the manager: an address that is taken must not show after something was begun.
   const server = health && (await startHealthServer(health, watch));
+  const log = managerLog(printer);
+  const config = (await loadProject(process.cwd()))?.config.tracing;
+  const tracing = await openTracing({redisTraces: false, config}, log);
   try {
     let wakeups = 0;
     let onceDone: () => void = () => undefined;
@@ -205,7 +210,8 @@ async function inForeground(
     const manager = await startManager(store, {
       ...options,
       provider,
-      log: managerLog(printer),
+      log,
+      ...(tracing.options.tracer === undefined ? {} : {tracer: tracing.options.tracer}),
       onBeat: beat => watch.beat(beat),
       onWakeup: (request, decision, elapsedMs, told, deadLetterId) => {
         wakeups++;
@@ -236,6 +242,7 @@ async function inForeground(
     await manager.stop({drainMs});
     return {wakeups};
   } finally {
+    await tracing.stop();
     await server?.close();
   }
 }
@@ -243,11 +250,11 @@ async function inForeground(
 /** For a person what goes wrong, for a program JSON lines: both on standard error. */
 function managerLog(printer: Printer): Logger {
   if (printer.mode !== 'text') return createLogger();
-  return createLogger({
-    level: 'warn',
-    write: (_line, _level, message, {manager_id: _id, ...fields}) =>
+  return loggerTo(
+    (_level, message, {manager_id: _id, ...fields}) =>
       printer.err(paint.yellow(`${message} ${JSON.stringify(fields)}`)),
-  });
+    'warn',
+  );
 }
 
 /** @returns what a program is told. */

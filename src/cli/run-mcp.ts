@@ -6,7 +6,7 @@ import {ByError, messageOf} from '../errors.js';
 import {parseHealthAddress} from '../observe/health-server.js';
 import {checkServer, type Store} from '../store/store.js';
 import {paint, type Printer} from './printer.js';
-import {rememberSecret} from './redact.js';
+import {rememberSecret} from '../redact.js';
 import {printedLog} from './tracing.js';
 import {requirePolicy} from './send-input.js';
 import {secretIn} from './secret-file.js';

@@ -1,10 +1,11 @@
 /** `by worker run`: load, start, wait, stop. */
 import {resolve} from 'node:path';
 import {workerHealthFromEnv} from '../config/load.js';
-import {loadProject, type Project, type ProjectConfig} from '../config/project.js';
+import {loadProject, pluginsOf, workerOfEntry, type Project, type ProjectWorker} from '../config/project.js';
 import {ByError} from '../errors.js';
 import {openHistory} from '../history/open.js';
 import type {HistoryBackend} from '../history/backend.js';
+import type {SessionFiles} from '../files/file-store.js';
 import type {Logger, LogLevel} from '../log.js';
 import {loadAgents} from '../worker/load-agents.js';
 import type {PluginSource} from '../plugins/load-plugins.js';
@@ -12,6 +13,7 @@ import type {ExecutionCircuitRules} from '../store/execution-circuit.js';
 import {startWorker, type WorkerEnd, type WorkerHandle} from '../worker/runner.js';
 import {parseHealthAddress, startHealthServer, type HealthServer} from '../observe/health-server.js';
 import {WorkersWatch} from '../observe/worker-health.js';
+import {checkWorkers, type CheckedWorker} from './check-workers.js';
 import {connectionSettings} from './connect.js';
 import {knownHistory} from './history-settings.js';
 import {tellHealth} from './tell-health.js';
@@ -43,7 +45,7 @@ export interface RunWorkers {
   readonly sandbox: boolean;
   /** Take part in writing the fleet's history. */
   readonly metricsHistory: boolean;
-  /** Load the agents and start nothing. */
+  /** Load agents and plugins, say what is wrong with them, and start nothing. */
   readonly check: boolean;
   /** The first signal: finish and stop. */
   readonly stop: AbortSignal;
@@ -67,14 +69,24 @@ interface Planned {
   readonly plugins: readonly PluginSource[];
 }
 
-/** @throws {ByError} USAGE, WORKER_LOAD_FAILED, WORKER_ID_TAKEN, LEASE_LOST, and what connecting throws. */
+/** @throws {ByError} USAGE, WORKER_LOAD_FAILED, PLUGIN_LOAD_FAILED, FINDINGS, WORKER_ID_TAKEN, LEASE_LOST, and what connecting throws. */
 export async function runWorkers(
   run: RunWorkers,
-): Promise<{workers: readonly {workerId: string; end: WorkerEnd}[]}> {
+): Promise<{workers: readonly {workerId: string; end: WorkerEnd}[]; checked?: readonly CheckedWorker[]}> {
   const project = await loadProject(process.cwd());
   const plans = planned(run, project);
   const loaded = await Promise.all(plans.map(async plan => ({plan, agents: await loadAgents(plan.entry)})));
-  if (run.check) return {workers: []};
+  if (run.check) {
+    const workers = loaded.map(({plan, agents}) => ({
+      entry: resolve(plan.entry),
+      agents,
+      plugins: plan.plugins,
+    }));
+    return {
+      workers: [],
+      checked: await checkWorkers(run.printer, workers, project?.config.pluginSettings ?? {}),
+    };
+  }
   const settings = await connectionSettings(run.connection);
   // Outside of a project the worker's own default counts.
   const workspaceRoot = project && resolve(project.dir, project.config.workspaceRoot ?? '.by/workspaces');
@@ -93,6 +105,7 @@ export async function runWorkers(
       log,
       tracing,
       pluginSettings: project?.config.pluginSettings,
+      files: project?.config.files as SessionFiles | undefined,
     });
   } finally {
     await tracing.stop();
@@ -117,6 +130,7 @@ interface Shared {
   readonly log: Logger;
   readonly tracing: Awaited<ReturnType<typeof openTracing>>;
   readonly pluginSettings: Readonly<Record<string, unknown>> | undefined;
+  readonly files: SessionFiles | undefined;
 }
 
 type Loaded = {readonly plan: Planned; readonly agents: Awaited<ReturnType<typeof loadAgents>>};
@@ -125,7 +139,7 @@ async function startAll(
   run: RunWorkers,
   settings: Awaited<ReturnType<typeof connectionSettings>>,
   loaded: readonly Loaded[],
-  {workspaceRoot, watch, history, log, tracing, pluginSettings}: Shared,
+  {workspaceRoot, watch, history, log, tracing, pluginSettings, files}: Shared,
 ): Promise<{workers: readonly {workerId: string; end: WorkerEnd}[]}> {
   const handles: WorkerHandle[] = [];
   const stopAll = (drainMs: number) => Promise.all(handles.map(handle => handle.stop({drainMs})));
@@ -153,6 +167,7 @@ async function startAll(
           ...(run.metricsHistory ? {metricsHistory: {}} : {}),
           sandbox: run.sandbox,
           plugins: plan.plugins,
+          ...(files === undefined ? {} : {files}),
           ...(pluginSettings === undefined ? {} : {pluginSettings}),
           ...(workspaceRoot === undefined ? {} : {workspaceRoot}),
           ...(plan.workerId === undefined ? {} : {workerId: plan.workerId}),
@@ -190,7 +205,7 @@ function planned(run: RunWorkers, project: Project | undefined): Planned[] {
   const named = run.plugins.map(path => resolve(path));
   if (run.file !== undefined) {
     const entry = resolve(run.file);
-    const same = project?.config.workers.find(worker => resolve(project.dir, worker.entry) === entry);
+    const same = project && workerOfEntry(project, entry);
     const plugins = [...projectPlugins(project, same), ...named];
     return [{entry: run.file, workerId: run.workerId, concurrency: run.concurrency, circuit: asked, plugins}];
   }
@@ -208,16 +223,9 @@ function planned(run: RunWorkers, project: Project | undefined): Planned[] {
   }));
 }
 
-/** Those of all workers, then those of this one; paths are relative to the config file. */
-function projectPlugins(
-  project: Project | undefined,
-  worker: ProjectConfig['workers'][number] | undefined,
-): PluginSource[] {
-  if (project === undefined) return [];
-  return [...(project.config.plugins ?? []), ...(worker?.plugins ?? [])].map(source =>
-    typeof source === 'string' ? resolve(project.dir, source) : (source as PluginSource),
-  );
-}
+/** What they are is looked at when they are loaded. */
+const projectPlugins = (project: Project | undefined, worker: ProjectWorker | undefined) =>
+  project === undefined ? [] : (pluginsOf(project, worker) as PluginSource[]);
 
 const circuitRules = ({rate, min, windowMs, openMs}: CircuitSettings): ExecutionCircuitRules => ({
   rate,

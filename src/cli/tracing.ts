@@ -2,7 +2,7 @@
 import {tracingFromEnv} from '../config/load.js';
 import type {TracingConfig} from '../config/tracing.js';
 import type {RedisTraceOptions} from '../observe/redis-tracer.js';
-import {createLogger, type Logger} from '../log.js';
+import {loggerTo, type Logger} from '../log.js';
 import type {Tracer} from '../protocol/tracer.js';
 import type {Printer} from './printer.js';
 
@@ -17,12 +17,10 @@ const STOP_MS = 2000;
 
 /** What tracing has to say, among what a command shows. */
 export const printedLog = (printer: Printer): Logger =>
-  createLogger({
-    write: (_line, level, message, {error}) => {
-      const line = `${message}${typeof error === 'string' ? `: ${error}` : ''}`;
-      if (level === 'warn' || level === 'error') printer.warn(line);
-      else printer.detail(line);
-    },
+  loggerTo((level, message, {error}) => {
+    const line = `${message}${typeof error === 'string' ? `: ${error}` : ''}`;
+    if (level === 'warn' || level === 'error') printer.warn(line);
+    else printer.detail(line);
   });
 
 /** @throws {ByError} INVALID_CONFIG */

@@ -1,5 +1,6 @@
 /** What `by worker run` logs, on standard error: a line a thing that happens for people, JSON lines for programs. */
-import {createLogger, type LogFields, type Logger, type LogLevel} from '../log.js';
+import {createLogger} from '../json-log.js';
+import {loggerTo, type LogFields, type Logger, type LogLevel} from '../log.js';
 import {paint, type Printer} from './printer.js';
 
 export const LOG_FORMATS = ['json', 'pretty'] as const;
@@ -9,15 +10,12 @@ export type LogFormat = (typeof LOG_FORMATS)[number];
 export function workerLog(printer: Printer, format: LogFormat, level?: LogLevel): Logger {
   const least = level ?? (printer.isVerbose ? 'debug' : 'info');
   if (format === 'json') return createLogger({level: least});
-  return createLogger({
-    level: least,
-    write: (_line, at, message, fields) => {
-      const line = prettyLine(message, fields);
-      const time = new Date().toTimeString().slice(0, 8);
-      if (at === 'warn' || at === 'error') printer.err(paint.dim(time), ' ', paint.yellow(line));
-      else printer.note(paint.dim(time), ' ', line);
-    },
-  });
+  return loggerTo((at, message, fields) => {
+    const line = prettyLine(message, fields);
+    const time = new Date().toTimeString().slice(0, 8);
+    if (at === 'warn' || at === 'error') printer.err(paint.dim(time), ' ', paint.yellow(line));
+    else printer.note(paint.dim(time), ' ', line);
+  }, least);
 }
 
 /** Without what a person has before their eyes: the worker, the execution beside its message, the first attempt. */

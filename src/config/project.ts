@@ -1,6 +1,6 @@
 /** A project's by.config file: what it may say, and how it is read. */
 import {readFile} from 'node:fs/promises';
-import {dirname} from 'node:path';
+import {dirname, resolve} from 'node:path';
 import {z} from 'zod';
 import {ByError, messageOf} from '../errors.js';
 import {ID_PATTERN} from '../ids.js';
@@ -26,6 +26,8 @@ export const ProjectConfig = z.strictObject({
   keySchema: z.literal(['v1', 'v2']).optional(),
   /** Folder for the sessions' files, relative to the config file. Default `.by/workspaces`. */
   workspaceRoot: z.string().min(1).optional(),
+  /** In a config that is code: opens the files of a session (`ctx.files`), for example in a bucket. Default: its workspace. */
+  files: z.custom<(owner: never) => object>(value => typeof value === 'function', 'no function').optional(),
   history: HistoryConfig.optional(),
   /** For all workers, in the order of registration: files and folders relative to the config file, plugins, functions. */
   plugins: z.array(PluginEntry).optional(),
@@ -76,6 +78,19 @@ export interface Project {
   readonly file: string;
   readonly config: ProjectConfig;
 }
+
+/** What a project says of one of its workers. */
+export type ProjectWorker = ProjectConfig['workers'][number];
+
+/** @returns the worker of that file, if the project names it. @param entry a full path. */
+export const workerOfEntry = ({dir, config}: Project, entry: string): ProjectWorker | undefined =>
+  config.workers.find(worker => resolve(dir, worker.entry) === entry);
+
+/** Plugins of all workers, then those of this one; paths are full. */
+export const pluginsOf = ({dir, config}: Project, worker: ProjectWorker | undefined): (string | object)[] =>
+  [...(config.plugins ?? []), ...(worker?.plugins ?? [])].map(source =>
+    typeof source === 'string' ? resolve(dir, source) : source,
+  );
 
 /**
  * Read the project's config. A code file is run: it is the user's own.

@@ -11,7 +11,7 @@ import {findDev, removeDevFile, writeDevFile} from '../config/dev-file.js';
 import {packageInfo} from '../config/package-info.js';
 import type {Project} from '../config/project.js';
 import {ByError, messageOf} from '../errors.js';
-import {createLogger} from '../log.js';
+import {loggerTo} from '../log.js';
 import {healthPages, healthWarning, startHealthServer, type HealthAddress} from '../observe/health-server.js';
 import {ManagerWatch} from '../observe/manager-health.js';
 import {checkServer, openStore, type Store} from '../store/store.js';
@@ -205,15 +205,15 @@ async function startDevManager(
   const manager = await startManager(store, {
     provider,
     onBeat: beat => watched.beat(beat),
-    log: createLogger({
-      level: 'warn',
-      write: (_line, level, message, {manager_id: _id, ...fields}) =>
+    log: loggerTo(
+      (level, message, {manager_id: _id, ...fields}) =>
         options.onLine(
           'manager',
           `${message} ${JSON.stringify(fields)}`,
           level === 'error' ? 'error' : 'warn',
         ),
-    }),
+      'warn',
+    ),
     onWakeup: (request, decision, elapsedMs, told) => {
       watched.wakeup(request, decision, elapsedMs, told);
       options.onLine(

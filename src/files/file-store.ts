@@ -29,15 +29,27 @@ export interface FilePage {
   readonly next?: string;
 }
 
+/** Whose files: a session of a user. */
+export interface FilesOwner {
+  readonly sessionId: string;
+  readonly userCode: string;
+  /** A name for a folder, made from both: 40 hex digits, whatever the ids are. */
+  readonly folder: string;
+}
+
+/** Opens the files of a session. */
+export type SessionFiles = (owner: FilesOwner) => FileStore;
+
 /**
  * Names are relative, up to 1,024 characters, with `/` between folders; no control characters, no `\`, no `..`, and no part
- * that ends in a dot or a space. All functions throw {ByError} INVALID_INPUT for what is no name, WORKSPACE_ESCAPE for one that
+ * that ends in a dot or a space. Two names that differ only in case, or in how accents are written, are one too many: `put` of the
+ * second is a CONFLICT. All functions throw {ByError} INVALID_INPUT for what is no name, WORKSPACE_ESCAPE for one that
  * leads out of the store, over a link or to what is no plain file, NOT_FOUND for a file that is not there.
  */
 export interface FileStore {
   /**
    * Store a whole file. Whoever reads meanwhile reads the old one or the new one, and a content that fails half way
-   * leaves the old one. @throws {ByError} MESSAGE_TOO_LARGE.
+   * leaves the old one. @throws {ByError} MESSAGE_TOO_LARGE, also where the store has a quota; CONFLICT.
    */
   put(name: string, content: FileContent, options?: PutOptions): Promise<FileInfo>;
   /** The content as a stream, of the file as it is now: what replaces it meanwhile does not show. Read it, or destroy it. */

@@ -4,18 +4,21 @@ import {constants, mkdirSync, realpathSync} from 'node:fs';
 import {lstat, readdir, rename, unlink, type FileHandle} from 'node:fs/promises';
 import {ByError} from '../errors.js';
 import type {FileContent, FileInfo, FilePage, FileStore, ListOptions, PutOptions} from './file-store.js';
+import {
+  checkedName,
+  checkLimit,
+  isName,
+  MAX_FILE_BYTES,
+  MAX_PAGE,
+  MAX_READ_BYTES,
+  plainName,
+  refuseTwin,
+  tooLarge,
+  UNFINISHED,
+} from './file-names.js';
 import {escape, PRIVATE_FOLDER, SafeFolder, within, type Folder} from './safe-folder.js';
 
 const {O_RDONLY, O_WRONLY, O_CREAT, O_EXCL} = constants;
-
-const MAX_FILE_BYTES = 100 * 1024 * 1024;
-const MAX_READ_BYTES = 16 * 1024 * 1024;
-const MAX_NAME_LENGTH = 1024;
-/** What file systems allow for one step of a path. */
-const MAX_STEP_BYTES = 255;
-const MAX_PAGE = 1000;
-/** What is being stored has another name until it is whole; one that its process died over is nobody's file. */
-const UNFINISHED = '.by-put-';
 
 /** @param path made if it is not there, for its owner alone. */
 export function localFiles(path: string): FileStore {
@@ -28,7 +31,8 @@ class LocalFiles implements FileStore {
 
   async put(name: string, content: FileContent, options: PutOptions = {}): Promise<FileInfo> {
     const {maxBytes = MAX_FILE_BYTES} = options;
-    return this.root.below(checkedName(name), {make: true}, async (folder, last) => {
+    await this.refuseTwins(checkedName(name));
+    return this.root.below(name, {make: true}, async (folder, last) => {
       const unfinished = `${UNFINISHED}${randomBytes(8).toString('hex')}`;
       const file = await this.root.openFile(folder, unfinished, O_WRONLY | O_CREAT | O_EXCL);
       try {
@@ -78,11 +82,7 @@ class LocalFiles implements FileStore {
   }
 
   async list(folder = '', {limit = MAX_PAGE, after = ''}: ListOptions = {}): Promise<FilePage> {
-    if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE) {
-      throw new ByError('INVALID_INPUT', `The limit is ${String(limit).slice(0, 20)}.`, {
-        hint: `Give a whole number from 1 to ${MAX_PAGE}.`,
-      });
-    }
+    checkLimit(limit);
     const steps = folder === '' ? [] : this.root.steps(checkedName(folder));
     const names: string[] = [];
     await this.root.within(steps, {make: false}, folder, at =>
@@ -108,6 +108,26 @@ class LocalFiles implements FileStore {
       });
     } catch (error) {
       if (error instanceof ByError && error.code === 'NOT_FOUND') return false;
+      throw error;
+    }
+  }
+
+  /** Looked at before anything is made. */
+  private async refuseTwins(name: string): Promise<void> {
+    const steps = this.root.steps(name);
+    for (const [depth, step] of steps.entries()) {
+      const there = await this.namesIn(steps.slice(0, depth), name);
+      if (there === undefined) return;
+      refuseTwin(name, step, there);
+    }
+  }
+
+  /** @returns undefined if there is no such folder, or it is none: whoever wants to go into it is told. */
+  private async namesIn(steps: readonly string[], name: string): Promise<string[] | undefined> {
+    try {
+      return await this.root.within(steps, {make: false}, name, folder => readdir(within(folder, '.')));
+    } catch (error) {
+      if (error instanceof ByError) return undefined;
       throw error;
     }
   }
@@ -174,39 +194,7 @@ const infoOf = (
   name: string,
   {size, mtimeMs}: {readonly size: number; readonly mtimeMs: number},
 ): FileInfo => ({
-  name: name.split('/').filter(isStep).join('/'),
+  name: plainName(name),
   size,
   modifiedAt: Math.floor(mtimeMs),
 });
-
-const isStep = (step: string): boolean => step !== '' && step !== '.';
-
-/** What other systems could not store, or would take for another name, is no name here either. */
-function isName(name: string): boolean {
-  if (typeof name !== 'string' || name === '' || name.length > MAX_NAME_LENGTH) return false;
-  // Half a character has no bytes of its own.
-  if (Buffer.from(name).toString() !== name) return false;
-  return name
-    .split('/')
-    .filter(isStep)
-    .every(
-      step =>
-        step === '..' ||
-        (!/[\u0000-\u001f\u007f]|[. ]$/.test(step) &&
-          Buffer.byteLength(step) <= MAX_STEP_BYTES &&
-          !step.startsWith(UNFINISHED)),
-    );
-}
-
-function checkedName(name: string): string {
-  if (isName(name)) return name;
-  throw new ByError('INVALID_INPUT', 'That can not be the name of a file.', {
-    hint: 'Up to 1,024 characters, "/" between folders, no control characters, no part that ends in a dot or a space.',
-  });
-}
-
-const tooLarge = (name: string, maxBytes: number) =>
-  new ByError('MESSAGE_TOO_LARGE', `"${name.slice(0, 200)}" is larger than ${maxBytes} bytes.`, {
-    hint: 'Allow more with maxBytes, or keep it elsewhere.',
-    details: {limit: maxBytes},
-  });

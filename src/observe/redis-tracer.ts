@@ -32,15 +32,23 @@ export interface RedisTraceOptions {
 const GATHER_MS = 100;
 /** Waiting for a Redis that is away, no more than this is kept. */
 const MAX_WAITING = 10_000;
+/** One write in so many trims the indexes: readers pass over what is gone, and that is not to cost as much as the traces. */
+const TRIM_EVERY = 10;
 /** Traces whose spans are counted. */
 const MAX_COUNTED = 10_000;
 
 /** Told by others already, or nothing that the SDKs know: left out. */
-const LEFT_OUT: ReadonlySet<string> = new Set(['client.route', 'queue.wait']);
+const LEFT_OUT: ReadonlySet<string> = new Set(['client.route', 'queue.wait', 'manager.wakeup']);
 
 /** One thing that is told of a trace, in the order in which it happened. */
 type Told =
-  | {readonly kind: 'root'; readonly fields: Readonly<Record<string, string>>; readonly span: Span}
+  | {
+      readonly kind: 'root';
+      readonly fields: Readonly<Record<string, string>>;
+      readonly span: Span;
+      /** Nothing was sent under this trace id before, so nothing can be known of it. */
+      readonly isNew: boolean;
+    }
   | {readonly kind: 'span'; readonly span: Span}
   | {readonly kind: 'end'; readonly fields: Readonly<Record<string, string>>};
 
@@ -53,6 +61,7 @@ export class RedisTracer implements Tracer {
   private waiting = new Map<string, Told[]>();
   private waitingCount = 0;
   private readonly counts = new Map<string, number>();
+  private writes = 0;
   private timer: NodeJS.Timeout | undefined;
   private writing: Promise<void> = Promise.resolve();
 
@@ -125,6 +134,14 @@ export class RedisTracer implements Tracer {
     this.timer ??= setTimeout(() => void this.write(), GATHER_MS).unref();
   }
 
+  private async knownOf(batch: ReadonlyMap<string, readonly Told[]>) {
+    const asked = [...batch].flatMap(([traceId, [first]]) =>
+      first?.kind === 'root' && first.isNew ? [] : [traceId],
+    );
+    const found = asked.length === 0 ? [] : await knownTraces(this.store, asked);
+    return new Map(asked.map((traceId, at) => [traceId, found[at] ?? {}]));
+  }
+
   private write(): Promise<void> {
     clearTimeout(this.timer);
     this.timer = undefined;
@@ -139,10 +156,12 @@ export class RedisTracer implements Tracer {
     this.waiting = new Map();
     this.waitingCount = 0;
     try {
-      const known = await knownTraces(this.store, [...batch.keys()]);
-      const traces = [...batch].map(([traceId, told], at) => traceWrite(traceId, told, known[at] ?? {}));
+      const known = await this.knownOf(batch);
+      const traces = [...batch].map(([traceId, told]) => traceWrite(traceId, told, known.get(traceId) ?? {}));
       const indexes = [...batch].flatMap(([traceId, told]) => told.flatMap(one => indexesOf(traceId, one)));
-      await writeTraces(this.store, traces, indexes, {ttlS: this.ttlS, now: this.now()});
+      await writeTraces(this.store, traces, indexes, {
+        ...{ttlS: this.ttlS, now: this.now(), trims: this.writes++ % TRIM_EVERY === 0},
+      });
     } catch {
       // Nobody works worse for a trace that is lost.
       this.dropped.failed += count;
@@ -176,6 +195,7 @@ function rootOf(start: SpanStart) {
   return {
     fields: traceRootStart({...root, input: start.input, startTs}),
     span: spanOf(start, {status: 'QUEUED', endTs: startTs}),
+    isNew: start.isNewTrace === true,
   };
 }
 

@@ -3,13 +3,14 @@
  * counted as it happens. Nobody asks Redis for them.
  */
 import type {Lifecycle} from '../protocol/admin.js';
-import {isTerminal} from '../protocol/states.js';
-import {ExecutionCounters, inSeconds, type EndedExecution} from './execution-counters.js';
+import {FrameworkMetrics, inSeconds, type FrameworkCounts} from './framework-metrics.js';
 import type {HealthAnswer, HealthPages} from './health-server.js';
 import {MetricsRegistry} from './prometheus.js';
 
 /** What a worker tells whoever watches it, as it happens. */
 export interface WorkerEvents {
+  /** Counts what the worker does. */
+  readonly counts: FrameworkCounts;
   /** It serves, from now on. */
   online(worker: WatchedWorker): void;
   /** A heartbeat arrived, and this is what an operator wants of it. */
@@ -20,8 +21,6 @@ export interface WorkerEvents {
   looked(): void;
   /** It takes nothing new and ends. */
   ending(reason: string): void;
-  started(agentType: string, queuedMs: number | undefined): void;
-  ended(turn: EndedTurn): void;
 }
 
 export interface WatchedWorker {
@@ -32,24 +31,14 @@ export interface WatchedWorker {
   readonly running: () => number;
 }
 
-/** A turn that ended, perhaps with its execution. `runMs`: of this turn. */
-export type EndedTurn = EndedExecution;
-
 /** A worker with free slots that has not looked for work for so long does not do its work. Milliseconds. */
 const STALLED_MS = 60_000;
-/** In seconds: from what is answered from memory, to what takes an hour. */
-const DURATION_BUCKETS = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600];
 
 /** Reasons after which a worker does not live any more, whatever its process does. */
 const DEAD: Readonly<Record<string, string>> = {'lease-lost': 'lease_lost', deaf: 'redis_unreachable'};
 
 export class WorkersWatch implements HealthPages {
   readonly #registry = new MetricsRegistry();
-  readonly #executions = new ExecutionCounters(
-    this.#registry,
-    DURATION_BUCKETS,
-    'How long the last turn took.',
-  );
   readonly #running = this.#registry.gauge('by_worker_running', 'Executions now.');
   readonly #slots = this.#registry.gauge('by_worker_slots', 'Executions there may be at once.');
   readonly #ready = this.#registry.gauge('by_worker_ready', '1 while it takes work.');
@@ -62,10 +51,12 @@ export class WorkersWatch implements HealthPages {
 
   /**
    * @param expected workers this process is to have: it is ready once all are.
+   * @param counts counts the executions of these workers, and perhaps those of others; the page shows them.
    * @param clock monotonic milliseconds. Default `performance.now`.
    */
   constructor(
     private readonly expected = 1,
+    readonly counts = new FrameworkMetrics(),
     clock: () => number = () => performance.now(),
   ) {
     this.#clock = clock;
@@ -74,12 +65,7 @@ export class WorkersWatch implements HealthPages {
 
   /** @returns who is to be told what one more worker does. */
   add(): WorkerEvents {
-    const worker = new OneWorker(this.#clock, {
-      started: (agentType, queuedMs) => this.#executions.started(agentType, queuedMs),
-      ended: turn => {
-        if (isTerminal(turn.status)) this.#executions.ended(turn);
-      },
-    });
+    const worker = new OneWorker(this.#clock, this.counts);
     this.#workers.push(worker);
     return worker;
   }
@@ -111,7 +97,7 @@ export class WorkersWatch implements HealthPages {
       this.#heard.set(inSeconds(worker.sinceHeartbeat), labels);
     }
     this.#memory.set(process.memoryUsage.rss());
-    return Promise.resolve(this.#registry.render());
+    return Promise.resolve(this.#registry.render() + this.counts.text());
   }
 
   /** @param about the worker the reason is of; the first one where it is of none. */
@@ -153,7 +139,7 @@ class OneWorker implements WorkerEvents {
 
   constructor(
     private readonly clock: () => number,
-    private readonly turns: Pick<WorkerEvents, 'started' | 'ended'>,
+    readonly counts: FrameworkCounts,
   ) {
     this.#heardAt = this.#lookedAt = clock();
   }
@@ -203,11 +189,5 @@ class OneWorker implements WorkerEvents {
   }
   ending(reason: string): void {
     this.#end = reason;
-  }
-  started(agentType: string, queuedMs: number | undefined): void {
-    this.turns.started(agentType, queuedMs);
-  }
-  ended(turn: EndedTurn): void {
-    this.turns.ended(turn);
   }
 }

@@ -5,7 +5,8 @@
 import {sleep, systemClock, within} from '../clock.js';
 import {ByError, messageOf} from '../errors.js';
 import {newHexUuid} from '../ids.js';
-import {createLogger, type Logger} from '../log.js';
+import {createLogger} from '../json-log.js';
+import type {Logger} from '../log.js';
 import type {ScheduledTask} from '../protocol/orchestration/schedule.js';
 import {
   abandonedSchedules,

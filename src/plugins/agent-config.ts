@@ -25,6 +25,7 @@ export interface ToolContext {
   readonly log: Logger;
 }
 
+/** A tool, wherever it comes from: a plugin, an MCP server (`mcpTools`), or your own code. */
 export interface Tool<Input = never> {
   /** For the model. */
   readonly description: string;
@@ -32,6 +33,8 @@ export interface Tool<Input = never> {
   readonly input?: InputSchema<Input>;
   /** What models are shown of `input`; needed where that is no schema of zod. */
   readonly inputJsonSchema?: JsonSchema;
+  /** Whoever made it says that it changes nothing. A hint, not a promise. */
+  readonly isReadOnly?: boolean;
   /** @param input checked, and as the schema has transformed it. */
   execute(input: Input, ctx: ToolContext): unknown;
 }
@@ -216,6 +219,15 @@ function loadTool(tool: Tool): LoadedTool {
     inputSchema: deepFrozen(structuredClone(inputSchema)),
     input,
     execute: (given: never, ctx: ToolContext) => tool.execute(given, ctx),
+  });
+}
+
+/** @throws {ByError} INVALID_INPUT, naming the tool at fault. */
+export function loadTools(tools: Readonly<Record<string, Tool>>): Record<string, LoadedTool> {
+  return mapped(tools, (tool, name) => {
+    const problem = toolProblem(tool, name);
+    if (problem === undefined) return loadTool(tool);
+    throw new ByError('INVALID_INPUT', `The tool "${name.slice(0, 80)}" ${problem}.`, {hint: TOOL_HINT});
   });
 }
 

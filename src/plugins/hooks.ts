@@ -20,11 +20,19 @@ export interface HookCount {
 
 type Counting = {-readonly [K in keyof HookCount]: HookCount[K]};
 
+/** One call of a hook that is over. */
+export interface HookNote {
+  readonly plugin: string;
+  readonly hook: HookName;
+  readonly ms: number;
+  readonly outcome: 'ok' | 'failed' | 'late';
+}
+
 /** By plugin and hook, for the life of the worker: a reload goes on counting. */
 export class HookStatistics {
   private readonly counts = new Map<string, Map<HookName, Counting>>();
 
-  note(plugin: string, hook: HookName, ms: number, outcome: 'ok' | 'failed' | 'late'): void {
+  note({plugin, hook, ms, outcome}: HookNote): void {
     const hooks = this.counts.get(plugin) ?? new Map<HookName, Counting>();
     this.counts.set(plugin, hooks);
     const count = hooks.get(hook) ?? {calls: 0, failures: 0, timeouts: 0, totalMs: 0, maxMs: 0};
@@ -68,7 +76,14 @@ export class HookKeeper {
   constructor(
     readonly log: Logger,
     readonly timeoutMs = DEFAULT_HOOK_TIMEOUT_MS,
+    /** Told of every call that was counted. */
+    private readonly onCall?: (note: HookNote) => void,
   ) {}
+
+  note(note: HookNote): void {
+    this.statistics.note(note);
+    this.onCall?.(note);
+  }
 }
 
 interface Hooked {
@@ -115,18 +130,19 @@ export class Hooks {
   }
 
   private async runOne(hook: HookName, {plugin, timeoutMs, call}: Hooked, args: readonly unknown[]) {
-    const {statistics} = this.keeper;
     const startedAt = performance.now();
+    const note = (outcome: HookNote['outcome']) =>
+      this.keeper.note({plugin, hook, ms: performance.now() - startedAt, outcome});
     const late = new AbortController();
     try {
       const answer = call([...args, {signal: late.signal} satisfies HookCall]);
       const isInTime = isThenable(answer) ? await within(timeoutMs, answer) : true;
-      statistics.note(plugin, hook, performance.now() - startedAt, isInTime ? 'ok' : 'late');
+      note(isInTime ? 'ok' : 'late');
       if (isInTime) return;
       late.abort(new DOMException(`${hook} took longer than ${timeoutMs} ms`, 'TimeoutError'));
       this.warn(plugin, hook, `took longer than ${timeoutMs} ms`);
     } catch (error) {
-      statistics.note(plugin, hook, performance.now() - startedAt, 'failed');
+      note('failed');
       this.warn(plugin, hook, messageOf(error));
     }
   }

@@ -29,7 +29,7 @@ import {
   type Configs,
   type Registered,
 } from './configuration.js';
-import {HookKeeper, Hooks} from './hooks.js';
+import {HookKeeper, Hooks, type HookNote} from './hooks.js';
 import {inTime, loadSource, type LoadedPlugin, type PluginSource} from './load-plugins.js';
 import type {Plugin, PluginWorker} from './plugin.js';
 import {assertNew, registeredBy} from './register.js';
@@ -47,6 +47,8 @@ export interface PluginHostOptions {
   readonly hookTimeoutMs?: number | undefined;
   /** The worker itself, which tells others; not a process that runs one execution for it. */
   readonly isWorker: boolean;
+  /** Told of every call of a hook. */
+  readonly onHookCall?: (note: HookNote) => void;
 }
 
 /** A reload somebody asked for. */
@@ -124,7 +126,7 @@ export class PluginHost {
   constructor(private readonly options: PluginHostOptions) {
     const {workerId, agentTypes, settings = {}, log} = options;
     this.worker = {workerId, agentTypes, settings, log};
-    this.keeper = new HookKeeper(log, options.hookTimeoutMs);
+    this.keeper = new HookKeeper(log, options.hookTimeoutMs, options.onHookCall);
     this.current = this.generation(0, new Map(), []);
   }
 
@@ -225,6 +227,11 @@ export class PluginHost {
         chosen.configs.size === 0 ? {} : this.recordFields(version, chosen.hash, agentType, chosen.configs),
       release,
     };
+  }
+
+  /** Count a call of a hook in a process that runs an execution for this worker. */
+  noteHookCall(note: HookNote): void {
+    this.keeper.note(note);
   }
 
   report(): PluginReport {

@@ -1,7 +1,14 @@
 /** The configuration of one turn: what its agent reads prompts and tools from. It does not change while the turn runs. */
 import {ByError} from '../errors.js';
 import {checkedInput, type JsonSchema} from '../protocol/tool-schema.js';
-import type {Callback, LoadedConfig, ToolContext} from './agent-config.js';
+import {
+  loadTools,
+  type Callback,
+  type LoadedConfig,
+  type LoadedTool,
+  type Tool,
+  type ToolContext,
+} from './agent-config.js';
 import {renderPrompt, type PromptVariables} from './prompt.js';
 
 export interface TurnConfigFacts {
@@ -80,7 +87,22 @@ export class TurnTools {
     private readonly run: RunTool,
     /** Throws where the policy of the run does not let the tool be called. */
     private readonly permit: (name: string, input: unknown) => Promise<void> = () => Promise.resolve(),
+    private readonly others: Readonly<Record<string, LoadedTool>> = {},
   ) {}
+
+  /**
+   * These tools and more, which are listed and called alike, whatever they come from.
+   * @throws {ByError} INVALID_INPUT for what is no tool; CONFLICT for the name of one that is there.
+   */
+  and(tools: Readonly<Record<string, Tool>>): TurnTools {
+    const taken = Object.keys(tools).find(name => this.has(name));
+    if (taken !== undefined) {
+      throw new ByError('CONFLICT', `There is a tool "${taken.slice(0, 80)}" already.`, {
+        hint: 'Give one of them another name.',
+      });
+    }
+    return new TurnTools(this.config, this.run, this.permit, {...this.others, ...loadTools(tools)});
+  }
 
   /** What to tell a model, in the order in which the plugin gave them. */
   list(): ToolDescription[] {
@@ -119,7 +141,7 @@ export class TurnTools {
   }
 
   private get tools() {
-    return this.config.agent?.tools ?? {};
+    return {...this.config.agent?.tools, ...this.others};
   }
 }
 

@@ -330,6 +330,7 @@ function workerGrants(options: AclOptions): Grant[] {
     {commands: 'xadd expire eval evalsha', access: 'RW', keys: [keys.pluginReloadAck('*')]},
     {commands: 'set del', access: 'RW', keys: [keys.workerPlugins(workers)]},
     ...statusGrants(options),
+    {commands: 'set get mget del', access: 'RW', keys: [keys.workerMetrics(workers)]},
     ...traceGrants(keys),
     {commands: 'set get del expire', access: 'RW', keys: [keys.metricsLock()]},
     {commands: 'zadd zremrangebyscore', access: 'RW', keys: [keys.metricsHistory()]},

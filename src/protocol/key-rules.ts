@@ -97,6 +97,7 @@ const TABLE: Table = {
   pluginReload: ['hash', 'operators', operator],
   configSnapshots: ['hash', 'workers', ttl(2_592_000)],
   workerPlugins: ['string', 'workers', ttl(120)],
+  workerMetrics: ['string', 'workers', ttl(120)],
   pluginReloadAck: ['stream', 'workers, operators', ttl(86_400)],
   taskGroup: ['hash', 'workers', ttl(SESSION_TTL_S)],
   taskGroupResults: ['hash', 'workers', ttl(SESSION_TTL_S)],

@@ -227,6 +227,8 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
     configSnapshots: (type: string) => `${base}control_plane:by:configs:${tag(type)}`,
     /** What plugins a worker has, and how their hooks fare; TTL two minutes. */
     workerPlugins: (workerId: string) => `${base}control_plane:by:plugins:${tag(workerId)}`,
+    /** What a worker says of the executions it ended; TTL two minutes. In the worker's slot. */
+    workerMetrics: (workerId: string) => `${base}control_plane:by:metrics:${tag(workerId)}`,
     /** Lock with TTL: which manager sweeps. */
     sweepTurn: () => `${base}control_plane:by:sweep`,
     /** Lock with TTL: whose turn it is to look for dead consumers of a stream. In the stream's slot. */

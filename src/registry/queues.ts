@@ -23,6 +23,8 @@ export interface QueueSummary {
   readonly consumers: number;
   /** Milliseconds since the oldest pending entry was put there; null if none is pending. */
   readonly oldestPendingMs: number | null;
+  /** How often one of the oldest hundred of them was given to a worker, at most; 0 if none is pending. */
+  readonly maxDeliveries: number;
   /** Commands held back until a worker is online. */
   readonly heldBack: number;
   /** Workers that are online for the agent type. */
@@ -107,16 +109,20 @@ export async function showQueue(
 
 const byName = (a: {readonly name: string}, b: {readonly name: string}) => (a.name < b.name ? -1 : 1);
 
+/** Pending entries of a queue that a summary looks at. */
+const LOOKED_AT = 100;
+
 async function factsOf(store: Store, agentType: string, group: string, nowMs: number) {
   const stream = store.keys.ctrlStream(agentType);
-  const [depth, groups, [oldest], held, members] = await Promise.all([
+  const [depth, groups, pending, held, members] = await Promise.all([
     streamLength(store, stream),
     groupsOf(store, stream),
-    pendingEntries(store, stream, group, {count: 1}),
+    pendingEntries(store, stream, group, {count: LOOKED_AT}),
     heldBack(store, agentType),
     onlineMembers(store, agentType),
   ]);
   const own = groups.find(({name}) => name === group);
+  const [oldest] = pending;
   const summary: QueueSummary = {
     agentType,
     depth,
@@ -124,6 +130,7 @@ async function factsOf(store: Store, agentType: string, group: string, nowMs: nu
     pending: own?.pending ?? 0,
     consumers: own?.consumers ?? 0,
     oldestPendingMs: oldest === undefined ? null : Math.max(0, nowMs - entryMs(oldest.entryId)),
+    maxDeliveries: Math.max(0, ...pending.map(({deliveries}) => deliveries)),
     heldBack: held,
     workersOnline: members.workerIds.length,
   };

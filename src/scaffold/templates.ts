@@ -1,4 +1,4 @@
-/** The templates that ship with the package, and their files with the names filled in. */
+/** The templates that ship with the package, of projects and of what is added to one, with the names filled in. */
 import {existsSync} from 'node:fs';
 import {readdir, readFile} from 'node:fs/promises';
 import path from 'node:path';
@@ -12,15 +12,18 @@ export interface Template {
 
 export const templates: readonly Template[] = [
   {name: 'worker', summary: 'one worker that streams an answer, with its tests'},
+  {name: 'plugin', summary: 'a plugin with a prompt, a tool and hooks, a worker to try it with, and tests'},
 ];
 
-/** What the tokens of a template stand for: `{{name}}` and so on. */
-export interface TemplateValues {
-  readonly name: string;
-  readonly agentType: string;
-  /** What `dependencies` says for by-toolkit. */
-  readonly toolkit: string;
-}
+export const PARTS = ['worker', 'plugin', 'provider', 'test'] as const;
+/** What can be added to a project. */
+export type Part = (typeof PARTS)[number];
+
+/**
+ * What the tokens of a template stand for: `{{name}}` and so on, and `__name__` in the names of files. Variables of prompts
+ * are written alike: `\{{text}}` becomes `{{text}}`.
+ */
+export type TemplateValues = Readonly<Record<string, string>>;
 
 export interface ProjectFile {
   /** Relative to the project, with forward slashes. */
@@ -45,18 +48,38 @@ export function findTemplate(name: string): Template {
   });
 }
 
-/** @returns All files of the template, rendered: package.json first, the others by path. */
-export async function renderTemplate(template: Template, values: TemplateValues): Promise<ProjectFile[]> {
-  const folder = path.join(templatesFolder(), template.name);
+/** @returns All files of the template and those that all projects have, rendered: package.json first, the others by path. */
+export async function renderTemplate(
+  template: Template,
+  values: {
+    readonly name: string;
+    readonly agentType: string;
+    /** What `dependencies` says for by-toolkit. */
+    readonly toolkit: string;
+  },
+): Promise<ProjectFile[]> {
+  const files = [...(await render('base', values)), ...(await render(template.name, values))];
+  const rank = ({path: name}: ProjectFile) => (name === 'package.json' ? '' : name);
+  return files.sort((a, b) => (rank(a) < rank(b) ? -1 : 1));
+}
+
+/** @param entry for a test: the file that exports the agents, relative to the project. */
+export const renderPart = (
+  part: Part,
+  values: {readonly name: string; readonly agentType: string; readonly entry: string},
+): Promise<ProjectFile[]> => render(`add/${part}`, values);
+
+async function render(template: string, values: TemplateValues): Promise<ProjectFile[]> {
+  const folder = path.join(templatesFolder(), template);
   const paths = await filesUnder(folder, '');
-  const files = await Promise.all(
+  return Promise.all(
     paths.map(async stored => ({
-      path: stored.replace(/[^/]+$/, name => STORED_AS[name] ?? name),
+      path: stored
+        .replace(/[^/]+$/, name => STORED_AS[name] ?? name)
+        .replaceAll('__name__', values['name'] ?? ''),
       content: fillIn(await readFile(path.join(folder, stored), 'utf8'), values, stored),
     })),
   );
-  const rank = ({path: name}: ProjectFile) => (name === 'package.json' ? '' : name);
-  return files.sort((a, b) => (rank(a) < rank(b) ? -1 : 1));
 }
 
 /** The package's own folder is the first above this file that has templates: `src/` and `dist/src/` differ in depth. */
@@ -82,11 +105,12 @@ async function filesUnder(folder: string, prefix: string): Promise<string[]> {
 }
 
 function fillIn(text: string, values: TemplateValues, file: string): string {
-  return text.replace(/\{\{(\w+)\}\}/g, (_, token: string) => {
-    if (!Object.hasOwn(values, token))
-      throw new Error(`template file ${file} has an unknown token {{${token}}}`);
-    const value = values[token as keyof TemplateValues];
-    // Names are safe in any file; the version of the toolkit is free text, and only package.json has it.
-    return file.endsWith('.json') ? JSON.stringify(value).slice(1, -1) : value;
+  return text.replace(/\\?\{\{(\w+)\}\}/g, (written: string, token: string) => {
+    if (written.startsWith('\\')) return written.slice(1);
+    const value = Object.hasOwn(values, token) ? values[token] : undefined;
+    if (value === undefined) throw new Error(`template file ${file} has an unknown token {{${token}}}`);
+    // Names are safe in any file. Free text is the version of the toolkit, in package.json, and paths in strings of code.
+    if (file.endsWith('.json')) return JSON.stringify(value).slice(1, -1);
+    return file.endsWith('.ts') ? value.replace(/['\\]/g, '\\$&') : value;
   });
 }

@@ -13,6 +13,7 @@ import type {ProjectFile} from './templates.js';
 export async function writeProject(
   files: readonly ProjectFile[],
   {directory, shown, state}: Target,
+  mayReplace: (path: string) => boolean = () => true,
 ): Promise<void> {
   const isInUse = state === 'occupied' || shown === '.';
   const parent = isInUse ? directory : path.dirname(directory);
@@ -22,7 +23,7 @@ export async function writeProject(
     await mkdir(stage);
     const fresh = path.join(stage, 'new');
     for (const file of files) await writeOne(path.join(fresh, file.path), file.content);
-    if (isInUse) await moveInto(directory, fresh, path.join(stage, 'old'), files);
+    if (isInUse) await moveInto(directory, fresh, path.join(stage, 'old'), files, mayReplace);
     else await renameTo(directory, fresh, state);
   } catch (error) {
     await rm(stage, {recursive: true, force: true});
@@ -54,6 +55,7 @@ async function moveInto(
   fresh: string,
   old: string,
   files: readonly ProjectFile[],
+  mayReplace: (path: string) => boolean,
 ): Promise<void> {
   for (const file of files) await refuseLinksInside(directory, file.path);
   const undo: (() => Promise<void>)[] = [];
@@ -64,6 +66,7 @@ async function moveInto(
       await mkdir(path.dirname(target), {recursive: true});
       await mkdir(path.dirname(kept), {recursive: true});
       if (await isThere(target)) {
+        if (!mayReplace(name)) throw alreadyThere([name]);
         await rename(target, kept);
         undo.push(() => rename(kept, target));
       }
@@ -75,6 +78,17 @@ async function moveInto(
     throw error;
   }
 }
+
+/** @param names relative to the project. */
+export const alreadyThere = (names: readonly string[]): ByError =>
+  new ByError(
+    'CONFLICT',
+    `${names.map(name => `"${name}"`).join(' and ')} ${names.length === 1 ? 'is' : 'are'} there already.`,
+    {
+      hint: 'Choose another name, or move what is there away: nothing is overwritten.',
+      details: {files: names},
+    },
+  );
 
 /** A link among the folders or files to be replaced would lead the write out of the project. */
 async function refuseLinksInside(directory: string, name: string): Promise<void> {

@@ -46,13 +46,13 @@ export async function knownTraces(
 /**
  * Write a batch: commands in one go, in a Cluster to whichever nodes hold the keys.
  * @param ttlS lifetime of every key from now, in seconds.
- * @param now Unix milliseconds: what is older than the lifetime leaves the indexes.
+ * @param now Unix milliseconds: what is older than the lifetime leaves the indexes, where `trims` says so.
  */
 export async function writeTraces(
   store: Store,
   traces: readonly TraceWrite[],
   indexes: readonly IndexWrite[],
-  {ttlS, now}: {readonly ttlS: number; readonly now: number},
+  {ttlS, now, trims}: {readonly ttlS: number; readonly now: number; readonly trims: boolean},
 ): Promise<void> {
   const {keys} = store;
   const makers = {
@@ -76,7 +76,7 @@ export async function writeTraces(
       ]),
       ...[...byKey].flatMap(([key, members]) => [
         redis.zadd(key, ...[...members].flatMap(([traceId, startTs]) => [startTs, traceId])),
-        redis.zremrangebyscore(key, '-inf', `(${now - ttlS * 1000}`),
+        ...(trims ? [redis.zremrangebyscore(key, '-inf', `(${now - ttlS * 1000}`)] : []),
         redis.expire(key, ttlS),
       ]),
     ]),

@@ -25,7 +25,7 @@ import type {
 } from './calls.js';
 import type {EventWriter} from './event-writer.js';
 import type {SessionHistory, TurnHistory} from './turn-history.js';
-import type {FileStore} from '../files/file-store.js';
+import type {FileStore, SessionFiles} from '../files/file-store.js';
 import {localFiles} from '../files/local-files.js';
 import type {ToolContext} from '../plugins/agent-config.js';
 import type {PromptVariables} from '../plugins/prompt.js';
@@ -34,7 +34,7 @@ import type {TurnPlugins} from './turn-plugins.js';
 import type {ModelCall, ModelUsage} from './model-span.js';
 import type {ExhaustReport} from './status-report.js';
 import type {TurnTrace} from './turn-trace.js';
-import {openWorkspace, type Workspace} from './workspace.js';
+import {openWorkspace, workspaceFolder, type Workspace} from './workspace.js';
 import {runMetaOf, type RunMeta} from '../protocol/orchestration/run-meta.js';
 import {machineAbilities} from '../sandbox/probe.js';
 import {ToolGuard, type SpawnOptions, type SpawnResult} from '../sandbox/tool-guard.js';
@@ -59,6 +59,8 @@ export interface ContextFacts {
   readonly now: () => number;
   /** The folder in which sessions have their workspaces. */
   readonly workspaceRoot: string;
+  /** Where the files of sessions are kept; undefined: in the workspace. */
+  readonly files: SessionFiles | undefined;
   readonly history: TurnHistory;
   readonly store: Store;
   /** Of the worker's plugins, if it has any. */
@@ -144,9 +146,17 @@ export class TurnContext {
     const {sessionId, userCode} = this.facts.header;
     return (this.opened ??= openWorkspace(this.facts.workspaceRoot, {sessionId, userCode}));
   }
-  /** The same files, one by one: whole or not at all, as streams, within limits. */
+  /**
+   * Files of the session one by one: whole or not at all, as streams, within limits. Those of {@link workspace}, unless the
+   * worker keeps them elsewhere (its option `files`).
+   */
   get files(): FileStore {
-    return (this.store ??= localFiles(this.workspace.path));
+    return (this.store ??= this.openFiles());
+  }
+  private openFiles(): FileStore {
+    const {sessionId, userCode} = this.facts.header;
+    const owner = {sessionId, userCode};
+    return this.facts.files?.({...owner, folder: workspaceFolder(owner)}) ?? localFiles(this.workspace.path);
   }
   /** What was said in the session, by the person and by agents. */
   get history(): SessionHistory {

@@ -2,7 +2,7 @@
 import {Worker} from 'node:worker_threads';
 import {systemClock} from '../clock.js';
 import {ByError, messageOf} from '../errors.js';
-import {createLogger} from '../log.js';
+import {loggerTo} from '../log.js';
 import {PluginHost} from '../plugins/host.js';
 import {ProtocolError} from '../protocol/limits.js';
 import {AgentStatusService} from '../registry/agent-status-service.js';
@@ -10,7 +10,7 @@ import {RenewedSessions} from '../store/renewed-sessions.js';
 import {openStore, type Store} from '../store/store.js';
 import {toHandler, type Agent} from './agent.js';
 import type {TurnIdentity} from './event-writer.js';
-import type {FromIsolated, IsolatedJob, ToIsolated} from './isolation.js';
+import type {Counted, FromIsolated, IsolatedJob, ToIsolated} from './isolation.js';
 import {HistoryOverPipe} from './isolated-history.js';
 import {loadAgents} from './load-agents.js';
 import {readEntry} from './read-entry.js';
@@ -26,6 +26,7 @@ const tell = (message: FromIsolated) =>
     if (process.send === undefined) resolve();
     else process.send(message, undefined, undefined, () => resolve());
   });
+const counted = (what: Counted) => void tell({kind: 'counted', what});
 const abandoned = new AbortController();
 const running = new (class extends RunningTasks {
   override begin(turn: TurnIdentity, messageId: string, claim: ClaimUnderWay): RunningTask {
@@ -69,10 +70,7 @@ process.on('message', (message: ToIsolated) => {
 });
 
 async function work(job: IsolatedJob): Promise<void> {
-  const log = createLogger({
-    level: 'debug',
-    write: (_line, level, message, fields) => void tell({kind: 'log', level, message, fields}),
-  });
+  const log = loggerTo((level, message, fields) => void tell({kind: 'log', level, message, fields}), 'debug');
   try {
     agents ??= loadAgents(job.agentsFile);
     const handler = (await agents).map(toHandler).find(({agentTypes}) => agentTypes.includes(job.agentType));
@@ -106,6 +104,7 @@ async function startPlugins(
   const host = new PluginHost({
     ...{store, sources: paths, settings, hookTimeoutMs, workerId, agentTypes: [agentType]},
     ...{log, now: systemClock, isWorker: false},
+    onHookCall: note => void tell({kind: 'hook', note}),
   });
   await host.load();
   await host.startup();
@@ -124,6 +123,11 @@ function environment(
     ...worker,
     ...{store, settler, log, running},
     ends: {note: (agentType, status) => void tell({kind: 'ended', agentType, status})},
+    metrics: {
+      routed: (...args) => counted({name: 'routed', args}),
+      started: (...args) => counted({name: 'started', args}),
+      ended: (...args) => counted({name: 'ended', args}),
+    },
     history: hasHistory ? history : undefined,
     tracer: traces && relayTracer(traces.takesContent, span => void tell({kind: 'span', span})),
     now: systemClock,

@@ -7,6 +7,8 @@ import {fork, type ChildProcess} from 'node:child_process';
 import {backoffMs} from '../backoff.js';
 import {messageOf} from '../errors.js';
 import type {LogFields, LogLevel} from '../log.js';
+import type {FrameworkCounts} from '../observe/framework-metrics.js';
+import type {HookNote} from '../plugins/hooks.js';
 import {codeFile, isBuilt} from '../config/package-info.js';
 import {ProtocolError, type ProtocolErrorCode} from '../protocol/limits.js';
 import {tellSpan} from '../protocol/tracer.js';
@@ -56,10 +58,28 @@ export type FromIsolated =
   | {readonly kind: 'log'; readonly level: LogLevel; readonly message: string; readonly fields: LogFields}
   /** What is stored of the execution can not be worked with. */
   | {readonly kind: 'unreadable'; readonly code: ProtocolErrorCode; readonly reason: string}
+  | {readonly kind: 'hook'; readonly note: HookNote}
   | {readonly kind: 'ended'; readonly agentType: string; readonly status: string}
+  | {readonly kind: 'counted'; readonly what: Counted}
   | HistoryRequest
   | {readonly kind: 'span'; readonly span: RelayedSpan}
   | {readonly kind: 'outcome'; readonly outcome: TurnOutcome};
+
+/** One call of {@link FrameworkCounts}, whose counters are the worker's. */
+export type Counted = {
+  readonly [K in keyof FrameworkCounts]: {readonly name: K; readonly args: Parameters<FrameworkCounts[K]>};
+}[keyof FrameworkCounts];
+
+function count(metrics: FrameworkCounts | undefined, counted: Counted): void {
+  switch (counted.name) {
+    case 'routed':
+      return metrics?.routed(...counted.args);
+    case 'started':
+      return metrics?.started(...counted.args);
+    case 'ended':
+      return metrics?.ended(...counted.args);
+  }
+}
 
 /** Processes at once. Each costs what a worker costs before it works: some 60 MB and a third of a second. */
 const AT_ONCE = 8;
@@ -221,6 +241,12 @@ function carryOut(
           break;
         case 'ended':
           env.ends?.note(message.agentType, message.status);
+          break;
+        case 'counted':
+          count(env.metrics, message.what);
+          break;
+        case 'hook':
+          env.plugins?.noteHookCall(message.note);
           break;
         case 'history':
           void answerHistory(env.history, message, answer => tell(child, answer));

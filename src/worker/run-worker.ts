@@ -24,7 +24,7 @@ export async function runWorker(options: RunWorkerOptions): Promise<WorkerEnd> {
   const {redisUrl, keySchema, ...worker} = options;
   const settings = connectionFromEnv({flagUrl: redisUrl, flagKeySchema: keySchema});
   const port = workerHealthFromEnv();
-  const watch = new WorkersWatch();
+  const watch = new WorkersWatch(1, worker.metrics);
   const server = port === undefined ? undefined : await startHealthServer(parseHealthAddress(port), watch);
   let opened: HistoryBackend | undefined;
   try {

@@ -9,11 +9,14 @@ import {backoffMs} from '../backoff.js';
 import {sleep, systemClock, within, type Clock} from '../clock.js';
 import {ByError, messageOf} from '../errors.js';
 import {isValidId, newHexUuid} from '../ids.js';
-import {createLogger, type Logger, type LogLevel} from '../log.js';
+import {createLogger} from '../json-log.js';
+import type {Logger, LogLevel} from '../log.js';
 import type {CancelCommand, Command, ReloadCommand} from '../protocol/commands.js';
 import {ProtocolError} from '../protocol/limits.js';
 import type {Tracer} from '../protocol/tracer.js';
-import type {FrameworkMetrics} from '../observe/framework-metrics.js';
+import type {SessionFiles} from '../files/file-store.js';
+import type {FrameworkCounts, FrameworkMetrics} from '../observe/framework-metrics.js';
+import {ExecutionTally} from '../observe/execution-tally.js';
 import {collectHistory} from '../observe/metrics-collector.js';
 import {tracerOf, type RedisTraceOptions} from '../observe/redis-tracer.js';
 import {consumerName, handOverName} from '../protocol/consumers.js';
@@ -59,6 +62,7 @@ import {answerWithoutPlugins, PluginHost} from '../plugins/host.js';
 import type {PluginSource} from '../plugins/load-plugins.js';
 import {removeUnusedWorkspaces} from './workspace.js';
 import {isRules, type ExecutionCircuitRules} from '../store/execution-circuit.js';
+import {dropWorkerMetrics} from '../store/worker-metrics.js';
 import {runTurn, type Delivery, type TurnCommand, type TurnEnvironment, type TurnOutcome} from './turn.js';
 
 export interface WorkerOptions {
@@ -94,6 +98,11 @@ export interface WorkerOptions {
    * Default false: found out when the first program is started, and nobody is told.
    */
   readonly sandbox?: boolean;
+  /**
+   * Where the files of a session are kept (`ctx.files`), for example in a bucket; asked for when agent code asks first.
+   * Default: in its workspace. With it, executions that crashed do not run in processes of their own, which could not have it.
+   */
+  readonly files?: SessionFiles;
   /** When executions that fail open the circuit of their agent type. Default: never. */
   readonly circuit?: ExecutionCircuitRules;
   /**
@@ -213,6 +222,8 @@ class Worker implements WorkerHandle {
   private readonly parked = new Parked<Delivery>(() => this.nudge());
   private readonly solitude = new Solitude();
   private readonly isolation: Isolation | undefined;
+  /** Counts what this worker ends, whoever else does. */
+  private readonly tally: ExecutionTally;
   private readonly plugins: PluginHost | undefined;
   private readonly recovery: Recovery;
   private readonly status: StatusReport;
@@ -283,7 +294,7 @@ class Worker implements WorkerHandle {
     const {plugins: sources = [], pluginSettings: settings, hookTimeoutMs} = options;
     const paths = sources.filter(source => typeof source === 'string');
     this.isolation =
-      options.agentsFile === undefined || paths.length < sources.length
+      options.agentsFile === undefined || options.files !== undefined || paths.length < sources.length
         ? undefined
         : new Isolation(
             options.agentsFile,
@@ -315,14 +326,14 @@ class Worker implements WorkerHandle {
     });
     const {history = memoryHistory({now: this.now})} = options;
     this.history = history === false ? undefined : accessTo(history, this.log);
+    this.tally = new ExecutionTally(store, this.workerId, this.now, countersOf(options));
     this.env = {
       store,
       ends: this.ends,
       history: this.history,
-      watch: options.watch,
       plugins: this.plugins,
       tracer: tracerOf(store, options),
-      metrics: options.metrics,
+      metrics: this.tally,
       workerId: this.workerId,
       owner: name,
       group: this.group,
@@ -335,6 +346,7 @@ class Worker implements WorkerHandle {
       abandon: this.abandon.signal,
       cancelGraceMs: options.cancelGraceMs ?? 10_000,
       maxAttempts,
+      files: options.files,
       workspaceRoot: resolve(options.workspaceRoot ?? '.by/workspaces'),
       wakeIn: ms => this.sweepTimersIn(ms),
       stepAside: () => {
@@ -757,6 +769,7 @@ class Worker implements WorkerHandle {
 
   private async tickPlugins(): Promise<void> {
     const {plugins} = this;
+    await this.orWarn('telling what was done', () => this.tally.tick());
     if (plugins !== undefined) await this.orWarn('looking after the plugins', () => plugins.tick());
   }
 
@@ -1095,6 +1108,7 @@ class Worker implements WorkerHandle {
       ),
     );
     await Promise.allSettled([...this.beats]);
+    await this.orWarn('taking back what it told', () => dropWorkerMetrics(this.store, this.workerId));
     await this.orWarn('giving the worker id back', () =>
       Promise.all([leave(this.store, this.lease, this.agentTypes), this.status.leave()]),
     );
@@ -1160,3 +1174,8 @@ function localAddress(): string {
   }
   return '';
 }
+
+/** The page of its health and a page of its owner's may show the same counts. */
+const countersOf = ({metrics, watch}: WorkerOptions): FrameworkCounts[] => [
+  ...new Set([metrics, watch?.counts].filter(counts => counts !== undefined)),
+];

@@ -55,13 +55,12 @@ import type {Settler} from './settler.js';
 import type {PluginHost} from '../plugins/host.js';
 import {asideOnce} from './slots.js';
 import {traceEnded, traceTurn, type TracedTurn} from './turn-trace.js';
-import type {EndedExecution} from '../observe/execution-counters.js';
-import type {FrameworkMetrics} from '../observe/framework-metrics.js';
+import type {SessionFiles} from '../files/file-store.js';
+import type {EndedExecution, FrameworkCounts} from '../observe/framework-metrics.js';
 import type {Tracer} from '../protocol/tracer.js';
 import type {ExecutionEnds} from './execution-ends.js';
 import type {HistoryAccess} from '../history/saver.js';
 import {TurnHistory} from './turn-history.js';
-import type {WorkerEvents} from '../observe/worker-health.js';
 import {TurnPlugins, type TurnEnd} from './turn-plugins.js';
 
 export interface TurnEnvironment {
@@ -77,14 +76,13 @@ export interface TurnEnvironment {
   /** Told of turns and calls; undefined: nobody is. */
   readonly tracer?: Tracer | undefined;
   /** Counts executions, and commands that are sent from here. */
-  readonly metrics?: FrameworkMetrics | undefined;
+  readonly metrics?: FrameworkCounts | undefined;
   readonly settler: Settler;
   /** Told how executions end; absent where no circuit may open by that. */
   readonly ends?: Pick<ExecutionEnds, 'note'> | undefined;
   /** Where what is said is kept; undefined for nowhere. */
   readonly history?: HistoryAccess | undefined;
   /** Told of turns as they begin and end. */
-  readonly watch?: Pick<WorkerEvents, 'started' | 'ended'> | undefined;
   readonly plugins?: PluginHost | undefined;
   /** Whether settled entries of this stream are deleted: not while another group reads it. */
   deletesEntries(stream: string): boolean;
@@ -96,6 +94,7 @@ export interface TurnEnvironment {
   readonly maxAttempts: number;
   /** The folder in which sessions have their workspaces. */
   readonly workspaceRoot: string;
+  readonly files?: SessionFiles | undefined;
   /** Told when a timer goes off that an execution of this worker waits for; Infinity if there is none. */
   readonly wakeIn?: (ms: number) => void;
   /** Give this turn's slot to others until the returned function is called: it waits for something outside. */
@@ -342,6 +341,7 @@ async function carryOut(
     now: env.now,
     workspaceRoot: env.workspaceRoot,
     store: env.store,
+    files: env.files,
     history,
     trace,
     reportExhausted: report => env.reportExhausted(report),
@@ -360,7 +360,6 @@ async function carryOut(
   log.info('started', {agent_type: agentType});
   // An execution begins once, however many turns it has.
   if (claim.attempt === 1) {
-    env.watch?.started(agentType, startedAt - entryTimeMs(entry.id));
     env.metrics?.started(agentType, queuedMs(claim.record));
   }
   // The worker may have been told to stop while the claim was under way.
@@ -452,10 +451,6 @@ async function carryOut(
   } else trace.left(status);
   // What expired before it began says nothing about the agent.
   if (claim.verdict !== 'expired') env.ends?.note(agentType, outcome.status);
-  env.watch?.ended({
-    ...{agentType, status: outcome.status, errorType: errorTypeOf(ending)},
-    ...{runMs: env.now() - startedAt, totalMs: env.now() - claim.record.createdAt},
-  });
   // A handler that was given up, or forgot what it began, learns that nobody takes what it says.
   if (task.signal.aborted) writer.refuse();
   log.info(outcome.status === 'TERMINAL' ? 'had been ended from outside' : outcome.status.toLowerCase(), {
@@ -614,15 +609,15 @@ const queuedMs = ({createdAt, startedAt}: Claim['record']): number | undefined =
   createdAt === 0 || startedAt === 0 ? undefined : startedAt - createdAt;
 
 function measuredEnd(
-  {createdAt, startedAt}: Claim['record'],
+  record: Claim['record'],
   agentType: string,
   status: string,
   ending: Finished,
   now: number,
 ): EndedExecution {
-  const error = errorOf(ending);
+  const {createdAt, startedAt} = record;
   return {
-    ...{agentType, status, errorType: error instanceof Error ? error.name : typeof error},
+    ...{agentType, status, errorType: errorTypeOf(ending), queueMs: queuedMs(record)},
     runMs: startedAt === 0 ? undefined : now - startedAt,
     totalMs: createdAt === 0 ? undefined : now - createdAt,
   };

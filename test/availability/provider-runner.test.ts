@@ -3,7 +3,7 @@ import {describe, expect, test} from 'vitest';
 import {admit, CLOSED, settle, type CircuitState} from '../../src/availability/provider-circuit.js';
 import {ProviderRunner, type ProviderRunOptions} from '../../src/availability/provider-runner.js';
 import type {Provider, ProviderContext, ProviderDecision} from '../../src/availability/provider.js';
-import {createLogger} from '../../src/log.js';
+import {loggerTo} from '../../src/log.js';
 import {decodeWakeupRequest, type WakeupRequest} from '../../src/protocol/wakeup.js';
 import {until} from '../support/stores.js';
 
@@ -15,7 +15,7 @@ const atOnce = {baseMs: 1, maxMs: 1};
 
 function runner(wakeup: (...args: never[]) => unknown, options: ProviderRunOptions = {}) {
   const logged: string[] = [];
-  const log = createLogger({write: (_line, _level, message) => logged.push(message)});
+  const log = loggerTo((_level, message) => logged.push(message));
   const provider: Provider = {name: 'test', wakeup: wakeup as Provider['wakeup']};
   return {logged, run: new ProviderRunner(provider, {backoff: atOnce, log, ...options})};
 }

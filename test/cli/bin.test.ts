@@ -5,6 +5,8 @@ import {tmpdir} from 'node:os';
 import path from 'node:path';
 import {promisify} from 'node:util';
 import {beforeAll, describe, expect, test} from 'vitest';
+import {loadedBy} from '../../bench/workloads/module-graph.js';
+import {startRedisServer} from '../support/redis-server.js';
 
 const root = path.resolve(import.meta.dirname, '../..');
 const bin = path.join(root, 'bin/by.js');
@@ -32,6 +34,18 @@ function by(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ran> 
     child.on('close', code => resolve({code, stdout, stderr}));
   });
 }
+
+test('what only asks Redis loads nothing to log with; a worker does', async () => {
+  const server = await startRedisServer();
+  try {
+    const asks = [bin, 'worker', 'list', '--redis-url', server.url];
+    expect(await loadedBy(asks, ['pino', 'ioredis', 'react'])).toEqual(['ioredis']);
+  } finally {
+    await server.stop();
+  }
+  const works = [bin, 'worker', 'run', '--check', path.join(root, 'examples/chat.ts')];
+  expect(await loadedBy(works, ['pino'])).toEqual(['pino']);
+});
 
 describe('by', () => {
   test.each([['--version'], ['-v'], ['version']])('%s tells the version', async flag => {

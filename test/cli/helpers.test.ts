@@ -1,8 +1,9 @@
 import {describe, expect, test} from 'vitest';
 import {formatDuration, parseDuration} from '../../src/cli/duration.js';
 import {errorCodesFor, exitCodes} from '../../src/cli/exit-codes.js';
-import {snakeCase, toSnakeCase, opaque} from '../../src/cli/json.js';
-import {hasPassword, redact, redactFacts, rememberSecret} from '../../src/cli/redact.js';
+import {toSnakeCase, opaque} from '../../src/cli/json.js';
+import {hasPassword, redact, redactFacts, rememberSecret} from '../../src/redact.js';
+import {snakeCase} from '../../src/snake-case.js';
 import {suggest} from '../../src/cli/suggest.js';
 import {parseTimePoint, relativeTime} from '../../src/cli/time.js';
 import {ByError, errorCodes} from '../../src/errors.js';

@@ -81,7 +81,7 @@ describe('by init', () => {
     expect((await init('x', '--name', '../x')).exit).toBe(2);
     const {exit, stderr} = await init('x', '--template', 'langgraph');
     expect(exit).toBe(2);
-    expect(stderr).toContain('Available: worker.');
+    expect(stderr).toContain('Available: worker, plugin.');
     expect(await readdir(cwd)).toEqual([]);
   });
 });

@@ -133,6 +133,38 @@ test('check says what a plugin brings, and refuses what a worker would', async (
   expect((await runBy(['plugin', 'check', 'none'], options)).code).toBe(2);
 }, 60_000);
 
+test('worker run --check loads what the workers would, plugins included, and names what is wrong', async () => {
+  const options = project();
+  const check = async () => {
+    const {code, stdout, stderr} = await runBy(['worker', 'run', '--check'], options);
+    return {code, said: `${stdout}${stderr}`.replaceAll(dir, '')};
+  };
+  expect(await check()).toEqual({
+    code: 0,
+    said:
+      '✓ worker.ts  serves writer\n' +
+      '✓ writing    version 1.2.3 from /plugins/writing.ts: onTaskStart, onTaskComplete\n' +
+      '✓ writing    config of "writer": prompts system; no tools\n',
+  });
+  const more = file(
+    'more.mjs',
+    `export default {manifest: {name: 'more', version: '1'}, registerAgentConfigs: () => [{agentId: 'writer'}]};`,
+  );
+  const conflict = await runBy(
+    ['worker', 'run', 'worker.ts', '--check', '--plugin', more, '--json'],
+    options,
+  );
+  expect(conflict.code).toBe(12);
+  expect(JSON.stringify(conflict.json().error)).toMatch(/registers a config for .{1,4}writer/);
+  file('plugins/_words.ts', 'export const system = ;');
+  expect(await check()).toEqual({
+    code: 2,
+    said: expect.stringMatching(
+      /PLUGIN_LOAD_FAILED {2}\/plugins\/writing\.ts can not be loaded: /,
+    ) as unknown,
+  });
+}, 60_000);
+
 test('workers are reloaded from their files, fail whole, and are listed with what they have', async () => {
   const options = project();
   const nobody = await runBy(['plugin', 'reload', 'writer', '--wait', '1s', '--json'], options);

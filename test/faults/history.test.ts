@@ -5,7 +5,7 @@ import {HistorySaver} from '../../src/history/saver.js';
 import {memoryHistory} from '../../src/history/memory.js';
 import {migratePostgresHistory, postgresHistory} from '../../src/history/postgres.js';
 import {redisHistory} from '../../src/history/redis.js';
-import {createLogger, silentLogger} from '../../src/log.js';
+import {loggerTo, silentLogger} from '../../src/log.js';
 import type {Store} from '../../src/store/store.js';
 import {startFaultProxy, type FaultProxy} from '../support/fault-proxy.js';
 import {startPostgres, withClient, type PostgresServer} from '../support/postgres-server.js';
@@ -82,7 +82,7 @@ describe('history in a PostgreSQL that misbehaves', () => {
         at.cleanup(() => history.close());
         at.cleanup(() => proxy.heal());
         const lines: string[] = [];
-        const log = createLogger({write: (_line, _level, message) => lines.push(message)});
+        const log = loggerTo((_level, message) => lines.push(message));
         await work(
           at,
           store,

@@ -7,6 +7,7 @@ import {expect, test} from 'vitest';
 import {GatewayClient} from '../../src/client/client.js';
 import {countedAttempts, execField} from '../../src/protocol/execution.js';
 import {readCircuit} from '../../src/store/admission.js';
+import {readReports} from '../../src/store/plugin-state.js';
 import type {Store} from '../../src/store/store.js';
 import {relayTracer} from '../../src/worker/trace-relay.js';
 import {describeEachStore, until, type TestStore} from '../support/stores.js';
@@ -94,6 +95,29 @@ describeEachStore('an execution that was there in two crashes', at => {
     await work(at, store, () => 'not here', {agentsFile: AGENTS_FILE, tracer});
     await withStatus(store, await suspect(at, store, 'where'), 'COMPLETED');
     await until(() => told.includes('worker.execute COMPLETED'));
+    await settled(at, store);
+  });
+
+  test('is looked on at by hooks, which are counted like any other', async () => {
+    const store = at.open();
+    const plugin = join(await tempFolder(at), 'looks-on.mjs');
+    writeFileSync(
+      plugin,
+      `export default {manifest: {name: 'looks-on', version: '1'}, onTaskStart: () => undefined,
+        onTaskComplete: () => { throw new Error('oops'); }};`,
+      {mode: 0o600},
+    );
+    const worker = await work(at, store, () => 'not here', {agentsFile: AGENTS_FILE, plugins: [plugin]});
+    await withStatus(store, await suspect(at, store, 'where'), 'COMPLETED');
+    const hooks = await until(async () => {
+      const [report] = await readReports(store, [worker.workerId]);
+      const counted = report?.plugins[0]?.hooks;
+      return counted?.['onTaskComplete'] !== undefined && counted;
+    });
+    expect(hooks).toMatchObject({
+      onTaskStart: {calls: 1, failures: 0},
+      onTaskComplete: {calls: 1, failures: 1},
+    });
     await settled(at, store);
   });
 

@@ -297,21 +297,30 @@ describeEachStore('a deployment as an MCP server', at => {
     await work(at, store, echo);
     const client = await connect(at, await serve(at, store, {agents: ['echo']}), 'auto');
     const tools = await mcpTools(client, {prefix: 'far_'});
-    const [tool] = tools.filter(({name}) => name === 'far_echo');
-    expect(tool?.inputSchema).toMatchObject({required: ['message']});
+    expect(tools['far_echo']?.inputJsonSchema).toMatchObject({required: ['message']});
+    expect([tools['far_echo']?.isReadOnly, tools['far_show_session']?.isReadOnly]).toEqual([false, true]);
     let calls = 0;
+    const echoing = tools['far_echo']!;
+    tools['far_echo'] = {
+      ...echoing,
+      execute: (input, ctx) => {
+        calls++;
+        return echoing.execute(input, ctx);
+      },
+    };
+    let failure: unknown;
     await work(
       at,
       store,
       defineAgent({
         type: 'user-of-tools',
         run: async ctx => {
-          const told = await ctx.step('ask', ({signal}) => {
-            calls++;
-            return tool!.call({message: 'from afar'}, {signal});
-          });
+          const all = ctx.tools.and(tools);
+          // A step by itself: in the second turn it is not called again.
+          const told = await all.call('far_echo', {message: 'from afar'});
           await ctx.sleep(1);
-          return {content: told.text};
+          failure = await all.call('far_show_session', {session_id: 'none'}).catch((error: unknown) => error);
+          return {content: JSON.stringify(told)};
         },
       }),
     );
@@ -322,9 +331,7 @@ describeEachStore('a deployment as an MCP server', at => {
     });
     expect(record.status).toBe('COMPLETED');
     expect(calls).toBe(1);
-    await expect(
-      tools.find(({name}) => name === 'far_show_session')?.call({session_id: 'none'}),
-    ).rejects.toMatchObject({code: 'TASK_FAILED'});
+    expect(failure).toMatchObject({name: 'StepFailed', message: expect.stringContaining('none') as unknown});
   });
 });
 

@@ -121,7 +121,7 @@ describeEachServer('the health of a worker', at => {
 
 test('of several workers all must be ready, and each is named; one that looks for nothing is stalled', async () => {
   let now = 0;
-  const watch = new WorkersWatch(2, () => now);
+  const watch = new WorkersWatch(2, undefined, () => now);
   const first = watch.add();
   first.online({workerId: 'a', slots: 1, running: () => 0});
   expect(await reasonOf(watch)).toBe('starting');

@@ -1,6 +1,6 @@
 /** Hooks in themselves: order, time, counts, warnings. */
 import {expect, test} from 'vitest';
-import {createLogger} from '../../src/log.js';
+import {loggerTo} from '../../src/log.js';
 import {HookKeeper, Hooks} from '../../src/plugins/hooks.js';
 import type {HookCall, HookContext, Plugin} from '../../src/plugins/plugin.js';
 
@@ -8,7 +8,7 @@ const CTX = {} as HookContext;
 
 function keeper(timeoutMs?: number) {
   const warnings: Record<string, unknown>[] = [];
-  const log = createLogger({write: (_line, _level, message, fields) => warnings.push({message, ...fields})});
+  const log = loggerTo((_level, message, fields) => warnings.push({message, ...fields}));
   return {warnings, keeper: new HookKeeper(log, timeoutMs)};
 }
 

@@ -54,6 +54,7 @@ describeEachStore('queues', at => {
         pending: 0,
         consumers: 0,
         oldestPendingMs: null,
+        maxDeliveries: 0,
         heldBack: 0,
         workersOnline: 0,
       },

@@ -155,7 +155,7 @@ describe('a place that is refused', () => {
 
   test('a template that does not exist names those that do', () => {
     expect(() => findTemplate('../../etc')).toThrow(
-      expect.objectContaining({code: 'INVALID_INPUT', hint: 'Available: worker.'}),
+      expect.objectContaining({code: 'INVALID_INPUT', hint: 'Available: worker, plugin.'}),
     );
   });
 });
@@ -202,8 +202,8 @@ describe('nothing is left half written', () => {
   });
 });
 
-test('the template ships its dotfiles under names npm packs', async () => {
-  const folder = path.resolve(import.meta.dirname, '../../templates/worker');
+test('the templates ship their dotfiles under names npm packs', async () => {
+  const folder = path.resolve(import.meta.dirname, '../../templates/base');
   expect(await readdir(folder)).toEqual(expect.arrayContaining(['_gitignore', '_editorconfig']));
   expect((await lstat(folder)).isDirectory()).toBe(true);
 });

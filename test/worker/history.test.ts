@@ -5,7 +5,7 @@ import {ByError} from '../../src/errors.js';
 import type {HistoryBackend, HistoryMessage} from '../../src/history/backend.js';
 import {memoryHistory} from '../../src/history/memory.js';
 import {redisHistory} from '../../src/history/redis.js';
-import {createLogger, silentLogger} from '../../src/log.js';
+import {loggerTo, silentLogger} from '../../src/log.js';
 import {findExecution} from '../../src/store/executions.js';
 import type {Store} from '../../src/store/store.js';
 import {defineAgent, GatewayWorker, type Agent} from '../../src/worker/agent.js';
@@ -337,7 +337,7 @@ describeEachStore('the history of a session', at => {
     const store = at.open();
     const {history, state} = unreliable(memoryHistory());
     const lines: string[] = [];
-    const log = createLogger({write: (_line, level, message) => lines.push(`${level} ${message}`)});
+    const log = loggerTo((level, message) => lines.push(`${level} ${message}`));
     const worker = await work(at, store, [defineAgent({type: 'echo', run: (_ctx, {text}) => text})], {
       history,
       log,

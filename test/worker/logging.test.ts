@@ -1,7 +1,7 @@
 /** What a worker logs of its turns, and how much of it. */
 import {expect, test} from 'vitest';
 import {GatewayClient} from '../../src/client/client.js';
-import {createLogger, type LogFields} from '../../src/log.js';
+import {loggerTo, type LogFields} from '../../src/log.js';
 import {clearLogLevel, MAX_LOG_LEVEL_MS, readLogLevel, setLogLevel} from '../../src/store/log-levels.js';
 import {defineAgent} from '../../src/worker/agent.js';
 import {startWorker} from '../../src/worker/runner.js';
@@ -11,10 +11,7 @@ describeEachStore('the log of a worker', at => {
   test('names session, message, execution and attempt in every line of a turn', async () => {
     const store = at.open();
     const lines: {message: string; fields: LogFields}[] = [];
-    const log = createLogger({
-      level: 'debug',
-      write: (_line, _level, message, fields) => void lines.push({message, fields}),
-    });
+    const log = loggerTo((_level, message, fields) => void lines.push({message, fields}), 'debug');
     let tries = 0;
     const agent = defineAgent({
       type: 'talker',
@@ -45,7 +42,7 @@ describeEachStore('the log of a worker', at => {
   test('says more while an operator wants it, and then what it said before', async () => {
     const store = at.open();
     const said: string[] = [];
-    const log = createLogger({write: (_line, level, message) => void said.push(`${level} ${message}`)});
+    const log = loggerTo((level, message) => void said.push(`${level} ${message}`));
     const agent = defineAgent({
       type: 'talker',
       run: ctx => {

@@ -2,7 +2,7 @@
 import {expect, test} from 'vitest';
 import {awaitReload, reloadPlugins} from '../../src/client/reload.js';
 import {GatewayClient} from '../../src/client/client.js';
-import {createLogger, silentLogger} from '../../src/log.js';
+import {loggerTo, silentLogger} from '../../src/log.js';
 import {emptyConfigsSnapshot} from '../../src/protocol/agent-config.js';
 import {encodeSendable} from '../../src/protocol/commands.js';
 import {eventKind, eventText} from '../../src/protocol/events.js';
@@ -337,7 +337,7 @@ describeEachStore('what an execution began with', at => {
     await first.stop();
     await at.redis().del(store.keys.configSnapshots(TYPE));
     const warned: string[] = [];
-    const log = createLogger({level: 'warn', write: (_line, _level, message) => warned.push(message)});
+    const log = loggerTo((_level, message) => warned.push(message), 'warn');
     await work(at, store, [writing(() => 'two')], {log});
     await answer(store, sent);
     // The question it asked has the old prompt in it: the journal does not fit, and says so too.
@@ -359,7 +359,7 @@ describeEachStore('what an execution began with', at => {
     }
     let prompt = 'one';
     const told: string[] = [];
-    const log = createLogger({level: 'info', write: (_line, _level, message) => told.push(message)});
+    const log = loggerTo((_level, message) => told.push(message), 'info');
     await work(at, store, [writing(() => prompt)], {agents: [new Asking()], log});
     const own = await send(store, 'x');
     await withStatus(store, own, 'WAITING_USER');

@@ -3,7 +3,7 @@ import {expect, test} from 'vitest';
 import {z} from 'zod';
 import {GatewayClient} from '../../src/client/client.js';
 import {messageOf} from '../../src/errors.js';
-import {createLogger, silentLogger} from '../../src/log.js';
+import {loggerTo, silentLogger} from '../../src/log.js';
 import {defineTool, type AgentConfig} from '../../src/plugins/agent-config.js';
 import {definePlugin, type HookContext, type Plugin} from '../../src/plugins/plugin.js';
 import {findExecution} from '../../src/store/executions.js';
@@ -193,11 +193,10 @@ describeEachStore('hooks', at => {
   test('that throw or hang fail no task and hold none up beyond their time', async () => {
     const store = at.open();
     const warned: string[] = [];
-    const log = createLogger({
-      level: 'warn',
-      write: (_line, _level, message, {plugin, hook}) =>
-        warned.push(`${message}: ${String(plugin)} ${String(hook)}`),
-    });
+    const log = loggerTo(
+      (_level, message, {plugin, hook}) => warned.push(`${message}: ${String(plugin)} ${String(hook)}`),
+      'warn',
+    );
     const never = () => new Promise(() => undefined);
     const boom = () => {
       throw new Error('boom');
@@ -331,10 +330,7 @@ describeEachStore('what plugins give agents', at => {
     });
     await (await work(at, store, [writer], [good])).stop();
     const errors: Record<string, unknown>[] = [];
-    const log = createLogger({
-      level: 'error',
-      write: (_line, _level, message, fields) => errors.push({message, ...fields}),
-    });
+    const log = loggerTo((_level, message, fields) => errors.push({message, ...fields}), 'error');
     const broken = brings(() => {
       throw new Error('no database');
     });

@@ -1,6 +1,7 @@
 /** `by serve`: an orchestrator in the foreground. */
 import {ByError} from '../../errors.js';
-import {createLogger, type Logger} from '../../log.js';
+import {createLogger} from '../../json-log.js';
+import {loggerTo, type Logger} from '../../log.js';
 import {AgentService, OWN_ROLES} from '../../orchestration/service.js';
 import {schedulerRole} from '../../orchestration/cron-scheduler.js';
 import {statusSweeperRole} from '../../orchestration/status-role.js';
@@ -64,9 +65,8 @@ async function drained(signal: AbortSignal, force: AbortSignal, drainMs: number)
 /** For a person what goes wrong, for a program JSON lines: both on standard error. */
 function serveLog(printer: Printer): Logger {
   if (printer.mode !== 'text') return createLogger();
-  return createLogger({
-    level: 'warn',
-    write: (_line, _level, message, fields) =>
-      printer.err(paint.yellow(`${message} ${JSON.stringify(fields)}`)),
-  });
+  return loggerTo(
+    (_level, message, fields) => printer.err(paint.yellow(`${message} ${JSON.stringify(fields)}`)),
+    'warn',
+  );
 }

@@ -7,4 +7,4 @@ export {
   type McpHttpServing,
   type McpServing,
 } from './serve.js';
-export {mcpTools, type McpCallOptions, type McpTool, type McpToolResult} from './tools-of.js';
+export {mcpTools, type McpToolsOptions} from './tools-of.js';

@@ -1,55 +1,59 @@
 /** The other way round: tools of MCP servers, for agents of ours. */
 import type {Client} from '@modelcontextprotocol/client';
 import {ByError} from '../../errors.js';
+import type {Tool} from '../../plugins/agent-config.js';
+import {isObject} from '../../protocol/limits.js';
+import type {InputSchema} from '../../protocol/tool-schema.js';
 
-/** A tool as a model is told of it, and as an agent calls it. */
-export interface McpTool {
-  /** Of the server, with the prefix that was asked for. */
-  readonly name: string;
-  readonly description: string;
-  /** JSON Schema of the arguments. */
-  readonly inputSchema: Readonly<Record<string, unknown>>;
-  /** Whether the server says that it changes nothing. A hint, not a promise. */
-  readonly isReadOnly: boolean;
-  /**
-   * In a durable agent call it within `ctx.step`, so that its result is kept.
-   * @returns the text of the result, and its data where there is any.
-   * @throws {ByError} TASK_FAILED with what the tool said, when it says that it failed; what the transport throws.
-   */
-  call(args: Readonly<Record<string, unknown>>, options?: McpCallOptions): Promise<McpToolResult>;
-}
-
-export interface McpCallOptions {
-  /** Give it the signal of the step or of the context. */
-  readonly signal?: AbortSignal;
-  /** Milliseconds; default 60,000. Progress the server reports begins them anew. */
+export interface McpToolsOptions {
+  /** Put in front of each name, so that tools of several servers can be told apart. */
+  readonly prefix?: string;
+  /** Milliseconds a call may take; default 60,000. Progress the server reports begins them anew. */
   readonly timeoutMs?: number;
-}
-
-export interface McpToolResult {
-  readonly text: string;
-  /** `structuredContent`; undefined if there is none. */
-  readonly data: unknown;
 }
 
 /** Servers list their tools in pages; one that never ends does not get for ever. */
 const MAX_PAGES = 100;
 
-/** @param client connected; closing it is up to whoever opened it. */
-export async function mcpTools(
-  client: Client,
-  {prefix = ''}: {readonly prefix?: string} = {},
-): Promise<McpTool[]> {
-  const tools: McpTool[] = [];
+/** The server looks at its arguments itself. */
+const ANY_OBJECT: InputSchema = {
+  '~standard': {
+    version: 1,
+    vendor: 'by-toolkit',
+    validate: value => (isObject(value) ? {value} : {issues: [{message: 'arguments are an object'}]}),
+  },
+};
+
+/**
+ * The tools of a server, by name, for a plugin or for `ctx.tools.and`. What models do not take in a name becomes `_`. A call gives
+ * the result's data where there is any, else its text; it throws TASK_FAILED with what the tool said when it says that it failed.
+ *
+ * @param client connected; closing it is up to whoever opened it.
+ * @throws {ByError} INVALID_INPUT for a server that lists no end of tools, CONFLICT if two get one name.
+ */
+export async function mcpTools(client: Client, options: McpToolsOptions = {}): Promise<Record<string, Tool>> {
+  const {prefix = '', timeoutMs = 60_000} = options;
+  const tools: Record<string, Tool> = {};
   let cursor: string | undefined;
   for (let page = 0; page < MAX_PAGES; page++) {
     const listed = await client.listTools(cursor === undefined ? {} : {cursor});
-    for (const {name, description = '', inputSchema, annotations} of listed.tools) {
-      tools.push({
-        ...{name: `${prefix}${name}`, description, inputSchema},
+    for (const {name: own, description, inputSchema, annotations} of listed.tools) {
+      const name = `${prefix}${own}`.replaceAll(/[^A-Za-z0-9_-]/g, '_').slice(0, 64);
+      if (Object.hasOwn(tools, name)) {
+        throw new ByError('CONFLICT', `Two tools of the MCP server would be called "${name}".`, {
+          hint: 'Give a shorter prefix, or ask whoever runs it.',
+        });
+      }
+      tools[name] = {
+        ...{
+          description: description || own,
+          input: ANY_OBJECT as InputSchema<never>,
+          inputJsonSchema: inputSchema,
+        },
         isReadOnly: annotations?.readOnlyHint === true,
-        call: (args, options) => call(client, name, args, options),
-      });
+        execute: (args: Readonly<Record<string, unknown>>, {signal}) =>
+          call(client, own, args, {signal, timeoutMs}),
+      };
     }
     cursor = listed.nextCursor;
     if (cursor === undefined) return tools;
@@ -63,11 +67,11 @@ async function call(
   client: Client,
   name: string,
   args: Readonly<Record<string, unknown>>,
-  {signal, timeoutMs = 60_000}: McpCallOptions = {},
-): Promise<McpToolResult> {
+  {signal, timeoutMs}: {readonly signal: AbortSignal; readonly timeoutMs: number},
+): Promise<unknown> {
   const result = await client.callTool(
     {name, arguments: {...args}},
-    {timeout: timeoutMs, resetTimeoutOnProgress: true, ...(signal === undefined ? {} : {signal})},
+    {timeout: timeoutMs, resetTimeoutOnProgress: true, signal},
   );
   const text = result.content.map(part => (part.type === 'text' ? part.text : `[${part.type}]`)).join('\n');
   if (result.isError === true) {
@@ -75,5 +79,5 @@ async function call(
       hint: 'Give it other arguments, or see what its server says.',
     });
   }
-  return {text, data: result.structuredContent};
+  return result.structuredContent ?? text;
 }

@@ -1,7 +1,8 @@
 /** The quick way to traces: OpenTelemetry set up to send spans over OTLP, with what its packages bring. */
 import {within} from '../../clock.js';
 import {ByError, messageOf} from '../../errors.js';
-import {createLogger, type Logger} from '../../log.js';
+import {createLogger} from '../../json-log.js';
+import type {Logger} from '../../log.js';
 import type {Tracer} from '../../protocol/tracer.js';
 import {otlpExporter, type ExportResult, type OtlpProtocol, type SpanExporter} from './otlp-exporter.js';
 import {otelTracer} from './otel-tracer.js';

@@ -1,5 +1,6 @@
 /** One request is one trace, from the client to the last step, whatever happens on the way. */
 import {expect, test} from 'vitest';
+import {startManager} from '../../../src/availability/manager.js';
 import {GatewayClient} from '../../../src/client/client.js';
 import type {OpenQuestion} from '../../../src/availability/questions.js';
 import {startTracing, type Tracing} from '../../../src/integrations/otel/start-tracing.js';
@@ -351,6 +352,36 @@ describeEachStore('traces of OpenTelemetry', at => {
     expect(JSON.stringify(spans)).not.toContain('sk-12345');
     expect(spans.find(({name}) => name === 'client.dispatch nobody')).toMatchObject({
       attributes: {'error.type': 'AGENT_TYPE_UNAVAILABLE', 'by.route_policy': 'FAIL_FAST'},
+    });
+  });
+});
+
+describeEachStore('the trace of a wakeup', at => {
+  test('says what the manager did, under the command that asked', async () => {
+    const on = await stage(at);
+    const agent = defineAgent({type: 'sleeper', run: () => 'awake'});
+    const manager = await startManager(on.store, {
+      ...{log: silentLogger, tracer: await on.tracer('manager'), managerId: 'manager-1'},
+      provider: {
+        name: 'test',
+        wakeup: async () => {
+          await on.work([agent]);
+          return {status: 'READY', reason: 'started'};
+        },
+      },
+    });
+    at.cleanup(() => manager.stop());
+    const sent = await on.client.send({agentType: 'sleeper', content: 'go', policy: 'WAKE_AND_WAIT'});
+    await withStatus(on.store, sent, 'COMPLETED');
+    const spans = await received(on, ['manager.wakeup', 'client.dispatch sleeper', 'worker.execute sleeper']);
+    const tree = drawTree(spans);
+    expect(tree.slice(0, 1)).toEqual(['client.dispatch sleeper']);
+    expect(tree).toContain('  manager.wakeup');
+    const wakeup = spans.find(({name}) => name === 'manager.wakeup');
+    expect(wakeup?.attributes).toMatchObject({
+      'by.wakeup_decision': 'READY',
+      'by.manager_id': 'manager-1',
+      'by.wakeup_told': 1,
     });
   });
 });

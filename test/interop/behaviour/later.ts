@@ -15,9 +15,5 @@ export const later: Readonly<Record<Area, Readonly<Record<string, string>>>> = {
     'client/read.consume_breaks_after_2nd': CHECKPOINTS,
   },
   worker: {},
-  observe: {
-    'metrics/snapshot': STATISTICS,
-    'metrics/worker_snapshot': STATISTICS,
-    'metrics/collector_keys': STATISTICS,
-  },
+  observe: {},
 };

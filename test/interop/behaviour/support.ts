@@ -59,7 +59,7 @@ export interface Stored {
   readonly value: unknown;
 }
 
-/** Everything under the store's prefix, with the prefix removed from names and values; but a lock of ours comes and goes. */
+/** Everything under the store's prefix, with the prefix removed from names and values; but a lock of ours, and what a worker tells, come and go. */
 export async function contents(redis: Redis, store: Store): Promise<Record<string, Stored>> {
   const {prefix} = store.keys;
   const names = (await redis.keys(`${prefix}*`)).filter(name => !isOurs(name.slice(prefix.length))).sort();

@@ -1,6 +1,6 @@
 /** Keeps secrets out of errors, warnings and logs: guarantees.md §2, "secrets". */
 
-import {snakeCase} from './json.js';
+import {snakeCase} from './snake-case.js';
 
 const HIDDEN = '***';
 
@@ -11,6 +11,11 @@ const SECRET_NAME =
 const ASSIGNMENT =
   /\b((?:[a-z0-9]{1,32}[_.-]){0,4}(?:password|passwd|passphrase|secret|api[_-]?key|(?:access|refresh|auth|bearer)[_-]?token))(["']?\s{0,4}[:=]\s{0,4}["']?)([^\s"',;&}]+)/gi;
 const AUTHORIZATION = /\b(bearer|basic)\s+[A-Za-z0-9+/_.~-]{8,}=*/gi;
+
+/** Where nothing but a secret that was remembered can be hidden; most of what is logged is like this. */
+const PLAIN = /^[\w.#@-]*$/;
+/** Before the whole pattern is asked: what every secret name has some of. */
+const MAY_BE_SECRET = /pass|secret|key|auth|cred|token/i;
 
 const known = new Set<string>();
 
@@ -25,6 +30,7 @@ export function redact(text: string): string {
   for (const secret of known) {
     clean = clean.replaceAll(secret, HIDDEN).replaceAll(encodeURIComponent(secret), HIDDEN);
   }
+  if (PLAIN.test(clean)) return clean;
   return clean
     .split(/(\s+)/)
     .map(redactUrls)
@@ -46,10 +52,11 @@ function redactUrls(word: string): string {
   return `${word.slice(0, colon + 1)}${HIDDEN}${word.slice(at)}`;
 }
 
+const isSecretName = (name: string) => MAY_BE_SECRET.test(name) && SECRET_NAME.test(snakeCase(name));
+
 /** The same for facts: strings redacted at every depth, values of secret names hidden whole. */
 export function redactFacts(value: unknown, name = ''): unknown {
-  if (SECRET_NAME.test(snakeCase(name)) && value !== null && value !== undefined && value !== '')
-    return HIDDEN;
+  if (value !== null && value !== undefined && value !== '' && isSecretName(name)) return HIDDEN;
   if (typeof value === 'string') return redact(value);
   if (Array.isArray(value)) return value.map(one => redactFacts(one));
   if (typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype) {
