@@ -1,6 +1,6 @@
 /** A worker that learns of a used-up quota while Redis can not be told. */
 import {afterEach, expect, test} from 'vitest';
-import {createLogger} from '../../src/log.js';
+import {loggerTo} from '../../src/log.js';
 import {openStore, type Store} from '../../src/store/store.js';
 import {StatusReport} from '../../src/worker/status-report.js';
 import {until} from '../support/stores.js';
@@ -15,7 +15,7 @@ function unreachable() {
   const warnings: string[] = [];
   const report = new StatusReport(store, {
     ...{workerId: 'w-1', agentTypes: ['a'], slotsMax: 1, slotsUsed: () => 0},
-    log: createLogger({level: 'warn', write: (_line, _level, message) => void warnings.push(message)}),
+    log: loggerTo((_level, message) => void warnings.push(message), 'warn'),
     onChange: isExhausted => void changes.push(isExhausted),
   });
   return {report, changes, warnings};
