@@ -64,7 +64,9 @@ The first Ctrl-C or SIGTERM finishes what runs and stops; the second hands it ba
     'metrics-history': Flags.boolean({
       description: 'take part in writing the history `by metrics history` shows',
     }),
-    check: Flags.boolean({description: 'load agents and plugins, say what is wrong with them, and start nothing'}),
+    check: Flags.boolean({
+      description: 'load agents and plugins, say what is wrong with them, and start nothing',
+    }),
   };
   protected override readonly endsBySignal = true;
 
