@@ -1,5 +1,5 @@
 /** The projector: what by-framework shows of executions becomes the state of their attempts, runs and tasks. */
-import {eventKind, eventText, type DataEvent} from '../protocol/events.js';
+import {askUserPrompt, eventKind, eventText, type DataEvent} from '../protocol/events.js';
 import type {ExecutionRecord} from '../protocol/execution.js';
 import type {Approval} from '../protocol/orchestration/approval.js';
 import type {RunAttempt} from '../protocol/orchestration/attempt.js';
@@ -102,7 +102,7 @@ function words(events: readonly {readonly event: DataEvent}[]): Seen['said'] {
   const said: {text: string; chunkType: string; ts: number}[] = [];
   for (const {event} of events) {
     const kind = eventKind(event);
-    const text = eventText(event);
+    const text = askUserPrompt(event)?.prompt ?? eventText(event);
     if (text === '' || kind === 'end' || kind === 'other') continue;
     const last = said.at(-1);
     // A whole answer repeats its pieces.
