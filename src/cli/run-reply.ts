@@ -1,7 +1,13 @@
 /** `by reply`: find the question that is meant, and answer it. */
 import {systemClock} from '../clock.js';
 import {askingOf, openQuestions, type OpenQuestion} from '../availability/questions.js';
-import {reply, replyCommand, severalQuestions, type ReplyRequest, type ReplyResult} from '../availability/reply.js';
+import {
+  reply,
+  replyCommand,
+  severalQuestions,
+  type ReplyRequest,
+  type ReplyResult,
+} from '../availability/reply.js';
 import {ByError} from '../errors.js';
 import {execField, type ExecutionRecord} from '../protocol/execution.js';
 import {isTerminal} from '../protocol/states.js';

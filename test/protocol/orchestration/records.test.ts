@@ -1,10 +1,7 @@
 import fc from 'fast-check';
 import {describe, expect, test} from 'vitest';
 import {extractLeaseExecutionID} from '../../../src/protocol/orchestration/attempt.js';
-import {
-  newOrchestrationId,
-  isOrchestrationId,
-} from '../../../src/protocol/orchestration/ids.js';
+import {newOrchestrationId, isOrchestrationId} from '../../../src/protocol/orchestration/ids.js';
 import {
   defaultRunExecutionPolicy,
   executionClassKey,
