@@ -86,7 +86,15 @@ function grantsOf(role: AclRole, options: AclOptions): Grant[] {
     case 'service':
       return serviceGrants(options);
     case 'viewer':
-      return [{commands: READ_ALL, access: 'R', keys: everything(options)}];
+      return [
+        {commands: READ_ALL, access: 'R', keys: everything(options)},
+        // Scripts that only look count as writing their keys; what they may do with them is only to read.
+        {
+          commands: `${READ_ALL} eval evalsha hvals zcount zrevrangebyscore`,
+          access: 'RW',
+          keys: orchestration(options.prefix),
+        },
+      ];
   }
 }
 

@@ -3,15 +3,17 @@ import {ByError} from '../../errors.js';
 import type {Store} from '../../store/store.js';
 import {paint, type Printer} from '../printer.js';
 import {agentsSection} from './agents.js';
+import {approvalsSection} from './approvals.js';
 import {orchestratorSection} from './orchestrators.js';
 import {redisSection} from './redis.js';
-import {runsSection} from './runs.js';
 import {scheduleSection} from './schedules.js';
+import {poolsSection, tasksSection} from './tasks.js';
 import type {StatusLine, StatusSection, StuckType} from './section.js';
 
 /** In the order of their lines. */
 const SECTIONS: readonly StatusSection[] = [
-  ...[redisSection, orchestratorSection, agentsSection, runsSection, scheduleSection],
+  ...[redisSection, orchestratorSection, agentsSection],
+  ...[tasksSection, poolsSection, scheduleSection, approvalsSection],
 ];
 
 const NAME_WIDTH = 15;

@@ -5,7 +5,7 @@ import {resolveId} from '../../orchestration/find.js';
 import type {RunInputResult} from '../../orchestration/accept-input.js';
 import {AgentService} from '../../orchestration/service.js';
 import {readQueueMode} from '../../protocol/orchestration/command.js';
-import type {At} from './tasks.js';
+import {warnWithoutOrchestrator, type At} from './tasks.js';
 
 export interface RunInputRequest {
   readonly mode: string;
@@ -30,6 +30,7 @@ export async function inputForPeople(
     });
   const service = new AgentService({store});
   const runId = await resolveId(service.workspace(workspace), 'run', text);
+  if (mode === 'interrupt') await warnWithoutOrchestrator(printer, service.workspace(workspace));
   const result = await new AgentAPI({runtime: service}).enqueueRunInput(workspace, runId, {
     ...{mode, message, discardBuffered, signal},
     ...(forceAfterMs === undefined ? {} : {forceAfterMs}),

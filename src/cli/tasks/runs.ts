@@ -18,7 +18,7 @@ import {clockTime} from '../time.js';
 import {followTask} from './follow.js';
 import {amount, eventRow, runLength, seconds, statusText} from './lines.js';
 import {policyLines} from './policy-lines.js';
-import type {At, CancelRequest} from './tasks.js';
+import {warnWithoutOrchestrator, type At, type CancelRequest} from './tasks.js';
 
 const open = ({store, workspace}: At) => {
   const service = new AgentService({store});
@@ -160,6 +160,7 @@ export async function cancelForPeople(at: At, text: string, request: CancelReque
       `${runId}   cancel requested (${request.mode})${workerId === undefined ? '' : `; ${workerId} is stopping it`}`,
     );
   if (request.wait && outcome === 'requested') {
+    await warnWithoutOrchestrator(printer, ws);
     const logs = `by task logs ${task.taskId} --follow`;
     // However it ends, it has ended, and that is said.
     await followTask(api, {...at, taskId: task.taskId, mode: 'submit', signal: request.signal, logs}).catch(

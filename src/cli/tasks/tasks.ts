@@ -9,6 +9,7 @@ import {recordDocument} from '../../protocol/orchestration/record.js';
 import {AgentRun} from '../../protocol/orchestration/run.js';
 import {AgentTask} from '../../protocol/orchestration/task.js';
 import {isFinalTask} from '../../protocol/orchestration/states.js';
+import {liveNodes} from '../../store/orchestration-lists.js';
 import {lookAt, redisNowMs, type Workspace} from '../../store/orchestration.js';
 import type {Store} from '../../store/store.js';
 import {formatDuration} from '../duration.js';
@@ -165,7 +166,15 @@ export async function cancelForPeople(at: At, text: string, request: CancelReque
   } else printer.out(`${taskId}  `, statusText('cancelled'), already ? ' before' : '');
   const document = {taskId, outcome, already, status: result.task.status};
   if (!request.wait || outcome !== 'requested') return document;
+  await warnWithoutOrchestrator(printer, ws);
   return {...document, ...(await waitForEnd(api, at, taskId, request.signal))};
+}
+
+/** Somebody has to note the end that is waited for. */
+export async function warnWithoutOrchestrator(printer: Printer, ws: Workspace): Promise<void> {
+  const nodes = await liveNodes(ws);
+  if (nodes.some(({roles}) => roles.includes('projector'))) return;
+  printer.warn('No orchestrator was seen for 30 s: nobody notes the end until `by serve` runs.');
 }
 
 /** Cancelled is what was wanted here; what finished first has finished. */
