@@ -9,7 +9,7 @@ import {recordDocument} from '../../protocol/orchestration/record.js';
 import {AgentRun} from '../../protocol/orchestration/run.js';
 import {AgentTask} from '../../protocol/orchestration/task.js';
 import {isFinalTask} from '../../protocol/orchestration/states.js';
-import {liveNodes} from '../../store/orchestration-lists.js';
+import {liveOrchestrators} from '../../store/orchestrators.js';
 import {lookAt, redisNowMs, type Workspace} from '../../store/orchestration.js';
 import type {Store} from '../../store/store.js';
 import {formatDuration} from '../duration.js';
@@ -172,7 +172,7 @@ export async function cancelForPeople(at: At, text: string, request: CancelReque
 
 /** Somebody has to note the end that is waited for. */
 export async function warnWithoutOrchestrator(printer: Printer, ws: Workspace): Promise<void> {
-  const nodes = await liveNodes(ws);
+  const nodes = await liveOrchestrators(ws.store);
   if (nodes.some(({roles}) => roles.includes('projector'))) return;
   printer.warn('No orchestrator was seen for 30 s: nobody notes the end until `by serve` runs.');
 }
