@@ -8,6 +8,7 @@ import type {InputOutcome} from '../protocol/orchestration/input.js';
 import type {AgentQueueMode} from '../protocol/orchestration/states.js';
 import {MAX_MESSAGE, type AgentTask} from '../protocol/orchestration/task.js';
 import {readText} from '../store/orchestration-lists.js';
+import {isListening, steer} from '../store/steering.js';
 import {commit, lookAt, type Change, type Work, type Workspace} from '../store/orchestration.js';
 import {decideOn} from './decide.js';
 import type {OrchestratorDeps} from './deps.js';
@@ -48,6 +49,8 @@ export interface RunInputResult {
   readonly outcome: InputOutcome;
   /** No worker could take it into the running turn. */
   readonly downgraded?: 'steer_unsupported';
+  /** The running agent takes it at its next `ctx.steered()`; if it does not, it goes with the next turn. */
+  readonly delivery?: 'steer';
   readonly inputId: string;
 }
 
@@ -86,7 +89,12 @@ export async function acceptRunInput(
     if (known !== undefined) return {task: work.task, ...known, idempotentHit: known.inputId !== inputId};
     const step: Written | {readonly kind: 'task'} = isAnswered
       ? noted(work, input)
-      : await answerFirst(deps, work, input, inputStep(work, input));
+      : await answerFirst(
+          deps,
+          work,
+          input,
+          inputStep(work, input, true, await listens(workspace, work, mode)),
+        );
     if (step.kind === 'task') return asTask(workspace, work, request, inputId);
     const {decision, downgraded} = step;
     const outcome: InputOutcome = step.outcome;
@@ -97,15 +105,21 @@ export async function acceptRunInput(
       change
         .unlessThere(remembered)
         .write('SET', remembered, recorded(input, run, outcome, downgraded), 'EX', IDEMPOTENCY_TTL_S);
+    if (step.steers !== undefined) steer(change, workspace, work.attempt?.attemptId ?? '', step.steers);
     more?.(change, work.task);
     if (await commit(workspace, change)) {
       if (step.stops) await drain(deps, work, input, request);
       const {task} = decision;
-      return {task, runId: run, idempotentHit: false, outcome, ...(downgraded ? {downgraded} : {}), inputId};
+      const how = {...(downgraded ? {downgraded} : {}), ...(step.steers ? {delivery: 'steer' as const} : {})};
+      return {task, runId: run, idempotentHit: false, outcome, ...how, inputId};
     }
     await wait(Math.random() * 2 * attempt);
   }
 }
+
+/** Whether the agent that runs now takes messages; asked for those that are to reach it. */
+const listens = async (workspace: Workspace, {attempt}: Work, mode: AgentQueueMode): Promise<boolean> =>
+  mode === 'steer' && attempt?.status === 'running' && isListening(workspace, attempt.attemptId);
 
 /** The run, or the one that has taken its place. */
 async function current(workspace: Workspace, runId: string): Promise<Work> {

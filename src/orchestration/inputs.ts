@@ -31,12 +31,18 @@ export type InputStep =
       readonly decision: Decision;
       readonly outcome: InputOutcome;
       readonly downgraded?: 'steer_unsupported';
+      /** It is to be put where the running agent takes it from. */
+      readonly steers?: PendingInput;
       /** What runs is to be stopped for it. */
       readonly stops?: true;
     };
 
-/** @throws {ByError} TASK_ARCHIVED, TASK_FINAL, SESSION_BUSY. */
-export function inputStep(work: Work, input: NewInput, mayAnswer = true): InputStep {
+/**
+ * @param mayAnswer false: what it could have answered was answered by somebody else.
+ * @param listens the running agent takes messages while it works.
+ * @throws {ByError} TASK_ARCHIVED, TASK_FINAL, SESSION_BUSY.
+ */
+export function inputStep(work: Work, input: NewInput, mayAnswer = true, listens = false): InputStep {
   const {task, run} = work;
   if (task.archivedAt !== undefined)
     throw new ByError('TASK_ARCHIVED', `Task ${task.taskId} was archived.`, {hint: 'Submit a new one.'});
@@ -55,7 +61,7 @@ export function inputStep(work: Work, input: NewInput, mayAnswer = true): InputS
   if (input.mode === 'interrupt') return interrupt(work, input);
   if (isWaiting && mayAnswer) return {kind: 'answer', work};
   if (input.mode === 'queue') return {kind: 'task'};
-  return buffer(work, input);
+  return buffer(work, input, listens);
 }
 
 /** A message to what has ended takes it up again: a new run in the same session. */
@@ -119,9 +125,10 @@ export const SUPERSEDED = {
 const QUIET_MS = 500;
 const COLLECTED = 20;
 
-function buffer(work: Begun, input: NewInput): InputStep {
+function buffer(work: Begun, input: NewInput, listens: boolean): InputStep {
   const {nowMs, run} = work;
-  const isSteer = input.mode === 'steer';
+  const isSteer = input.mode === 'steer' && !listens;
+  const steers = input.mode === 'steer' && listens;
   const isCollect = input.mode === 'collect';
   const mine: PendingInput = {
     ...pending(isSteer || input.mode === 'reject' ? {...input, mode: 'followup'} : input, run.runId, nowMs),
@@ -138,6 +145,7 @@ function buffer(work: Begun, input: NewInput): InputStep {
     kind: 'write',
     outcome: 'queued',
     ...(isSteer ? {downgraded: 'steer_unsupported'} : {}),
+    ...(steers ? {steers: mine} : {}),
     decision: {
       task: work.task,
       runs: [counted(work, left, mine)],
@@ -160,6 +168,26 @@ export function answered(work: Begun, input: NewInput): Decision {
     inputs: [pending(input, runId, nowMs, 'delivered')],
     events: [inputEvent('input_direct', work, input)],
     logs: [{runId, attemptId, stream: 'user', data: input.message, chunkType: 'answer'}],
+  };
+}
+
+/** The agent has taken what was said to it while it worked. */
+export function steered(work: Begun, inputIds: readonly string[]): Decision {
+  const {task, run, attempt, inputs} = work;
+  const {runId} = run;
+  const {attemptId} = attempt;
+  const taken = inputs.filter(({inputId}) => inputIds.includes(inputId));
+  const delivered = taken.map(input => ({...input, state: 'delivered'}) as const);
+  const left = inputs.filter(({inputId}) => !inputIds.includes(inputId));
+  return {
+    task,
+    runs: [{...run, interaction: {...run.interaction, pendingCount: pendingOf({inputs: left})}}],
+    inputs: delivered,
+    events: taken.map(({inputId, mode}) => ({
+      ...({type: 'input_steered', kind: 'input', runId, attemptId} as const),
+      data: {input_id: inputId, mode},
+    })),
+    logs: taken.map(({message}) => ({runId, attemptId, stream: 'user', data: message, chunkType: 'input'})),
   };
 }
 

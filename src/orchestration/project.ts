@@ -14,6 +14,8 @@ import {lookAt, type Workspace} from '../store/orchestration.js';
 import {carryOut} from './decide.js';
 import {forEach, type OrchestratorDeps} from './deps.js';
 import {isBegun} from './ending.js';
+import {steered} from './inputs.js';
+import {takenOf} from '../store/steering.js';
 import {observed, type Seen} from './observing.js';
 
 /** Once over everything that is under way. @returns how many attempts changed. */
@@ -36,6 +38,14 @@ export async function underWay(workspace: Workspace): Promise<string[]> {
 export async function projectAttempt({workspace}: OrchestratorDeps, attemptId: string): Promise<boolean> {
   const work = await lookAt(workspace, 'att', attemptId);
   if (!isBegun(work) || work.attempt.dispatchPhase === 'claimed') return false;
+  // Before anything else: what the agent has taken goes with no other turn.
+  const said = work.inputs.filter(({state, mode}) => state === 'buffered' && mode === 'steer');
+  const taken = await takenOf(
+    workspace,
+    work.attempt.attemptId,
+    said.map(({inputId}) => inputId),
+  );
+  if (taken.length > 0) return carryOut(workspace, work, steered(work, taken));
   const seen = await see(workspace, work.task, work.attempt);
   const decision = observed(work, seen, Math.random());
   if (decision === undefined || !(await carryOut(workspace, work, decision))) return false;

@@ -284,6 +284,7 @@ function workerGrants(options: AclOptions): Grant[] {
       ],
     },
     {commands: 'hgetall', access: 'R', keys: [runKeys.orchAllowed('*', '*')]},
+    {commands: 'eval evalsha hset hgetall expire', access: 'RW', keys: [runKeys.orchSteering('*', '*')]},
     {commands: 'set', access: 'W', keys: [runKeys.orchAbilities(workers)]},
     // Of what they serve, where it may open because executions fail.
     {commands: 'get set del exists hincrby hgetall hdel pexpire', access: 'RW', keys: circuits},

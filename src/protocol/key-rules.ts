@@ -10,6 +10,7 @@ import {
   INDEX_TTL_S,
   POOL_TTL_S,
   RECORD_TTL_S,
+  STEERING_TTL_S,
 } from './orchestration/retention.js';
 import {createScheduleKeys} from './orchestration/schedule-keys.js';
 import {createStatusKeys} from './orchestration/status-keys.js';
@@ -156,6 +157,7 @@ const TABLE: Table = {
   orchEvents: ['stream', 'senders, orchestrators', ended(HISTORY_TTL_S)],
   orchSnapshots: ['stream', 'orchestrators', ended(RECORD_TTL_S)],
   orchLog: ['stream', 'senders, orchestrators', ended(HISTORY_TTL_S)],
+  orchSteering: ['hash', 'workers, senders', ttl(STEERING_TTL_S)],
   orchApproval: ['hash', 'workers, orchestrators, operators', ttl(RECORD_TTL_S)],
   orchPendingApprovals: ['zset', 'workers, orchestrators, operators', settled],
   orchRunApprovals: ['zset', 'workers, orchestrators', ttl(RECORD_TTL_S)],

@@ -39,6 +39,7 @@ import {runMetaOf, type RunMeta} from '../protocol/orchestration/run-meta.js';
 import {machineAbilities} from '../sandbox/probe.js';
 import {ToolGuard, type SpawnOptions, type SpawnResult} from '../sandbox/tool-guard.js';
 import {openWorkspace as openRunWorkspace} from '../store/orchestration.js';
+import {takeSteered} from '../store/steering.js';
 import type {Store} from '../store/store.js';
 
 export interface ContextFacts {
@@ -82,6 +83,7 @@ export class TurnContext {
   private store: FileStore | undefined;
   private toolbox: TurnTools | undefined;
   private guarding: ToolGuard | undefined;
+  private steerings = 0;
 
   constructor(
     protected readonly facts: ContextFacts,
@@ -236,6 +238,23 @@ export class TurnContext {
   get run(): RunMeta | undefined {
     return runMetaOf(this.metadata);
   }
+  /**
+   * What was said to the run since it began, or since this was asked last (`by run input --mode steer`): take it up where your agent can,
+   * between calls of tools and models. Whoever never asks gets it as the next turn. In a durable agent it is a step.
+   * @returns the messages, oldest first; none without a run.
+   */
+  async steered(): Promise<string[]> {
+    const {run} = this;
+    if (run === undefined) return [];
+    const by = `${this.executionId}@${this.attempt}#${this.steerings++}`;
+    return this.takeSteered(run, by);
+  }
+
+  protected async takeSteered({workspace, attemptId}: RunMeta, by: string): Promise<string[]> {
+    const taken = await takeSteered(openRunWorkspace(this.facts.store, workspace), attemptId, by);
+    return taken.map(({message}) => message);
+  }
+
   /**
    * Do something under the policy of the run: at once, after a person allowed it, or not at all. Tools of {@link tools} are
    * guarded already. In a durable agent, inside of `ctx.step`.

@@ -41,7 +41,14 @@ export async function inputForPeople(
   return {...rest, taskId: task.taskId};
 }
 
-export function inputLine({outcome, downgraded, runId, task, idempotentHit}: RunInputResult): string {
+export function inputLine({
+  outcome,
+  downgraded,
+  delivery,
+  runId,
+  task,
+  idempotentHit,
+}: RunInputResult): string {
   const again = idempotentHit ? ' (accepted before)' : '';
   switch (outcome) {
     case 'direct':
@@ -51,6 +58,8 @@ export function inputLine({outcome, downgraded, runId, task, idempotentHit}: Run
     case 'interrupted':
       return `interrupted (what ran was stopped, and ${runId} goes on with this)${again}`;
     case 'queued':
+      if (delivery === 'steer')
+        return `queued (steer: the running agent takes it at its next look, or it is the next turn)${again}`;
       if (downgraded !== undefined)
         return `queued (${downgraded}: no worker takes it into a running turn; delivered as the next turn)${again}`;
       return `queued (delivered as the next turn of ${runId})${again}`;

@@ -13,6 +13,7 @@ export const EVENT_TYPES = [
   'input_dispatched',
   'input_direct',
   'steer_downgraded',
+  'input_steered',
   'interrupted',
   'overlap_accepted',
   'waiting_for_input',

@@ -52,6 +52,8 @@ export function createRunKeys({prefix = ''}: {readonly prefix?: string} = {}) {
     orchEvents: (w: string, runId: string) => key(w, `ev:${runId}`),
     orchSnapshots: (w: string, runId: string) => key(w, `snap:${runId}`),
     orchLog: (w: string, taskId: string) => key(w, `log:${taskId}`),
+    /** What is said to an attempt while it works. */
+    orchSteering: (w: string, attemptId: string) => key(w, `steer:${attemptId}`),
     orchApproval: (w: string, id: string) => key(w, `apr:${id}`),
     /** Approvals nobody has decided yet, by the end of their time. */
     orchPendingApprovals: (w: string) => key(w, 'aprs:pending'),

@@ -16,5 +16,7 @@ export const EVENT_CAP = 10_000;
 export const LOG_CAP = 50_000;
 export const SNAPSHOT_CAP = 500;
 export const UNDELIVERABLE_CAP = 10_000;
+/** Of what is said to a running attempt. */
+export const STEERING_TTL_S = DAY_S;
 /** Of what a worker says it can do; renewed while it runs. */
 export const ABILITIES_TTL_S = 120;

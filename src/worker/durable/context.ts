@@ -120,6 +120,8 @@ const QUIET_MS = 5000;
 type Mutable<T> = {-readonly [K in keyof T]: T[K]};
 
 export class DurableContext extends TurnContext {
+  private steeringSteps = 0;
+
   constructor(
     facts: ContextFacts,
     writer: EventWriter,
@@ -331,6 +333,15 @@ export class DurableContext extends TurnContext {
   protected override runTool(name: string, effect: (ctx: ToolContext) => Promise<unknown>): Promise<unknown> {
     if (this.durable.run.isInStep) return super.runTool(name, effect);
     return this.step(`tool ${name}`, ({signal}) => effect(this.toolContext(signal)));
+  }
+
+  /** Its place in the journal says who takes: an attempt that is made anew gets what the last one took and did not keep. */
+  override steered(): Promise<string[]> {
+    const {run} = this;
+    if (run === undefined) return Promise.resolve([]);
+    if (this.durable.run.isInStep) return super.steered();
+    const by = `${this.executionId}#${this.steeringSteps++}`;
+    return this.step('steered', () => this.takeSteered(run, by));
   }
 
   private async *eventsOf(
