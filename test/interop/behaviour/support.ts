@@ -76,7 +76,8 @@ export async function contents(redis: Redis, store: Store): Promise<Record<strin
 }
 
 /** Of keys that other SDKs do not know, those that come and go with every worker. */
-const isOurs = (name: string): boolean => name.includes(':by:recovery:') || name.startsWith('byorch:');
+const isOurs = (name: string): boolean =>
+  /:by:(?:recovery|metrics):/.test(name) || name.startsWith('byorch:');
 
 async function valueOf(redis: Redis, name: string, type: string): Promise<unknown> {
   switch (type) {
