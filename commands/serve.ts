@@ -10,15 +10,27 @@ export default class Serve extends BaseCommand {
   projector   watches what runs
   scheduler   submits what schedules have due
   status      keeps the status of workers: silent ones are offline, used-up quotas come back
-  sweeper     stops what takes too long, gives up lost workers, drops what expired`;
+  sweeper     stops what takes too long, gives up lost workers, drops what expired
+With --http it also answers requests: tasks, runs, approvals, agents and schedules, as /openapi.json says.`;
   static override examples = [
     '<%= config.bin %> serve',
     '<%= config.bin %> serve --roles dispatcher,projector --workspace team-a',
+    '<%= config.bin %> serve --http 8930',
+    'BY_SERVE_TOKEN=$(openssl rand -hex 32) <%= config.bin %> serve --roles none --http 0.0.0.0:8930',
   ];
   static override flags = {
     roles: Flags.string({
-      description: 'only these, separated by commas; default all',
+      description: 'only these, separated by commas; default all; none with --http',
       helpValue: 'ROLE[,ROLE]',
+    }),
+    http: Flags.string({
+      description: 'answer requests over HTTP here; a bare port is of this machine only',
+      helpValue: 'HOST:PORT',
+    }),
+    'token-file': Flags.string({
+      description: 'file with the token HTTP clients must show (default: BY_SERVE_TOKEN)',
+      helpValue: 'FILE',
+      dependsOn: ['http'],
     }),
     drain: durationFlag({description: 'how long what is under way may take at the end', default: 30_000}),
     workspace: workspaceFlag(),
@@ -37,6 +49,9 @@ export default class Serve extends BaseCommand {
       signal: this.signal,
       force: this.forceSignal,
       drainMs: flags.drain,
+      http: flags.http,
+      tokenFile: flags['token-file'],
+      version: this.config.version,
     });
   }
 }

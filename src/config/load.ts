@@ -24,6 +24,10 @@ export const wakeupSecretFromEnv = (): string | undefined => process.env['BY_WAK
 
 /** What clients of `by mcp --http` must show; undefined if none is set. */
 export const mcpTokenFromEnv = (): string | undefined => process.env['BY_MCP_TOKEN'] || undefined;
+
+/** What clients of `by serve --http` must show; undefined if none is set. */
+export const serveTokenFromEnv = (): string | undefined => process.env['BY_SERVE_TOKEN'] || undefined;
+
 /** Port of the pages about a worker's health (spec §6.13), as it is written; undefined if none is set. */
 export const workerHealthFromEnv = (): string | undefined =>
   process.env['BYAI_WORKER_HEALTH_PORT'] || undefined;

@@ -3,8 +3,9 @@
  * and `/metrics`. They hold no secrets and change nothing, and say so only to whom the address is open: loopback unless
  * another is named.
  */
-import {createServer, type IncomingMessage, type Server, type ServerResponse} from 'node:http';
-import {ByError, messageOf} from '../errors.js';
+import {createServer, type IncomingMessage, type ServerResponse} from 'node:http';
+import {ByError} from '../errors.js';
+import {listen, LOOPBACK} from './http-guard.js';
 
 /** One page: whether all is well, and the facts it is told from. */
 export interface HealthAnswer {
@@ -38,7 +39,7 @@ export const healthPages = (address: HealthAddress): string =>
 
 /** @returns what to say of an address that is not of this machine only; undefined for one that is. */
 export const healthWarning = (address: HealthAddress): string | undefined =>
-  ['127.0.0.1', '::1', 'localhost'].includes(address.host)
+  LOOPBACK.includes(address.host)
     ? undefined
     : `${shownAddress(address)} can be read by everybody who reaches it: agent types, and how much there is to do for them.`;
 
@@ -78,33 +79,18 @@ export async function startHealthServer(
   server.headersTimeout = 5000;
   server.keepAliveTimeout = 5000;
   server.maxConnections = 64;
-  await listen(server, {host, port});
+  const actual = await listen(server, {host, port, hint: 'Name another address with --health.'});
   // One that could not be accepted (no file left) must not end who is only watched.
   server.on('error', () => undefined);
-  const address = server.address();
   return {
     host,
-    port: typeof address === 'object' && address !== null ? address.port : port,
+    port: actual,
     close: () =>
       new Promise(resolve => {
         server.close(() => resolve());
         server.closeAllConnections();
       }),
   };
-}
-
-function listen(server: Server, {host, port}: HealthAddress): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', cause => {
-      reject(
-        new ByError('CONFLICT', `Nothing can listen on ${host}:${port}: ${messageOf(cause)}`, {
-          hint: 'Name another address with --health.',
-          cause,
-        }),
-      );
-    });
-    server.listen(port, host, resolve);
-  });
 }
 
 async function answer(request: IncomingMessage, response: ServerResponse, pages: HealthPages): Promise<void> {

@@ -5,12 +5,14 @@ import {defaultAgentConfig, type AgentProfile} from '../protocol/orchestration/p
 import type {RunAttempt} from '../protocol/orchestration/attempt.js';
 import type {Approval, Decision} from '../protocol/orchestration/approval.js';
 import type {AgentRun, RunInteraction} from '../protocol/orchestration/run.js';
+import type {CreateScheduleParams, ScheduledTask, SchedulePatch} from '../protocol/orchestration/schedule.js';
 import type {AgentTask} from '../protocol/orchestration/task.js';
 import {approvalsOfRun, pendingApprovals} from '../store/approvals.js';
 import {approve} from './approve.js';
 import type {InputRequest, RunInputResult} from './accept-input.js';
 import {archiveTask} from './archive.js';
 import {cancelRun, cancelTask, type CancelOptions, type CancelResult} from './cancel-run.js';
+import {previewSchedule, type TickPreview} from './cron.js';
 import {
   createAgent,
   deleteAgent,
@@ -37,14 +39,18 @@ import {
   type TaskEventBatch,
   type TaskFilter,
 } from './read.js';
+import {Schedules, type PauseOptions} from './schedules.js';
 import type {AcceptResult, AgentService} from './service.js';
+import {taskPort} from './task-port.js';
 
 /** Each method takes the workspace first, and throws the ByError of what it calls. */
 export class AgentAPI {
   private readonly runtime: AgentService;
+  private readonly schedules: Schedules;
 
   constructor({runtime}: {readonly runtime: AgentService}) {
     this.runtime = runtime;
+    this.schedules = new Schedules({store: runtime.store, port: taskPort(runtime.store)});
   }
 
   acceptAgentCommand(ws: string, params: AgentCommandParams): Promise<AcceptResult> {
@@ -191,7 +197,77 @@ export class AgentAPI {
     return approve(this.runtime.workspace(ws), approvalId, decision, {by, note});
   }
 
+  /** The same schedule again is the one that is there. */
+  async createSchedule(ws: string, params: CreateScheduleParams): Promise<ScheduledTask> {
+    return this.schedules.createSchedule(this.checked(ws), params);
+  }
+
+  /** @param externalId its name, or its id. */
+  async getSchedule(ws: string, externalId: string): Promise<ScheduledTask> {
+    return this.schedules.getSchedule(this.checked(ws), externalId);
+  }
+
+  /** @param filter `agentId`: of this profile, or this agent type. */
+  async listSchedules(
+    ws: string,
+    filter?: {readonly active?: boolean; readonly agentId?: string},
+  ): Promise<ScheduledTask[]> {
+    return this.schedules.listSchedules(this.checked(ws), filter);
+  }
+
+  /** @param ifVersion the version that was seen; another one is a VERSION_CONFLICT. */
+  async updateSchedule(
+    ws: string,
+    externalId: string,
+    patch: SchedulePatch,
+    ifVersion?: number,
+  ): Promise<ScheduledTask> {
+    return this.schedules.updateSchedule(this.checked(ws), externalId, patch, ifVersion);
+  }
+
+  async pauseSchedule(ws: string, externalId: string, options?: PauseOptions): Promise<ScheduledTask> {
+    return this.schedules.pauseSchedule(this.checked(ws), externalId, options);
+  }
+
+  async resumeSchedule(ws: string, externalId: string): Promise<ScheduledTask> {
+    return this.schedules.resumeSchedule(this.checked(ws), externalId);
+  }
+
+  /** Deleting what is gone is fine. @returns whether it was there. */
+  async deleteSchedule(
+    ws: string,
+    externalId: string,
+    options?: {readonly cancelRunning?: boolean},
+  ): Promise<boolean> {
+    return (await this.schedules.deleteSchedule(this.checked(ws), externalId, options)) !== undefined;
+  }
+
+  /** Its task now, out of turn. @param options `key`: the same one again is the same task. */
+  async triggerSchedule(
+    ws: string,
+    externalId: string,
+    options?: {readonly key?: string},
+  ): Promise<AcceptResult> {
+    const workspace = this.runtime.workspace(ws);
+    const {taskId, idempotentHit} = await this.schedules.triggerSchedule(ws, externalId, options);
+    const [{task}, warnings] = await Promise.all([lookAtTask(workspace, taskId), this.runtime.warnings()]);
+    return {accepted: true, idempotentHit, task, runId: task.currentRunId ?? '', warnings};
+  }
+
+  /** @param options `from`: default now; `n`: how many, default 10. */
+  previewSchedule(
+    cron: string,
+    timezone: string,
+    options?: {readonly from?: Date; readonly n?: number},
+  ): TickPreview[] {
+    return previewSchedule(cron, timezone, options);
+  }
+
   async streamTaskEvents(ws: string, taskId: string, cursors: TaskCursors): Promise<TaskEventBatch> {
     return streamTaskEvents(this.runtime.workspace(ws), taskId, cursors);
+  }
+
+  private checked(ws: string): string {
+    return this.runtime.workspace(ws).name;
   }
 }

@@ -1,5 +1,7 @@
 /** by-toolkit/orchestration: tasks that are tried again, watched, cancelled, and outlive whoever submitted them. */
 export {AgentAPI} from './api.js';
+export {serveHttp, type HttpOptions, type HttpServing} from './http/server.js';
+export {openApiDocument} from './http/openapi.js';
 export {AgentService, type AcceptResult, type AgentServiceOptions, type StartOptions} from './service.js';
 export type {OrchestratorRole, RoleName} from './serve.js';
 export type {OrchestratorTimes} from './deps.js';

@@ -58,6 +58,10 @@ export const OWN_ROLES = ['dispatcher', 'projector', 'sweeper'] as const satisfi
 export class AgentService {
   constructor(private readonly options: AgentServiceOptions) {}
 
+  get store(): Store {
+    return this.options.store;
+  }
+
   /** @throws {ByError} INVALID_INPUT for what can not name a workspace. */
   workspace(name: string): Workspace {
     checkWorkspace(name);
@@ -86,10 +90,13 @@ export class AgentService {
   async acceptAgentCommand(workspace: string, params: AgentCommandParams): Promise<AcceptResult> {
     const at = this.workspace(workspace);
     const accepted = await this.accept(at, params);
-    const hasOrchestrator = (await liveOrchestrators(this.options.store)).some(({roles}) =>
-      roles.includes('dispatcher'),
-    );
-    return {accepted: true, ...accepted, warnings: hasOrchestrator ? [] : [NO_ORCHESTRATOR]};
+    return {accepted: true, ...accepted, warnings: await this.warnings()};
+  }
+
+  /** For people: what may keep a task from being done. */
+  async warnings(): Promise<readonly string[]> {
+    const nodes = await liveOrchestrators(this.options.store);
+    return nodes.some(({roles}) => roles.includes('dispatcher')) ? [] : [NO_ORCHESTRATOR];
   }
 
   /** A message to a session that is at work belongs to its run. */

@@ -1,7 +1,12 @@
 /** `by serve`: an orchestrator in the foreground. */
+import {aborted} from '../../clock.js';
+import {serveTokenFromEnv} from '../../config/load.js';
 import {ByError} from '../../errors.js';
 import {createLogger} from '../../json-log.js';
 import {loggerTo, type Logger} from '../../log.js';
+import {parseHealthAddress} from '../../observe/health-server.js';
+import {AgentAPI} from '../../orchestration/api.js';
+import {serveHttp, type HttpServing} from '../../orchestration/http/server.js';
 import {AgentService, OWN_ROLES} from '../../orchestration/service.js';
 import {schedulerRole} from '../../orchestration/cron-scheduler.js';
 import {statusSweeperRole} from '../../orchestration/status-role.js';
@@ -10,6 +15,8 @@ import type {OrchestratorRole, RoleName} from '../../orchestration/serve.js';
 import {refuseEviction} from '../../store/durability.js';
 import {checkServer, type Store} from '../../store/store.js';
 import {paint, type Printer} from '../printer.js';
+import {rememberSecret} from '../../redact.js';
+import {secretIn} from '../secret-file.js';
 
 export interface ServeRequest {
   readonly store: Store;
@@ -21,11 +28,15 @@ export interface ServeRequest {
   readonly force: AbortSignal;
   /** Milliseconds for what is under way when it is told to end. */
   readonly drainMs: number;
+  /** `HOST:PORT`, or a port of this machine; undefined: no HTTP. */
+  readonly http: string | undefined;
+  readonly tokenFile: string | undefined;
+  readonly version: string;
 }
 
 /** @throws {ByError} what connecting throws; REDIS_REFUSED for a server that evicts keys. */
 export async function runServe(request: ServeRequest) {
-  const {store, printer, workspace, roles, signal, force, drainMs} = request;
+  const {store, printer, workspace, signal, force, drainMs} = request;
   const facts = await checkServer(store);
   refuseEviction(facts, store.address);
   const log = serveLog(printer);
@@ -34,24 +45,56 @@ export async function runServe(request: ServeRequest) {
     statusSweeperRole(store, {log}),
   ];
   const known: readonly string[] = [...OWN_ROLES, ...more.map(({name}) => name)];
-  const wanted = roles.length === 0 ? known : roles;
+  const wanted = wantedRoles(request, known);
   const missing = wanted.find(role => !known.includes(role));
   if (missing !== undefined)
     throw new ByError('USAGE', `There is no role "${missing.slice(0, 40)}" here.`, {
       hint: `Roles: ${known.join(', ')}.`,
     });
   const service = new AgentService({store, log});
-  const running = service.start({
-    ...{signal, workspace, roles: wanted as readonly RoleName[]},
-    more: more.filter(({name}) => wanted.includes(name)),
-  });
-  printer.note(
-    paint.green(printer.symbol('dot')),
-    ` orchestrator of workspace ${workspace} on ${store.address} (${facts.embedded ? 'embedded' : facts.version}): ${wanted.join(', ')}`,
-  );
-  printer.event({type: 'started', workspace, roles: wanted});
-  await Promise.race([running, drained(signal, force, drainMs)]);
+  const serving = await openHttp(request, service, log);
+  try {
+    const running =
+      wanted.length === 0
+        ? aborted(signal)
+        : service.start({
+            ...{signal, workspace, roles: wanted as readonly RoleName[]},
+            more: more.filter(({name}) => wanted.includes(name)),
+          });
+    printer.note(
+      paint.green(printer.symbol('dot')),
+      ` orchestrator of workspace ${workspace} on ${store.address} (${facts.embedded ? 'embedded' : facts.version}): ${wanted.length === 0 ? 'no roles' : wanted.join(', ')}`,
+    );
+    if (serving !== undefined) printer.note('  HTTP at ', paint.bold(serving.url));
+    printer.event({type: 'started', workspace, roles: wanted, url: serving?.url ?? null});
+    const closing = aborted(signal).then(() => serving?.close(drainMs));
+    await Promise.race([Promise.all([running, closing]), drained(signal, force, drainMs)]);
+  } finally {
+    await serving?.close(0);
+  }
   return {workspace, roles: wanted};
+}
+
+/** @throws {ByError} USAGE where nothing would be left to do. */
+function wantedRoles({roles, http}: ServeRequest, known: readonly string[]): readonly string[] {
+  if (roles.length === 0) return known;
+  if (roles.length > 1 || roles[0] !== 'none') return roles;
+  if (http !== undefined) return [];
+  throw new ByError('USAGE', 'Without roles there is nothing to do.', {
+    hint: 'Add --http 8930, or name roles.',
+  });
+}
+
+async function openHttp(
+  {http, tokenFile, workspace, version}: ServeRequest,
+  service: AgentService,
+  log: Logger,
+): Promise<HttpServing | undefined> {
+  if (http === undefined) return undefined;
+  const token = tokenFile === undefined ? serveTokenFromEnv() : await secretIn(tokenFile, '--token-file');
+  if (token !== undefined) rememberSecret(token);
+  const address = parseHealthAddress(http);
+  return serveHttp({...address, api: new AgentAPI({runtime: service}), token, workspace, version, log});
 }
 
 /** Resolves so long after the signal, or with the second one: what is under way is repaired by others. */

@@ -1,12 +1,12 @@
 /** Serving MCP: over standard input and output to one client, or over HTTP to many. */
-import {timingSafeEqual} from 'node:crypto';
-import {createServer, type IncomingMessage, type ServerResponse} from 'node:http';
+import {createServer, type ServerResponse} from 'node:http';
 import {hostHeaderValidation, originValidation, toNodeHandler} from '@modelcontextprotocol/node';
 import {createMcpHandler, type McpServer} from '@modelcontextprotocol/server';
 import {serveStdio, StdioServerTransport} from '@modelcontextprotocol/server/stdio';
 import type {Readable, Writable} from 'node:stream';
-import {ByError, messageOf} from '../../errors.js';
+import {messageOf} from '../../errors.js';
 import {silentLogger, type Logger} from '../../log.js';
+import {listen, LOOPBACK, requireGuard, showsToken, urlOf} from '../../observe/http-guard.js';
 
 type Factory = () => Promise<McpServer>;
 
@@ -51,7 +51,6 @@ export interface McpHttpServing {
   close(): Promise<void>;
 }
 
-const LOOPBACK = ['127.0.0.1', '::1', 'localhost'];
 const PATH = '/mcp';
 
 /**
@@ -62,16 +61,7 @@ const PATH = '/mcp';
  */
 export async function serveMcpHttp(factory: Factory, options: McpHttpOptions = {}): Promise<McpHttpServing> {
   const {host = '127.0.0.1', port = 0, token, hostnames = [], log = silentLogger} = options;
-  if (token === undefined && !LOOPBACK.includes(host)) {
-    throw new ByError('INVALID_CONFIG', `Everybody who reaches ${host} could use every tool.`, {
-      hint: 'Set a token (BY_MCP_TOKEN), or listen on 127.0.0.1.',
-    });
-  }
-  if (token !== undefined && token.length < 16) {
-    throw new ByError('INVALID_CONFIG', 'The token of the MCP server is too short to be a secret.', {
-      hint: 'Use at least 16 characters, for example of `openssl rand -hex 32`.',
-    });
-  }
+  requireGuard({host, token, risk: 'use every tool', variable: 'BY_MCP_TOKEN'});
   const onerror = (error: Error) => log.warn('MCP over HTTP', {error: messageOf(error)});
   const handler = createMcpHandler(factory, {onerror});
   const serve = toNodeHandler(handler, {onerror});
@@ -84,29 +74,17 @@ export async function serveMcpHttp(factory: Factory, options: McpHttpOptions = {
       refuse(response, 404, 'Not found');
       return;
     }
-    if (!isAllowed(request, token)) {
+    if (token !== undefined && !showsToken(request, token)) {
       refuse(response, 401, 'Unauthorized');
       return;
     }
     void serve(request, response).catch(onerror);
   });
   server.headersTimeout = 10_000;
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', cause =>
-      reject(
-        new ByError('CONFLICT', `Nothing can listen on ${host}:${port}: ${messageOf(cause)}`, {
-          hint: 'Choose another address.',
-          cause,
-        }),
-      ),
-    );
-    server.listen(port, host, resolve);
-  });
+  const actual = await listen(server, {host, port, hint: 'Choose another address.'});
   server.on('error', onerror);
-  const address = server.address();
-  const actual = typeof address === 'object' && address !== null ? address.port : port;
   return {
-    url: `http://${host.includes(':') ? `[${host}]` : host}:${actual}${PATH}`,
+    url: `${urlOf(host, actual)}${PATH}`,
     close: async () => {
       await handler.close();
       await new Promise<void>(resolve => {
@@ -115,13 +93,6 @@ export async function serveMcpHttp(factory: Factory, options: McpHttpOptions = {
       });
     },
   };
-}
-
-function isAllowed({headers}: IncomingMessage, token: string | undefined): boolean {
-  if (token === undefined) return true;
-  const given = Buffer.from(headers.authorization ?? '');
-  const wanted = Buffer.from(`Bearer ${token}`);
-  return given.length === wanted.length && timingSafeEqual(given, wanted);
 }
 
 function refuse(response: ServerResponse, status: number, reason: string): void {

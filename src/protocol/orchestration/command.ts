@@ -50,6 +50,7 @@ const schema = z.strictObject({
   expiresAt: at().optional(),
   routePolicy: z.enum(ROUTE_POLICIES).optional(),
 });
+export {schema as agentCommand};
 export type AgentCommandParams = z.input<typeof schema>;
 
 /** @throws {ByError} INVALID_INPUT, POLICY_INVALID, MESSAGE_TOO_LARGE. */

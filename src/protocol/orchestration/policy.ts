@@ -10,7 +10,7 @@ const MAX_TRIES = 20;
 const MAX_DELAY_MS = 86_400_000;
 const MIB = 1_048_576;
 
-const retryShape = {
+export const retryShape = {
   /** Tries in all, the first among them. */
   maxAttempts: z.number().int().min(1).max(MAX_TRIES),
   /** Before each further try. */
@@ -22,7 +22,7 @@ const retryShape = {
   retryOn: z.array(z.enum(RETRY_CLASSES)).optional(),
 };
 
-const resourceShape = {
+export const resourceShape = {
   cpuMillicores: z.number().int().min(1).max(32_000).optional(),
   memoryBytes: z
     .number()
@@ -47,7 +47,7 @@ export const POLICY_FIELDS = [
 ] as const;
 export type PolicyField = (typeof POLICY_FIELDS)[number];
 
-const policyShape = {
+export const policyShape = {
   host: z.literal('sandbox'),
   security: z.enum(['deny', 'allowlist', 'full']),
   ask: z.enum(['off', 'on-miss', 'always']),

@@ -2,7 +2,8 @@
 import {z} from 'zod';
 import {ByError} from '../../errors.js';
 
-const toSnake = (name: string) => name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`);
+/** `agentId` becomes `agent_id`. */
+export const toSnake = (name: string) => name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`);
 
 type WireDocument = z.ZodRecord<z.ZodString, z.ZodUnknown>;
 

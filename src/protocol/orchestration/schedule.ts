@@ -22,7 +22,7 @@ const [, MAX_JITTER_MS] = SCHEDULE_LIMITS.jitterMs;
 const agentType = z.string().refine(isValidId, 'letters, digits and . _ : @ -, at most 128');
 
 /** What each tick's task is given besides its prompt. */
-const taskDefaults = {
+export const taskDefaults = {
   policy: anyObject().optional(),
   /** Of each attempt; 0: none. */
   timeoutMs: z.number().int().min(0).max(86_400_000).optional(),
@@ -114,7 +114,7 @@ export const definitionOf = (schedule: ScheduledTask): ScheduleDefinition =>
     Object.entries(schedule).filter(([field]) => !notDefined.has(field)),
   ) as unknown as ScheduleDefinition;
 
-const createParams = z.strictObject({
+export const createParams = z.strictObject({
   ...definition,
   externalId: definition.externalId.optional(),
   timezone: definition.timezone.default('UTC'),
@@ -133,7 +133,7 @@ export type CreateScheduleParams = z.input<typeof createParams>;
 
 const {externalId: _fixed, ...changeable} = definition;
 /** `null` takes away what may be missing. */
-const patch = z.strictObject({
+export const patch = z.strictObject({
   ...z.object(changeable).partial().shape,
   agentId: changeable.agentId.nullable(),
   agentType: changeable.agentType.nullable(),
