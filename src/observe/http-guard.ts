@@ -23,7 +23,7 @@ export function requireGuard({host, token, risk, variable}: Reach): void {
       hint: `Set a token (${variable}), or listen on 127.0.0.1.`,
     });
   if (token !== undefined && token.length < MIN_TOKEN)
-    throw new ByError('INVALID_CONFIG', `The token in ${variable} is too short to be a secret.`, {
+    throw new ByError('INVALID_CONFIG', 'The token is too short to be a secret.', {
       hint: `Use at least ${MIN_TOKEN} characters, for example of \`openssl rand -hex 32\`.`,
     });
 }
