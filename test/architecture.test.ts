@@ -148,8 +148,8 @@ test('only the public entries are index files', () => {
     'src/integrations/langgraph/index.ts',
     'src/integrations/mcp/index.ts',
     'src/integrations/otel/index.ts',
-    'src/orchestration/index.ts',
     'src/integrations/s3/index.ts',
+    'src/orchestration/index.ts',
     'src/testing/index.ts',
   ]);
 });
