@@ -1,5 +1,4 @@
 /** Accepting a message to a run: answered, buffered, or in the place of what runs. */
-import {createHash} from 'node:crypto';
 import {setTimeout as wait} from 'node:timers/promises';
 import {reply} from '../availability/reply.js';
 import {ByError} from '../errors.js';
@@ -25,7 +24,7 @@ import {
   type NewInput,
 } from './inputs.js';
 import {stopAttempt} from './stop-attempt.js';
-import {acceptTask} from './submit.js';
+import {acceptTask, digest} from './submit.js';
 import {toChange} from './to-change.js';
 
 export interface InputRequest {
@@ -226,9 +225,6 @@ async function drain(
     },
   );
 }
-
-const digest = (...parts: readonly string[]): string =>
-  createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 32);
 
 const idempotencyOf = ({keys, name}: Workspace, runId: string, key: string): string =>
   keys.orchIdempotency(name, 'input', digest(runId, key));

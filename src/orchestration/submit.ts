@@ -104,7 +104,8 @@ export async function prepareTask(workspace: Workspace, params: AgentCommandPara
   return {profile, task: newTask(workspace.name, params, sessionId, profile)};
 }
 
-const digest = (...parts: readonly string[]): string =>
+/** Of parts that no other parts have in common. */
+export const digest = (...parts: readonly string[]): string =>
   createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 32);
 
 const sessionOf = (workspace: Workspace, sessionKey: string): Promise<string> =>

@@ -8,6 +8,7 @@ import {access, realpath} from 'node:fs/promises';
 import {basename, delimiter, isAbsolute, join, resolve} from 'node:path';
 import picomatch from 'picomatch';
 import {ByError} from '../errors.js';
+import {canonical} from '../protocol/orchestration/command.js';
 
 /** A call of a tool, or the start of a program. */
 export interface ToolSubject {
@@ -34,21 +35,10 @@ export const subjectHash = (subject: ToolSubject, {agentType, sessionId}: ToolCa
 
 export const argsHash = (args: unknown): string => sha256(args);
 
-const sha256 = (value: unknown): string => createHash('sha256').update(canonicalJson(value)).digest('hex');
-
-/** Keys sorted, so that equal values have equal text. */
-export function canonicalJson(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
-  if (typeof value === 'object' && value !== null) {
-    const parts = Object.entries(value)
-      .filter(([, item]) => item !== undefined)
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([key, item]) => `${JSON.stringify(key)}:${canonicalJson(item)}`);
-    return `{${parts.join(',')}}`;
-  }
-  // undefined is no JSON.
-  return value === undefined ? 'null' : JSON.stringify(value);
-}
+const sha256 = (value: unknown): string =>
+  createHash('sha256')
+    .update(canonical(value ?? null))
+    .digest('hex');
 
 /** The file a program's name stands for. @throws {ByError} NOT_FOUND */
 export async function resolveProgram(name: string, cwd: string, path: string): Promise<string> {

@@ -105,7 +105,7 @@ describeEachStore('hundreds of wakeups of one type that hang', at => {
     await settled(at, store);
   });
 
-  test('are taken up by another manager when theirs is killed', async () => {
+  test('are taken up by another manager when theirs is killed', {timeout: 120_000}, async () => {
     const store = at.open();
     const options = {
       store: {url: at.url('manager'), prefix: store.keys.prefix, keySchema: store.keys.schema},
