@@ -78,7 +78,7 @@ function grantsOf(role: AclRole, options: AclOptions): Grant[] {
       return [
         {
           commands:
-            '@stream @hash @set @sortedset set get mget del unlink exists expire pexpire pexpireat persist ttl pttl type eval evalsha',
+            '@stream @hash @set @sortedset set get mget del unlink exists expire pexpire pexpireat persist ttl pttl type eval evalsha eval_ro evalsha_ro',
           access: 'RW',
           keys: everything(options),
         },
@@ -88,10 +88,10 @@ function grantsOf(role: AclRole, options: AclOptions): Grant[] {
     case 'viewer':
       return [
         {commands: READ_ALL, access: 'R', keys: everything(options)},
-        // Scripts that only look count as writing their keys; what they may do with them is only to read.
+        // Scripts of which the server knows that they only look.
         {
-          commands: `${READ_ALL} eval evalsha hvals zcount zrevrangebyscore`,
-          access: 'RW',
+          commands: `${READ_ALL} eval_ro evalsha_ro hvals zcount zrevrangebyscore`,
+          access: 'R',
           keys: orchestration(options.prefix),
         },
       ];
@@ -207,7 +207,7 @@ function clientGrants(options: AclOptions): Grant[] {
     // Whoever sends may submit tasks, look at them and stop them.
     {
       commands:
-        'eval evalsha get mget set expire persist exists hget hmget hgetall hvals hlen hset hsetnx hincrby hdel zadd zrem ' +
+        'eval evalsha eval_ro evalsha_ro get mget set expire persist exists hget hmget hgetall hvals hlen hset hsetnx hincrby hdel zadd zrem ' +
         'zcard zcount zrange zrevrange zrangebyscore zrevrangebyscore zremrangebyscore zscore sadd srem smembers xadd xrange xrevrange xlen xread',
       access: 'RW',
       keys: orchestration(keys.prefix),

@@ -57,6 +57,7 @@ export interface ReadyAttempt {
 
 const lookScript = defineScript({
   file: 'orch-look.lua',
+  reads: true,
   keys: ['base'],
   args: ['kind', 'id', 'pool'],
   reply: texts,

@@ -22,24 +22,29 @@ export interface RawCall {
   readonly args: readonly ScriptArg[];
 }
 
+const WRITING = ['EVALSHA', 'EVAL'] as const;
+/** The server refuses writes of these, so users who may only look may run them. */
+const READING = ['EVALSHA_RO', 'EVAL_RO'] as const;
+
 export function runScript(
   connection: Connection,
   {source, sha}: Loaded,
   {keys, args}: RawCall,
-  options: RunOptions & {readonly binary?: boolean},
+  options: RunOptions & {readonly binary?: boolean; readonly reads?: boolean},
 ): Promise<unknown> {
-  const run = (redis: RedisClient, command: 'EVAL' | 'EVALSHA', script: string) =>
+  const [bySha, bySource] = options.reads ? READING : WRITING;
+  const run = (redis: RedisClient, command: string, script: string) =>
     options.binary
       ? redis.callBuffer(command, script, keys.length, ...keys, ...args)
       : redis.call(command, script, keys.length, ...keys, ...args);
   return connection.run(async redis => {
     let reply: unknown;
     try {
-      reply = await run(redis, 'EVALSHA', sha);
+      reply = await run(redis, bySha, sha);
     } catch (error) {
-      // The server was restarted or its scripts were flushed. EVAL runs the script and keeps it.
+      // The server was restarted or its scripts were flushed. Given whole, the script is run and kept.
       if (!messageOf(error).startsWith('NOSCRIPT')) throw error;
-      reply = await run(redis, 'EVAL', source);
+      reply = await run(redis, bySource, source);
     }
     // On the same connection, because that is whose writes are waited for.
     if (options.awaitReplica) await awaitReplica(redis);

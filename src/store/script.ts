@@ -22,6 +22,8 @@ interface ScriptDefinition<K extends string, A extends string, R> {
   readonly endsTurns?: true;
   readonly keys: readonly K[];
   readonly args: readonly A[];
+  /** It writes nothing: users who may only look may run it. Not for scripts that are joined. */
+  readonly reads?: true;
   /** The reply holds what others wrote: text in it stays bytes. */
   readonly binary?: boolean;
   /** Checks the reply like any other input. */
@@ -64,10 +66,10 @@ export function defineScript<const K extends string, const A extends string, R>(
   return async (connection, call, options = {}) => {
     const keys = [...definition.keys.map(name => call.keys[name]), ...(call.moreKeys ?? [])];
     const args = [...definition.args.map(name => call.args[name]), ...(call.moreArgs ?? [])];
-    const {binary = false} = definition;
+    const {binary = false, reads = false} = definition;
     const raw = await (batches
       ? batches.run(connection, {keys, args}, options)
-      : runScript(connection, load(), {keys, args}, {...options, binary}));
+      : runScript(connection, load(), {keys, args}, {...options, binary, reads}));
     return definition.reply(raw);
   };
 }
