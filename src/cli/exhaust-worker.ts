@@ -5,7 +5,7 @@ import {MAX_RECOVERY_MS, MIN_RECOVERY_MS} from '../registry/agent-status.js';
 import {AgentStatusService} from '../registry/agent-status-service.js';
 import {listWorkers} from '../registry/listing.js';
 import {workersWithStatus} from '../store/agent-status.js';
-import {serverTimeMs, type Store} from '../store/store.js';
+import {serverNowMs, type Store} from '../store/store.js';
 import {recoveryText} from './agent-workers.js';
 import {formatDuration} from './duration.js';
 import {checkedId} from './ids.js';
@@ -27,7 +27,7 @@ export interface ExhaustRequest {
 export async function exhaustWorker(store: Store, printer: Printer, request: ExhaustRequest) {
   const {reason, scope, note, forMs} = request;
   const workerId = checkedId(request.workerId, 'worker id');
-  const now = Math.floor(await serverTimeMs(store));
+  const now = await serverNowMs(store);
   const recoveryAt = request.until === undefined ? undefined : untilMs(request.until, now);
   checkLength(recoveryAt === undefined ? forMs : recoveryAt - now);
   const service = new AgentStatusService(store);

@@ -11,7 +11,7 @@ import {
 } from '../observe/health-server.js';
 import {HISTORY_WINDOW_MS, type HistoryPoint} from '../protocol/metrics.js';
 import {readHistory} from '../store/metrics-history.js';
-import {checkServer, serverTimeMs, type Store} from '../store/store.js';
+import {serverNowMs, checkServer, serverTimeMs, type Store} from '../store/store.js';
 import {formatDuration} from './duration.js';
 import {showFacts} from './facts.js';
 import {paint, type Printer} from './printer.js';
@@ -67,7 +67,7 @@ const latencyText = ({queue, run, total}: FleetLatency): string =>
 /** @param sinceMs how far back, in milliseconds. @param limit most points to show. */
 export async function historyForPeople(store: Store, printer: Printer, sinceMs: number, limit: number) {
   if (sinceMs > HISTORY_WINDOW_MS) printer.warn('Two hours are kept: there is nothing before.');
-  const now = Math.floor(await serverTimeMs(store));
+  const now = await serverNowMs(store);
   const all = await readHistory(store, now - sinceMs);
   const points = all.slice(-limit);
   const number = (header: string, of: (point: HistoryPoint) => number) => ({

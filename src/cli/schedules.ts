@@ -12,7 +12,7 @@ import {cronTimes, previewSchedule, previewTick, type TickPreview} from '../orch
 import {jitterOf} from '../orchestration/plan-ticks.js';
 import type {SchedulePort} from '../orchestration/schedule-port.js';
 import {Schedules, type BackfilledTick} from '../orchestration/schedules.js';
-import {serverTimeMs, type Store} from '../store/store.js';
+import {serverNowMs, type Store} from '../store/store.js';
 import {formatDuration} from './duration.js';
 import {showFacts} from './facts.js';
 import {opaque} from './json.js';
@@ -38,7 +38,7 @@ export interface Place {
 }
 
 const schedulesOf = ({store, port}: Place) => new Schedules({store, port});
-const nowOf = async ({store}: Place) => Math.floor(await serverTimeMs(store));
+const nowOf = async ({store}: Place) => await serverNowMs(store);
 
 /** As `--json` prints it: the record itself. */
 const view = (schedule: ScheduledTask) =>

@@ -20,7 +20,7 @@ import {
   takeTicks,
   type Strike,
 } from '../store/schedules.js';
-import {serverTimeMs, type Store} from '../store/store.js';
+import {serverNowMs, type Store} from '../store/store.js';
 import {cronTimes, type CronTimes} from './cron.js';
 import {jitterOf, MOST_RETRIED_MS, planTicks} from './plan-ticks.js';
 import type {SchedulePort} from './schedule-port.js';
@@ -124,7 +124,7 @@ export class CronScheduler {
       ...{looked: 0, submitted: 0, skipped: 0, failed: 0, putBack: 0},
       ...{missed: 0, takenOver: 0, errors: 0, more: false},
     };
-    const now = Math.floor(await serverTimeMs(store));
+    const now = await serverNowMs(store);
     this.watchClock(now);
     const [abandoned, due] = await Promise.all([
       abandonedSchedules(store, workspace, now, this.batch),

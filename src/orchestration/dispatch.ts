@@ -1,4 +1,5 @@
 /** The dispatcher: what is due, ready, and has room goes to the control stream of its agent type, once. */
+import {serverNowMs} from '../store/store.js';
 import {messageOf} from '../errors.js';
 import {route} from '../availability/send.js';
 import {lastEventId} from '../store/data-streams.js';
@@ -16,7 +17,7 @@ import {
   sizeOf,
   takeOut,
 } from '../store/orchestration-lists.js';
-import {redisNowMs, type Work} from '../store/orchestration.js';
+import {type Work} from '../store/orchestration.js';
 import {draftOf} from './by-run.js';
 import type {Decision} from './decision.js';
 import {decideOn} from './decide.js';
@@ -33,7 +34,7 @@ const DUE_AT_ONCE = 100;
 export async function dispatchPass(deps: OrchestratorDeps, signal?: AbortSignal): Promise<number> {
   const {workspace} = deps;
   const {keys, name} = workspace;
-  const nowMs = await redisNowMs(workspace);
+  const nowMs = await serverNowMs(workspace.store);
   const waiting = await membersUpTo(workspace, keys.orchDelayed(name), nowMs, DUE_AT_ONCE);
   await forEach(deps, waiting, 'making an attempt ready', id => decideOn(workspace, 'att', id, begun(due)));
   const pools = await setMembers(workspace, keys.orchPools(name));
@@ -82,7 +83,7 @@ async function readyIn({workspace}: OrchestratorDeps, key: string, nowMs: number
 export async function repairPass(deps: OrchestratorDeps, signal?: AbortSignal): Promise<void> {
   const {workspace, times} = deps;
   const {keys, name} = workspace;
-  const before = (await redisNowMs(workspace)) - times.repairMs;
+  const before = (await serverNowMs(workspace.store)) - times.repairMs;
   const pools = await setMembers(workspace, keys.orchPools(name));
   const found = await Promise.all(
     pools.map(pool => membersUpTo(workspace, keys.orchInflight(name, pool), before, ALL)),

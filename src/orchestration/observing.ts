@@ -4,6 +4,7 @@ import type {Approval} from '../protocol/orchestration/approval.js';
 import type {RunAttempt} from '../protocol/orchestration/attempt.js';
 import type {AgentRun} from '../protocol/orchestration/run.js';
 import {isFinalAttempt} from '../protocol/orchestration/states.js';
+import {exhaustReasonOf} from '../protocol/orchestration/status.js';
 import {canonicalStatus, isTerminal, isTerminalTolerant} from '../protocol/states.js';
 import {decidedEvent, requestedEvent} from './approving.js';
 import type {Decision, NewEvent, NewLog} from './decision.js';
@@ -195,12 +196,6 @@ const interaction = (work: Begun, state: AgentRun['interaction']['state']): Agen
   ...{pendingCount: pendingOf(work), updatedAt: work.nowMs},
 });
 
-/** Codes that mean a used-up quota, to the letter; never words within a message. */
-const QUOTA_CODES: ReadonlySet<string> = new Set([
-  ...['RATE_LIMIT', 'RATE_LIMITED', 'QUOTA_EXCEEDED', '429'],
-  ...['BILLING', 'INSUFFICIENT_QUOTA', '402'],
-]);
-
 function endOf(
   {stopClass}: RunAttempt,
   record: ExecutionRecord,
@@ -231,7 +226,7 @@ function endOf(
   if (upper === 'CANCELLED') return {...CANCELLED, error: {code: 'CANCELLED', message}, isProven: true};
   if (code === 'DEADLINE_EXCEEDED')
     return {status: 'timeout', errorClass: 'timeout', error: {code, message}, isProven: true};
-  const errorClass = QUOTA_CODES.has(code.toUpperCase()) ? 'exhausted' : 'agent_error';
+  const errorClass = exhaustReasonOf(code) === undefined ? 'agent_error' : 'exhausted';
   return {
     status: 'error',
     errorClass,

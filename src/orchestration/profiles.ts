@@ -1,4 +1,5 @@
 /** Agent profiles: created, changed, looked up. An agent type needs none: then the defaults hold. */
+import {serverNowMs} from '../store/store.js';
 import {ByError} from '../errors.js';
 import {isValidId} from '../ids.js';
 import {isSensitive} from '../protocol/redaction.js';
@@ -19,7 +20,7 @@ import {
 import {AgentPool} from '../protocol/orchestration/pool.js';
 import {readRecord, writeRecord} from '../protocol/orchestration/record.js';
 import {members, readDocs, readText, setMembers, sizeOf} from '../store/orchestration-lists.js';
-import {Change, commit, redisNowMs, type Workspace} from '../store/orchestration.js';
+import {Change, commit, type Workspace} from '../store/orchestration.js';
 
 export interface CreateAgentParams {
   readonly agentKey: string;
@@ -65,7 +66,7 @@ export async function getAgent(workspace: Workspace, agentId: string): Promise<A
 export async function createAgent(workspace: Workspace, params: CreateAgentParams): Promise<AgentProfile> {
   const {keys, name} = workspace;
   const {agentKey, agentType = agentKey} = params;
-  const nowMs = await redisNowMs(workspace);
+  const nowMs = await serverNowMs(workspace.store);
   const profile: AgentProfile = {
     agentId: newOrchestrationId('agent'),
     agentKey,
@@ -104,7 +105,7 @@ export async function updateAgent(
   const {keys, name} = workspace;
   const {defaultPolicy, config, ...fields} = patch;
   for (;;) {
-    const [was, nowMs] = await Promise.all([getAgent(workspace, agentId), redisNowMs(workspace)]);
+    const [was, nowMs] = await Promise.all([getAgent(workspace, agentId), serverNowMs(workspace.store)]);
     if (ifVersion !== undefined && was.version !== ifVersion)
       throw new ByError('VERSION_CONFLICT', `The profile is at version ${was.version}, not ${ifVersion}.`, {
         hint: 'Look at it again, and give its new version.',
@@ -181,7 +182,7 @@ export async function changePool(
   const {keys, name} = workspace;
   const poolKey = keys.orchPool(name, key);
   for (;;) {
-    const [[doc], nowMs] = await Promise.all([readDocs(workspace, [poolKey]), redisNowMs(workspace)]);
+    const [[doc], nowMs] = await Promise.all([readDocs(workspace, [poolKey]), serverNowMs(workspace.store)]);
     const was = readRecord(AgentPool, doc);
     if (was === undefined) return undefined;
     const next = {...change(was), updatedAt: nowMs, version: was.version + 1};

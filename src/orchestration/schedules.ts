@@ -15,7 +15,7 @@ import {
 } from '../protocol/orchestration/schedule.js';
 import {writeRecord} from '../protocol/orchestration/record.js';
 import * as stored from '../store/schedules.js';
-import {serverTimeMs, type Store} from '../store/store.js';
+import {serverNowMs, type Store} from '../store/store.js';
 import {dueAt} from './cron-scheduler.js';
 import {cronTimes, neverFires, type CronTimes} from './cron.js';
 import type {SchedulePort} from './schedule-port.js';
@@ -284,7 +284,7 @@ export class Schedules {
   }
 
   private async now(): Promise<number> {
-    return Math.floor(await serverTimeMs(this.options.store));
+    return await serverNowMs(this.options.store);
   }
 
   /** @param decide gives undefined where there is nothing to change. */

@@ -2,8 +2,8 @@
 import {newHexUuid} from '../ids.js';
 import {messageOf} from '../errors.js';
 import {sleep} from '../clock.js';
-import {forgetNode, noteNode} from '../store/orchestration-lists.js';
-import {redisNowMs, type Workspace} from '../store/orchestration.js';
+import {forgetOrchestrator, noteOrchestrator} from '../store/orchestrators.js';
+import type {Workspace} from '../store/orchestration.js';
 import type {OrchestratorDeps} from './deps.js';
 import {dispatchPass, repairPass} from './dispatch.js';
 import {projectPass} from './project.js';
@@ -74,13 +74,13 @@ export async function serve(
   signal: AbortSignal,
 ): Promise<void> {
   const node = `orch-${newHexUuid().slice(0, 8)}|${roles.map(({name}) => name).join(',')}`;
-  const alive = every(deps, 'sign of life', NODE_EVERY_MS, signal, async () =>
-    noteNode(workspace, node, await redisNowMs(workspace)),
+  const alive = every(deps, 'sign of life', NODE_EVERY_MS, signal, () =>
+    noteOrchestrator(workspace.store, node),
   );
   try {
     await Promise.all([alive, ...roles.map(role => role.run(signal))]);
   } finally {
     // A sign of life that is not taken back is over by itself in half a minute.
-    await forgetNode(workspace, node).catch(() => undefined);
+    await forgetOrchestrator(workspace.store, node).catch(() => undefined);
   }
 }

@@ -1,9 +1,10 @@
 /** The sweeper: time that is over, workers that are gone, stops that were not heard, tasks nobody wants any more. */
+import {serverNowMs} from '../store/store.js';
 import {statusKind} from '../protocol/execution.js';
 import {isFinalTask} from '../protocol/orchestration/states.js';
 import {findExecution} from '../store/executions.js';
 import {membersUpTo, takeFrom} from '../store/orchestration-lists.js';
-import {lookAt, redisNowMs} from '../store/orchestration.js';
+import {lookAt} from '../store/orchestration.js';
 import {liveLeases} from '../store/recovery.js';
 import {carryOut, decideOn} from './decide.js';
 import {forEach, type OrchestratorDeps} from './deps.js';
@@ -51,7 +52,7 @@ type StoppedAttempt = Parameters<typeof stopAttempt>[2] & {readonly attemptId: s
 async function dropExpired(deps: OrchestratorDeps): Promise<void> {
   const {workspace} = deps;
   const key = workspace.keys.orchExpiring(workspace.name);
-  const due = await membersUpTo(workspace, key, await redisNowMs(workspace), EXPIRED_AT_ONCE);
+  const due = await membersUpTo(workspace, key, await serverNowMs(workspace.store), EXPIRED_AT_ONCE);
   await forEach(deps, due, 'dropping a task', async taskId => {
     await decideOn(workspace, 'task', taskId, work => {
       if (!isBegun(work) || isFinalTask(work.task.status)) return undefined;

@@ -3,9 +3,8 @@
  * path. Those that are (commands, events, records) are written out by hand.
  */
 import {z} from 'zod';
+import {snakeCase} from '../snake-case.js';
 import {flagOf, integerOf, objectOf, textListOf, textOf} from './fields.js';
-
-const toSnake = (name: string) => name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`);
 
 type WireDocument = z.ZodRecord<z.ZodString, z.ZodUnknown>;
 type ObjectSchema = z.ZodObject | z.ZodDiscriminatedUnion<readonly z.ZodObject[]>;
@@ -35,7 +34,7 @@ export function wire<T extends ObjectSchema>(schema: T): z.ZodCodec<WireDocument
 function fieldNames(schema: ObjectSchema): [field: string, name: string][] {
   const shapes = schema instanceof z.ZodObject ? [schema] : schema.options;
   const names = new Set(shapes.flatMap(option => Object.keys(option.shape)));
-  return [...names].map(field => [field, toSnake(field)]);
+  return [...names].map(field => [field, snakeCase(field)]);
 }
 
 /** A field read with one of the tolerant readers of fields.ts, and written as it is. */

@@ -31,7 +31,7 @@ import {
   type StatusOutcome,
 } from '../store/agent-status.js';
 import {foreignWork} from '../store/foreign-workers.js';
-import {serverTimeMs, type Store} from '../store/store.js';
+import {serverNowMs, type Store} from '../store/store.js';
 import {
   AgentStatusError,
   DEFAULT_RECOVERY_MS,
@@ -198,7 +198,7 @@ export class AgentStatusService {
       return {...said, ...end, source: request.source ?? 'explicit'};
     }
     if (headers !== undefined) {
-      const now = Math.floor(await serverTimeMs(this.store));
+      const now = await serverNowMs(this.store);
       const read = parseRecoveryAt(headers, now);
       if (read !== null)
         return {...said, recoveryAt: read.recoveryAt, clamped: read.clamped, source: 'header'};
@@ -281,7 +281,7 @@ export class AgentStatusService {
       return worker.online && !(record?.origin === 'native' && record.status !== 'offline');
     });
     const workerIds: string[] = [];
-    const now = Math.floor(await serverTimeMs(this.store));
+    const now = await serverNowMs(this.store);
     for (let from = 0; from < foreign.length; from += AT_ONCE) {
       const some = foreign.slice(from, from + AT_ONCE);
       const hit = await Promise.all(some.map(worker => this.observe(worker, now)));

@@ -1,4 +1,5 @@
 /** The status of workers, as it is kept in Redis: changed by one script, read for people and by sweeps. */
+import {snakeCase} from '../snake-case.js';
 import {ByError} from '../errors.js';
 import {
   decodeLedger,
@@ -15,7 +16,7 @@ import {
 import {createStatusKeys} from '../protocol/orchestration/status-keys.js';
 import type {Connection} from './connection.js';
 import {defineScript, texts} from './script.js';
-import {serverTimeMs, type Store} from './store.js';
+import {serverNowMs, type Store} from './store.js';
 
 const applyScript = defineScript({
   file: 'orch-status-apply.lua',
@@ -83,8 +84,6 @@ export interface StatusOutcome {
   readonly record: AgentStatusRecord | undefined;
 }
 
-const toSnake = (name: string) => name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`);
-
 /**
  * @param version what the record's must be; undefined for any.
  * Safe to repeat for all but `take` and `release`, which are not repeated.
@@ -99,7 +98,7 @@ export async function applyStatus(
   const keys = createStatusKeys(store.keys.prefix);
   const scope = 'scope' in params ? params.scope : WHOLE_WORKER;
   const named = Object.entries({...params, ...limits}).map(([name, value]): [string, unknown] => [
-    toSnake(name),
+    snakeCase(name),
     value,
   ]);
   const record = keys.agentStatus(workerId);
@@ -168,7 +167,7 @@ export async function dueStatuses(
   {timeoutMs, limit}: {readonly timeoutMs: number; readonly limit: number},
 ): Promise<{readonly silent: readonly string[]; readonly recovering: readonly string[]}> {
   const keys = createStatusKeys(store.keys.prefix);
-  const now = Math.floor(await serverTimeMs(store));
+  const now = await serverNowMs(store);
   const [silent, recovering] = await store.commands.run(
     redis =>
       Promise.all([

@@ -14,7 +14,7 @@ import {newOrchestrationId} from '../protocol/orchestration/ids.js';
 import {readRecord, writeRecord} from '../protocol/orchestration/record.js';
 import {RECORD_TTL_S} from '../protocol/orchestration/retention.js';
 import {Change, commit, type Workspace} from './orchestration.js';
-import {serverTimeMs} from './store.js';
+import {serverNowMs} from './store.js';
 
 const RETRY = {retryForMs: 5000};
 
@@ -28,7 +28,7 @@ export async function askApproval(
   waitMs: number,
 ): Promise<Approval> {
   const {keys, name: w} = workspace;
-  const nowMs = Math.floor(await serverTimeMs(workspace.store));
+  const nowMs = await serverNowMs(workspace.store);
   const approval: Approval = {
     ...request,
     ...{approvalId: newOrchestrationId('approval', nowMs), state: 'pending'},
@@ -98,7 +98,7 @@ export async function settleApproval(
   const {keys, name: w} = workspace;
   const found = await readApproval(workspace, approvalId);
   if (found?.state !== 'pending') return found && {approval: found, isOurs: false};
-  const nowMs = Math.floor(await serverTimeMs(workspace.store));
+  const nowMs = await serverNowMs(workspace.store);
   const approval: Approval = {
     ...found,
     // Whoever decides after the end of its time decides nothing.
@@ -217,7 +217,7 @@ export async function allow(
     });
   }
   const {store, keys, name: w} = workspace;
-  const entry: AllowEntry = {addedBy: by, addedAt: Math.floor(await serverTimeMs(workspace.store))};
+  const entry: AllowEntry = {addedBy: by, addedAt: await serverNowMs(workspace.store)};
   await store.commands.run(
     redis => redis.hset(keys.orchAllowed(w, agentType), pattern, writeRecord(AllowEntry, entry)),
     RETRY,

@@ -133,23 +133,3 @@ export async function readNumbered(
     last: Math.max(newest[0] === undefined ? 0 : read(newest[0]).seq, entries.at(-1)?.seq ?? 0),
   };
 }
-
-const NODE_TTL_S = 30;
-
-/** Say that an orchestrator runs: `<id>|<role>,<role>`, by the time of its last sign of life. */
-export async function noteNode({store, keys}: Workspace, node: string, nowMs: number): Promise<void> {
-  const key = keys.orchNodes();
-  await store.commands.run(
-    redis =>
-      Promise.all([
-        redis.zadd(key, nowMs, node),
-        redis.zremrangebyscore(key, '-inf', nowMs - NODE_TTL_S * 1000),
-        redis.expire(key, NODE_TTL_S),
-      ]),
-    RETRY,
-  );
-}
-
-export async function forgetNode({store, keys}: Workspace, node: string): Promise<void> {
-  await store.commands.run(redis => redis.zrem(keys.orchNodes(), node), {retryForMs: 1000});
-}

@@ -187,7 +187,3 @@ export async function commit({store}: Workspace, change: Change): Promise<boolea
   );
   return verdict === 'done';
 }
-
-/** Redis's clock, Unix milliseconds. */
-export const redisNowMs = async (workspace: Workspace): Promise<number> =>
-  (await lookAround(workspace, '', '')).nowMs;

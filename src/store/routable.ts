@@ -2,7 +2,7 @@
 import {readMarked} from '../protocol/orchestration/status.js';
 import {createStatusKeys} from '../protocol/orchestration/status-keys.js';
 import {onlineMembers, type OnlineCheck} from './presence.js';
-import {serverTimeMs, type Store} from './store.js';
+import {serverNowMs, type Store} from './store.js';
 
 /** Why nobody takes work though somebody is online. */
 export interface Exhausted {
@@ -27,7 +27,7 @@ export async function exhaustedWorkers(
   const key = createStatusKeys(store.keys.prefix).exhaustedWorkers(agentType);
   const marked = readMarked(await store.commands.run(redis => redis.get(key), {retryForMs: 5000}));
   if (marked.size === 0) return marked;
-  const now = Math.floor(await serverTimeMs(store));
+  const now = await serverNowMs(store);
   return new Map([...marked].map(([id, at]) => [id, at - now] as const).filter(([, ms]) => ms > 0));
 }
 

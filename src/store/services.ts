@@ -6,7 +6,7 @@ import {
   type ServiceInstance,
 } from '../protocol/discovery.js';
 import {readable} from '../protocol/limits.js';
-import {serverTimeMs, type Store} from './store.js';
+import {serverNowMs, type Store} from './store.js';
 
 export interface FoundInstance extends ServiceInstance {
   /** Unix milliseconds. */
@@ -85,4 +85,4 @@ export async function serviceNames(store: Store): Promise<string[]> {
 }
 
 /** Redis's clock, by which heartbeats of ours are given and judged: those of two machines may be apart. */
-export const heartbeatTime = async (store: Store): Promise<number> => Math.floor(await serverTimeMs(store));
+export const heartbeatTime = async (store: Store): Promise<number> => await serverNowMs(store);

@@ -157,6 +157,9 @@ export async function serverTimeMs(store: Store): Promise<number> {
   return Number(seconds) * 1000 + Number(micros) / 1000;
 }
 
+/** The same in whole milliseconds: times that are kept are whole. */
+export const serverNowMs = async (store: Store): Promise<number> => Math.floor(await serverTimeMs(store));
+
 /** The values of several strings, in order. One command on a single server, one for each key in a Cluster. */
 export async function getAll(store: Store, keys: readonly string[]): Promise<(string | null)[]> {
   if (keys.length === 0) return [];

@@ -2,7 +2,7 @@
 import {afterAll, beforeAll, beforeEach, describe, expect, test} from 'vitest';
 import {startEmbeddedStore} from '../../src/dev/embedded/start.js';
 import {silentLogger} from '../../src/log.js';
-import {orchestratorsKey} from '../../src/protocol/orchestration/status-keys.js';
+import {createRunKeys} from '../../src/protocol/orchestration/keys.js';
 import {AgentStatusService} from '../../src/registry/agent-status-service.js';
 import {openStore, serverTimeMs, type Store} from '../../src/store/store.js';
 import {defineAgent} from '../../src/worker/agent.js';
@@ -138,7 +138,13 @@ describe.each(servers)('by on %s', {timeout: 180_000}, (_, start) => {
     expect(stdout).toMatch(/^agents {9}2 types: 2 routable {3}workers 2 \(2 idle\)$/m);
     const now = Math.floor(await serverTimeMs(store));
     await store.commands.run(redis =>
-      redis.zadd(orchestratorsKey(''), now - 1200, 'a|dispatcher,projector', now - 5000, 'b|dispatcher'),
+      redis.zadd(
+        createRunKeys().orchNodes(),
+        now - 1200,
+        'a|dispatcher,projector',
+        now - 5000,
+        'b|dispatcher',
+      ),
     );
     expect((await by('status')).stdout).toMatch(
       /^orchestrator {3}2 replicas \(dispatcher 2, projector 1\) {2}last seen \d+(\.\d)?s$/m,

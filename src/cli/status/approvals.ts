@@ -1,12 +1,13 @@
 /** `approvals` of `by status`: what waits for a person. */
+import {serverNowMs} from '../../store/store.js';
 import {pendingApprovals} from '../../store/approvals.js';
-import {openWorkspace, redisNowMs} from '../../store/orchestration.js';
+import {openWorkspace} from '../../store/orchestration.js';
 import {formatDuration} from '../duration.js';
 import type {StatusSection} from './section.js';
 
 export const approvalsSection: StatusSection = async (store, name) => {
   const workspace = openWorkspace(store, name);
-  const nowMs = await redisNowMs(workspace);
+  const nowMs = await serverNowMs(workspace.store);
   const waiting = (await pendingApprovals(workspace)).filter(({expiresAt}) => expiresAt > nowMs);
   const [first] = waiting;
   if (first === undefined) return [];

@@ -1,6 +1,6 @@
 /** `schedules` of `by status`: how many fire, which is next, and whether any is late. */
 import {countSchedules} from '../../store/schedules.js';
-import {serverTimeMs} from '../../store/store.js';
+import {serverNowMs} from '../../store/store.js';
 import {formatDuration} from '../duration.js';
 import type {StatusSection} from './section.js';
 
@@ -9,7 +9,7 @@ const LATE_MS = 30_000;
 
 /** `12 active  1 paused   next nightly-report in 3h12m   late 0`; no line where there are no schedules. */
 export const scheduleSection: StatusSection = async (store, workspace) => {
-  const now = Math.floor(await serverTimeMs(store));
+  const now = await serverNowMs(store);
   const {active, paused, finished, late, next} = await countSchedules(store, workspace, {
     now,
     lateMs: LATE_MS,

@@ -1,8 +1,9 @@
 /** `tasks` and `pools` of `by status`: how many there are of each kind, and what keeps some from going. */
+import {serverNowMs} from '../../store/store.js';
 import {listPools} from '../../orchestration/profiles.js';
 import {TASK_STATES} from '../../protocol/orchestration/states.js';
 import {countFrom} from '../../store/orchestration-lists.js';
-import {openWorkspace, redisNowMs} from '../../store/orchestration.js';
+import {openWorkspace} from '../../store/orchestration.js';
 import type {Store} from '../../store/store.js';
 import {formatDuration} from '../duration.js';
 
@@ -11,7 +12,7 @@ const DAY_MS = 86_400_000;
 
 export async function tasksSection(store: Store, name: string) {
   const workspace = openWorkspace(store, name);
-  const nowMs = await redisNowMs(workspace);
+  const nowMs = await serverNowMs(workspace.store);
   const index = (status: string) => workspace.keys.orchIndex(name, `tasks:s:${status}`);
   const counts = await Promise.all(
     TASK_STATES.map(async status => {
@@ -26,7 +27,7 @@ export async function tasksSection(store: Store, name: string) {
 
 export async function poolsSection(store: Store, name: string) {
   const workspace = openWorkspace(store, name);
-  const [pools, nowMs] = await Promise.all([listPools(workspace), redisNowMs(workspace)]);
+  const [pools, nowMs] = await Promise.all([listPools(workspace), serverNowMs(workspace.store)]);
   const isIll = (status: string) => status === 'degraded' || status === 'half_open';
   const ill = pools.filter(({status}) => isIll(status));
   const told = ill.map(({agentType, lane = 'default', failures, openUntilAt = 0}) => {

@@ -1,4 +1,5 @@
 /** `by run approve` and `by run allowlist …`. */
+import {serverNowMs} from '../../store/store.js';
 import {userInfo} from 'node:os';
 import {ByError} from '../../errors.js';
 import {approve} from '../../orchestration/approve.js';
@@ -10,7 +11,7 @@ import {
 } from '../../protocol/orchestration/approval.js';
 import {recordDocument} from '../../protocol/orchestration/record.js';
 import {allow, allowedPatterns, disallow, pendingApprovals} from '../../store/approvals.js';
-import {openWorkspace, redisNowMs} from '../../store/orchestration.js';
+import {openWorkspace} from '../../store/orchestration.js';
 import {formatDuration} from '../duration.js';
 import {opaque} from '../json.js';
 import {paint} from '../printer.js';
@@ -24,7 +25,7 @@ export const osUser = (): string => userInfo().username;
 export async function listApprovalsForPeople(at: At, output: string) {
   const {printer} = at;
   const ws = workspaceOf(at);
-  const nowMs = await redisNowMs(ws);
+  const nowMs = await serverNowMs(ws.store);
   const waiting = (await pendingApprovals(ws)).filter(({expiresAt}) => expiresAt > nowMs);
   if (output === 'name') for (const {approvalId} of waiting) printer.out(approvalId);
   else
@@ -78,7 +79,7 @@ async function wholeId(at: At, text: string): Promise<string> {
 export async function listAllowedForPeople(at: At, agentType: string) {
   const {printer} = at;
   const ws = workspaceOf(at);
-  const [patterns, nowMs] = await Promise.all([allowedPatterns(ws, agentType), redisNowMs(ws)]);
+  const [patterns, nowMs] = await Promise.all([allowedPatterns(ws, agentType), serverNowMs(ws.store)]);
   printer.table(patterns, [
     {header: 'PATTERN', value: one => one.pattern, shrink: true},
     {header: 'BY', value: one => one.addedBy},

@@ -1,4 +1,5 @@
 /** From the flags of `by task submit` to the request. */
+import {serverNowMs} from '../../store/store.js';
 import {readFile} from 'node:fs/promises';
 import {ByError, messageOf} from '../../errors.js';
 import {resolveId} from '../../orchestration/find.js';
@@ -6,7 +7,7 @@ import {lookAtRun} from '../../orchestration/read.js';
 import {readQueueMode, type AgentCommandParams} from '../../protocol/orchestration/command.js';
 import {isOrchestrationId} from '../../protocol/orchestration/ids.js';
 import type {Priority} from '../../protocol/orchestration/states.js';
-import {openWorkspace, redisNowMs} from '../../store/orchestration.js';
+import {openWorkspace} from '../../store/orchestration.js';
 import type {Store} from '../../store/store.js';
 import {requirePolicy} from '../send-input.js';
 import {momentOf} from './flags.js';
@@ -47,7 +48,7 @@ export async function paramsOf(
   const message = said === '' && earlier !== undefined ? earlier.message : said;
   const policy = (await policyOf(flags)) ?? earlier?.policy;
   const needsClock = flags.delay !== undefined || flags.at !== undefined || flags.expires !== undefined;
-  const nowMs = needsClock ? await redisNowMs(workspace) : 0;
+  const nowMs = needsClock ? await serverNowMs(workspace.store) : 0;
   const notBeforeAt =
     flags.at !== undefined
       ? momentOf(flags.at, nowMs)

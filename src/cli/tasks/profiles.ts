@@ -1,4 +1,5 @@
 /** `by agent create|update|delete|scale|resume` and `by agent list --pools`: profiles of agents, and the pools of their runs. */
+import {serverNowMs} from '../../store/store.js';
 import {readFile} from 'node:fs/promises';
 import {ByError, messageOf} from '../../errors.js';
 import {
@@ -16,7 +17,7 @@ import {AgentPool} from '../../protocol/orchestration/pool.js';
 import {AgentProfile} from '../../protocol/orchestration/profile.js';
 import {recordDocument} from '../../protocol/orchestration/record.js';
 import {sizeOf} from '../../store/orchestration-lists.js';
-import {openWorkspace, redisNowMs, type Workspace} from '../../store/orchestration.js';
+import {openWorkspace, type Workspace} from '../../store/orchestration.js';
 import {formatDuration} from '../duration.js';
 import {opaque} from '../json.js';
 import {paint} from '../printer.js';
@@ -145,7 +146,7 @@ export async function resumeForPeople(at: At, text: string) {
 export async function listPoolsForPeople(at: At, output: string, agentType: string | undefined) {
   const ws = workspaceOf(at);
   const {printer} = at;
-  const [all, nowMs] = await Promise.all([listPools(ws), redisNowMs(ws)]);
+  const [all, nowMs] = await Promise.all([listPools(ws), serverNowMs(ws.store)]);
   const pools = all.filter(pool => agentType === undefined || pool.agentType === agentType);
   const counts = await sizeOf(
     ws,

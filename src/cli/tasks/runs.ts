@@ -1,4 +1,5 @@
 /** `by run list|show|events|cancel|snapshots`. */
+import {serverNowMs} from '../../store/store.js';
 import {AgentAPI} from '../../orchestration/api.js';
 import {resolveId} from '../../orchestration/find.js';
 import {listRuns, lookAtRun, readEvents, type RunFilter} from '../../orchestration/read.js';
@@ -9,7 +10,6 @@ import {AgentRun} from '../../protocol/orchestration/run.js';
 import {isFinalRun} from '../../protocol/orchestration/states.js';
 import {sleep} from '../../clock.js';
 import {abilitiesOf} from '../../store/abilities.js';
-import {redisNowMs} from '../../store/orchestration.js';
 import {formatDuration} from '../duration.js';
 import {showFacts} from '../facts.js';
 import {opaque} from '../json.js';
@@ -30,7 +30,7 @@ export async function listForPeople(at: At, output: string, filter: RunFilter) {
   const {printer} = at;
   const taskId = filter.taskId === undefined ? {} : {taskId: await resolveId(ws, 'task', filter.taskId)};
   const {items, cursor} = await listRuns(ws, {...filter, ...taskId});
-  const nowMs = await redisNowMs(ws);
+  const nowMs = await serverNowMs(ws.store);
   if (output === 'name') for (const {runId} of items) printer.out(runId);
   else
     printer.table(items, [

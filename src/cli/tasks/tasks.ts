@@ -1,4 +1,5 @@
 /** `by task list|show|cancel|logs|archive`. */
+import {serverNowMs} from '../../store/store.js';
 import {ByError} from '../../errors.js';
 import {AgentAPI} from '../../orchestration/api.js';
 import {resolveId} from '../../orchestration/find.js';
@@ -10,7 +11,7 @@ import {AgentRun} from '../../protocol/orchestration/run.js';
 import {AgentTask} from '../../protocol/orchestration/task.js';
 import {isFinalTask} from '../../protocol/orchestration/states.js';
 import {liveOrchestrators} from '../../store/orchestrators.js';
-import {lookAt, redisNowMs, type Workspace} from '../../store/orchestration.js';
+import {lookAt, type Workspace} from '../../store/orchestration.js';
 import type {Store} from '../../store/store.js';
 import {formatDuration} from '../duration.js';
 import {showFacts} from '../facts.js';
@@ -35,7 +36,7 @@ export async function listForPeople(at: At, output: string, filter: TaskFilter) 
   const {ws} = open(at);
   const {printer} = at;
   const {items, cursor} = await listTasks(ws, filter);
-  const nowMs = await redisNowMs(ws);
+  const nowMs = await serverNowMs(ws.store);
   if (output === 'name') for (const {taskId} of items) printer.out(taskId);
   else
     printer.table(await Promise.all(items.map(task => rowOf(ws, task, nowMs))), [
@@ -276,7 +277,7 @@ export async function archiveForPeople(at: At, texts: readonly string[], request
 }
 
 async function oldTasks(ws: Workspace, {olderThanMs = 0, status}: ArchiveRequest): Promise<string[]> {
-  const before = (await redisNowMs(ws)) - olderThanMs;
+  const before = (await serverNowMs(ws.store)) - olderThanMs;
   const ids: string[] = [];
   for (let cursor: string | undefined; ;) {
     const page = await listTasks(ws, {

@@ -1,6 +1,6 @@
 /** From anything thrown to an answer over HTTP: its status, and what may be said of it. */
 import {ByError, type ErrorCode} from '../../errors.js';
-import {toSnake} from '../../protocol/orchestration/record.js';
+import {snakeCase} from '../../snake-case.js';
 
 /** What HTTP itself refuses, with a status of its own. */
 export class HttpRefusal extends Error {
@@ -64,5 +64,5 @@ const failed = (status: number, {code, message, hint, details}: ByError): Failur
 function inSnakeCase(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(inSnakeCase);
   if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, one]) => [toSnake(key), inSnakeCase(one)]));
+  return Object.fromEntries(Object.entries(value).map(([key, one]) => [snakeCase(key), inSnakeCase(one)]));
 }

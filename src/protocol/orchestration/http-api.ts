@@ -7,7 +7,8 @@ import {AgentRunSnapshot, RunEvent, TaskLogEntry} from './history.js';
 import {OUTCOMES, PendingInput} from './input.js';
 import {policyShape, resourceShape, retryShape, RunExecutionPolicy} from './policy.js';
 import {AgentProfile} from './profile.js';
-import {anyObject, at, count, record, str, toSnake} from './record.js';
+import {snakeCase} from '../../snake-case.js';
+import {anyObject, at, count, record, str} from './record.js';
 import {AgentRun, RunInteraction} from './run.js';
 import {createParams, patch, ScheduledTask, taskDefaults} from './schedule.js';
 import {QUEUE_MODES, RUN_STATES, TASK_STATES} from './states.js';
@@ -23,8 +24,8 @@ function request<S extends z.core.$ZodShape>(
   shape: S,
   oneOf?: readonly [string, string],
 ): Schema<z.output<z.ZodObject<S>>> {
-  const fieldOf = new Map(Object.keys(shape).map(field => [toSnake(field), field]));
-  const named = Object.fromEntries(Object.entries(shape).map(([field, one]) => [toSnake(field), one]));
+  const fieldOf = new Map(Object.keys(shape).map(field => [snakeCase(field), field]));
+  const named = Object.fromEntries(Object.entries(shape).map(([field, one]) => [snakeCase(field), one]));
   const known = z.strictObject(named);
   const [one, other] = oneOf ?? [];
   const checked =
@@ -240,9 +241,9 @@ function rename(schema: JsonSchema): void {
   const {properties, required} = schema as {properties?: object; required?: string[]};
   if (properties !== undefined)
     schema['properties'] = Object.fromEntries(
-      Object.entries(properties).map(([field, one]) => [toSnake(field), one as unknown]),
+      Object.entries(properties).map(([field, one]) => [snakeCase(field), one as unknown]),
     );
-  if (required !== undefined) schema['required'] = required.map(toSnake);
+  if (required !== undefined) schema['required'] = required.map(snakeCase);
 }
 
 export interface QueryParameter {

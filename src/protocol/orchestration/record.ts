@@ -1,15 +1,13 @@
 /** Records of the run layer: camelCase in TypeScript, snake_case in Redis and in `--json`, by one codec each. */
 import {z} from 'zod';
 import {ByError} from '../../errors.js';
-
-/** `agentId` becomes `agent_id`. */
-export const toSnake = (name: string) => name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`);
+import {snakeCase} from '../../snake-case.js';
 
 type WireDocument = z.ZodRecord<z.ZodString, z.ZodUnknown>;
 
 /** A record's codec. What a newer program added to it is kept as it came. */
 export function record<S extends z.core.$ZodLooseShape>(shape: S): z.ZodCodec<WireDocument, z.ZodObject<S>> {
-  const names = Object.keys(shape).map(field => [field, toSnake(field)] as const);
+  const names = Object.keys(shape).map(field => [field, snakeCase(field)] as const);
   const fieldOf = new Map(names.map(([field, name]) => [name, field]));
   const nameOf = new Map(names);
   const renamed = (doc: Readonly<Record<string, unknown>>, as: ReadonlyMap<string, string>) =>

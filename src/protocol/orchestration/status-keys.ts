@@ -34,6 +34,3 @@ export function createStatusKeys(prefix = '') {
 }
 
 export type StatusKeys = ReturnType<typeof createStatusKeys>;
-
-/** Sorted set of orchestrators as `<id>|<role>,<role>`, by their last sign of life. Only read here. */
-export const orchestratorsKey = (prefix: string): string => `${prefix}byorch:v1:{_sys}:nodes`;
