@@ -44,7 +44,6 @@ const {metafile} = await build({
   target: 'node20',
   minifySyntax: true,
   minifyWhitespace: true,
-  keepNames: true,
   // Ours to bundle is only what a command needs at once; the others are loaded when they are used.
   // oclif asks for typescript only where it runs sources, which we never let it do.
   // OpenTelemetry is the user's own: ours would be another one.

@@ -324,7 +324,7 @@ export function recordFromWire(doc: Readonly<Record<string, unknown>>): Executio
     const known = optionalByName.get(name);
     const value = doc[name];
     if (!known || value === null) extra[name] = value;
-    else Object.assign(optional, {[known.field]: known.read(value)});
+    else (optional as Record<string, unknown>)[known.field] = known.read(value);
   }
   return {
     executionId: textOf(doc['execution_id']),

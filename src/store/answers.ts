@@ -10,6 +10,7 @@ const takeScript = defineScript({
   looksForCancels: true,
   editsRecords: true,
   resumes: true,
+  beginsTurns: true,
   joins: true,
   keys: ['registry'],
   args: [...CLAIM_ARGS, 'answer', 'named', 'entryMessage', 'journalPrefix', 'journalSuffix'],

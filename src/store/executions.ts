@@ -53,6 +53,7 @@ const claimScript = defineScript({
   looksForCancels: true,
   editsRecords: true,
   resumes: true,
+  beginsTurns: true,
   joins: true,
   keys: ['registry'],
   args: CLAIM_ARGS,

@@ -1,9 +1,11 @@
 /** Runs a Lua script by its digest, and gives its text only to a server that does not know it. */
 import {createHash} from 'node:crypto';
+import {Redis} from 'ioredis';
 import {messageOf} from '../errors.js';
 import {awaitReplica} from './durability.js';
 import type {RedisClient} from './client.js';
 import type {Connection, RunOptions} from './connection.js';
+import {ScriptCommand} from './script-command.js';
 
 export type ScriptArg = string | number | Buffer;
 
@@ -29,25 +31,38 @@ const READING = ['EVALSHA_RO', 'EVAL_RO'] as const;
 export function runScript(
   connection: Connection,
   {source, sha}: Loaded,
-  {keys, args}: RawCall,
+  call: RawCall,
   options: RunOptions & {readonly binary?: boolean; readonly reads?: boolean},
 ): Promise<unknown> {
   const [bySha, bySource] = options.reads ? READING : WRITING;
-  const run = (redis: RedisClient, command: string, script: string) =>
-    options.binary
-      ? redis.callBuffer(command, script, keys.length, ...keys, ...args)
-      : redis.call(command, script, keys.length, ...keys, ...args);
+  const {binary = false} = options;
   return connection.run(async redis => {
     let reply: unknown;
     try {
-      reply = await run(redis, bySha, sha);
+      reply = await issue(redis, bySha, sha, call, binary);
     } catch (error) {
       // The server was restarted or its scripts were flushed. Given whole, the script is run and kept.
       if (!messageOf(error).startsWith('NOSCRIPT')) throw error;
-      reply = await run(redis, bySource, source);
+      reply = await issue(redis, bySource, source, call, binary);
     }
     // On the same connection, because that is whose writes are waited for.
     if (options.awaitReplica) await awaitReplica(redis);
     return reply;
   }, options);
+}
+
+function issue(
+  redis: RedisClient,
+  command: string,
+  script: string,
+  call: RawCall,
+  binary: boolean,
+): Promise<unknown> {
+  const {keys, args} = call;
+  if (redis instanceof Redis)
+    return redis.sendCommand(new ScriptCommand(command, script, call, {binary})) as Promise<unknown>;
+  // The node that gets it is found by its keys.
+  return binary
+    ? redis.callBuffer(command, script, keys.length, ...keys, ...args)
+    : redis.call(command, script, keys.length, ...keys, ...args);
 }

@@ -7,7 +7,7 @@
 import {messageOf} from '../errors.js';
 import type {Connection, RunOptions} from './connection.js';
 import {toByError} from './redis-errors.js';
-import {loaded, runScript, type Loaded, type RawCall, type ScriptArg} from './run-script.js';
+import {runScript, type Loaded, type RawCall, type ScriptArg} from './run-script.js';
 
 /** Calls in one script: the server does nothing else meanwhile, so it must stay well below a millisecond or two. */
 const MAX_CALLS = 32;
@@ -32,13 +32,19 @@ interface Way {
 
 export class Batches {
   private readonly ways = new WeakMap<Connection, Map<string, Way>>();
-  private joined: Loaded | undefined;
+  private together: Loaded | undefined;
 
-  constructor(private readonly load: () => Loaded) {}
+  /** @param loadJoined the same script for several calls: {@link joined}. */
+  constructor(
+    private readonly load: () => Loaded,
+    private readonly loadJoined: () => Loaded,
+  ) {}
 
-  async run(connection: Connection, call: RawCall, options: RunOptions): Promise<unknown> {
-    if (connection.knownCluster ?? (await connection.isCluster()))
-      return runScript(connection, this.load(), call, options);
+  run(connection: Connection, call: RawCall, options: RunOptions): Promise<unknown> {
+    const {knownCluster} = connection;
+    if (knownCluster === undefined)
+      return connection.isCluster().then(() => this.run(connection, call, options));
+    if (knownCluster) return runScript(connection, this.load(), call, options);
     const way = this.wayOf(connection, options);
     return new Promise((resolve, reject) => {
       const item = {call, resolve, reject};
@@ -76,8 +82,8 @@ export class Batches {
       runScript(connection, this.load(), only.call, options).then(only.resolve, only.reject);
       return;
     }
-    this.joined ??= loaded(joinedSource(this.load().source));
-    runScript(connection, this.joined, joinedCall(calls), options).then(
+    this.together ??= this.loadJoined();
+    runScript(connection, this.together, joinedCall(calls), options).then(
       replies => settle(calls, replies),
       (error: unknown) => {
         for (const {reject} of calls) reject(error);
@@ -98,18 +104,20 @@ function joinedCall(calls: readonly Waiting[]): RawCall {
   return {keys, args};
 }
 
-/** The script as a function, run for each call: ARGV is the number of calls, keys and arguments of each, all arguments. */
-const joinedSource = (source: string) => `local function step(KEYS, ARGV)
-${source}
+/**
+ * The script as a function, run for each call: ARGV is the number of calls, keys and arguments of each, all arguments.
+ * @param before what is the same for all calls, and made once.
+ */
+export const joined = (before: string, script: string) => `${before}
+local function step(KEYS, ARGV)
+${script}
 end
 local calls = tonumber(ARGV[1])
 local replies, key, arg = {}, 0, 1 + 2 * calls
 for i = 1, calls do
-  local keys, args = {}, {}
-  for j = 1, tonumber(ARGV[2 * i]) do keys[j] = KEYS[key + j] end
-  for j = 1, tonumber(ARGV[2 * i + 1]) do args[j] = ARGV[arg + j] end
-  key, arg = key + #keys, arg + #args
-  local ok, reply = pcall(step, keys, args)
+  local last_key, last_arg = key + tonumber(ARGV[2 * i]), arg + tonumber(ARGV[2 * i + 1])
+  local ok, reply = pcall(step, {unpack(KEYS, key + 1, last_key)}, {unpack(ARGV, arg + 1, last_arg)})
+  key, arg = last_key, last_arg
   if ok then replies[i] = {1, reply}
   else replies[i] = {0, type(reply) == 'table' and reply.err or tostring(reply)} end
 end

@@ -3,7 +3,7 @@ import {readFileSync} from 'node:fs';
 import {codeFile} from '../config/package-info.js';
 import type {Connection, RunOptions} from './connection.js';
 import {loaded, runScript, type Loaded, type ScriptArg} from './run-script.js';
-import {Batches} from './script-batch.js';
+import {Batches, joined} from './script-batch.js';
 
 interface ScriptDefinition<K extends string, A extends string, R> {
   /** File name in `lua/`. Its header is its contract. */
@@ -16,6 +16,8 @@ interface ScriptDefinition<K extends string, A extends string, R> {
   readonly runs?: readonly string[];
   /** cancelled.lua comes before it. */
   readonly looksForCancels?: true;
+  /** begun.lua comes before it, after cancelled.lua. */
+  readonly beginsTurns?: true;
   /** quota-window.lua comes before it. */
   readonly countsQuota?: true;
   /** end-turn.lua comes before it, after records.lua. */
@@ -55,22 +57,30 @@ export function defineScript<const K extends string, const A extends string, R>(
     ...(definition.editsRecords ? ['records.lua'] : []),
     ...(definition.resumes ? ['resumed.lua'] : []),
     ...(definition.looksForCancels ? ['cancelled.lua'] : []),
+    ...(definition.beginsTurns ? ['begun.lua'] : []),
     ...(definition.countsQuota ? ['quota-window.lua'] : []),
     ...(definition.endsTurns ? ['end-turn.lua'] : []),
   ];
   const {runs = [], file} = definition;
-  const source = () => [...files.map(readScript), ...runs.map(asFunction), readScript(file)].join('\n');
-  const load = () => (single ??= loaded(source()));
-  const batches = definition.joins ? new Batches(load) : undefined;
+  const before = () => [...files.map(readScript), ...runs.map(asFunction)].join('\n');
+  const load = () => (single ??= loaded(`${before()}\n${readScript(file)}`));
+  const batches = definition.joins
+    ? new Batches(load, () => loaded(joined(before(), readScript(file))))
+    : undefined;
 
-  return async (connection, call, options = {}) => {
-    const keys = [...definition.keys.map(name => call.keys[name]), ...(call.moreKeys ?? [])];
-    const args = [...definition.args.map(name => call.args[name]), ...(call.moreArgs ?? [])];
-    const {binary = false, reads = false} = definition;
-    const raw = await (batches
+  const {keys: keyNames, args: argNames, binary = false, reads = false, reply} = definition;
+
+  return (connection, call, options = {}) => {
+    const keys: string[] = [];
+    const args: ScriptArg[] = [];
+    for (const name of keyNames) keys.push(call.keys[name]);
+    for (const key of call.moreKeys ?? []) keys.push(key);
+    for (const name of argNames) args.push(call.args[name]);
+    for (const arg of call.moreArgs ?? []) args.push(arg);
+    const raw = batches
       ? batches.run(connection, {keys, args}, options)
-      : runScript(connection, load(), {keys, args}, {...options, binary, reads}));
-    return definition.reply(raw);
+      : runScript(connection, load(), {keys, args}, {...options, binary, reads});
+    return raw.then(reply);
   };
 }
 

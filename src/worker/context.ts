@@ -24,6 +24,7 @@ import type {
   TurnCalls,
 } from './calls.js';
 import type {EventWriter} from './event-writer.js';
+import type {RunningTask} from './running.js';
 import type {SessionHistory, TurnHistory} from './turn-history.js';
 import type {FileStore, SessionFiles} from '../files/file-store.js';
 import {localFiles} from '../files/local-files.js';
@@ -53,7 +54,7 @@ export interface ContextFacts {
   readonly messageId: string;
   readonly parentMessageId: string;
   readonly subAgent: boolean;
-  readonly signal: AbortSignal;
+  readonly task: Pick<RunningTask, 'signal'>;
   /** Unix milliseconds by this process's clock; undefined if the execution has no deadline. */
   readonly deadline: number | undefined;
   readonly log: Logger;
@@ -141,7 +142,7 @@ export class TurnContext {
    * reason says which: after a deadline it is named `TimeoutError`, else `AbortError`.
    */
   get signal(): AbortSignal {
-    return this.facts.signal;
+    return this.facts.task.signal;
   }
   /** The session's files on this machine; made when it is first asked for. Other machines have others. */
   get workspace(): Workspace {

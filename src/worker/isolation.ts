@@ -257,7 +257,7 @@ function carryOut(
           break;
         }
         case 'outcome':
-          over({outcome: message.outcome, isReusable: task?.signal.aborted !== true});
+          over({outcome: message.outcome, isReusable: task?.stopReason === undefined});
           break;
       }
     };
@@ -289,13 +289,11 @@ function carryOut(
 
 /** Tell the process what the task here is told. One that does not end then is ended. */
 function passOn(task: RunningTask, child: ChildProcess, cancelGraceMs: number): void {
-  const onAbort = () => {
+  task.onStop(() => {
     if (task.abandonReason === undefined)
       tell(child, {kind: 'cancel', reason: task.cancelReason ?? '', force: false});
     else tell(child, {kind: 'abandon', reason: task.abandonReason});
-  };
-  if (task.signal.aborted) onAbort();
-  else task.signal.addEventListener('abort', onAbort, {once: true});
+  });
   void task.stopped(cancelGraceMs).then(() => {
     if (task.abandonReason === undefined)
       tell(child, {kind: 'cancel', reason: task.cancelReason ?? '', force: true});

@@ -9,8 +9,12 @@ export interface RunningTask {
   readonly executionId: string;
   readonly messageId: string;
   readonly turn: TurnIdentity;
-  /** Given to agent code. */
+  /** Given to agent code; made when it is first asked for, for most never look at it. */
   readonly signal: AbortSignal;
+  /** Why it is to stop: the signal's reason. Undefined while it is not. */
+  readonly stopReason: DOMException | undefined;
+  /** Be told when it is to stop, at once if it is already. */
+  onStop(listener: (reason: DOMException) => void): void;
   /** Set once somebody cancelled it. */
   readonly cancelReason: string | undefined;
   /** Its deadline has passed. */
@@ -51,7 +55,7 @@ export class RunningTasks {
   }
 
   begin(turn: TurnIdentity, messageId: string, claim: ClaimUnderWay): RunningTask {
-    const task = createTask(turn, messageId);
+    const task = new Task(turn, messageId);
     this.tasks.set(task.executionId, task);
     const cancelled = claim.get(task.executionId);
     if (cancelled !== undefined) task.cancel(cancelled.reason, cancelled.force);
@@ -113,64 +117,92 @@ const ABANDONED: Readonly<Record<AbandonReason, string>> = {
   'lease lost': 'LEASE_LOST: another process holds the worker id',
 };
 
-function createTask(turn: TurnIdentity, messageId: string): RunningTask {
-  const controller = new AbortController();
-  let cancelReason: string | undefined;
-  let abandonReason: AbandonReason | undefined;
-  let isLate = false;
-  let unheard: Heard[] = [];
-  let listener: ((heard: Heard) => void) | undefined;
-  let graceful: () => void = () => undefined;
-  let atOnce: () => void = () => undefined;
-  const asked = new Promise<void>(resolve => (graceful = resolve));
-  const ended = new Promise<void>(resolve => (atOnce = resolve));
-  return {
-    executionId: turn.executionId,
-    messageId,
-    turn,
-    signal: controller.signal,
-    get cancelReason() {
-      return cancelReason;
-    },
-    get abandonReason() {
-      return abandonReason;
-    },
-    get isLate() {
-      return isLate;
-    },
-    cancel(reason, force) {
-      cancelReason ??= reason;
-      controller.abort(new DOMException(reason || 'cancelled', 'AbortError'));
-      graceful();
-      if (force) atOnce();
-    },
-    expire() {
-      isLate = true;
-      controller.abort(new DOMException('DEADLINE_EXCEEDED: the deadline has passed', 'TimeoutError'));
-      graceful();
-    },
-    abandon(reason) {
-      abandonReason ??= reason;
-      controller.abort(new DOMException(ABANDONED[reason], 'AbortError'));
-      atOnce();
-    },
-    hear(heard) {
-      if (listener === undefined) unheard.push(heard);
-      else listener(heard);
-    },
-    listen(one) {
-      listener = one;
-      for (const heard of unheard) one(heard);
-      unheard = [];
-    },
-    async stopped(graceMs) {
+class Task implements RunningTask {
+  cancelReason: string | undefined;
+  abandonReason: AbandonReason | undefined;
+  isLate = false;
+  stopReason: DOMException | undefined;
+  private isOver = false;
+  private controller: AbortController | undefined;
+  private stopListeners: ((reason: DOMException) => void)[] = [];
+  private unheard: Heard[] = [];
+  private listener: ((heard: Heard) => void) | undefined;
+  /** Called when it was asked to stop, and again when nobody is to wait any more. */
+  private watchers: (() => void)[] = [];
+
+  constructor(
+    readonly turn: TurnIdentity,
+    readonly messageId: string,
+  ) {}
+
+  get executionId(): string {
+    return this.turn.executionId;
+  }
+
+  get signal(): AbortSignal {
+    if (this.controller === undefined) {
+      this.controller = new AbortController();
+      if (this.stopReason !== undefined) this.controller.abort(this.stopReason);
+    }
+    return this.controller.signal;
+  }
+
+  onStop(listener: (reason: DOMException) => void): void {
+    if (this.stopReason === undefined) this.stopListeners.push(listener);
+    else listener(this.stopReason);
+  }
+
+  cancel(reason: string, force: boolean): void {
+    this.cancelReason ??= reason;
+    this.stop(new DOMException(reason || 'cancelled', 'AbortError'), force);
+  }
+
+  expire(): void {
+    this.isLate = true;
+    this.stop(new DOMException('DEADLINE_EXCEEDED: the deadline has passed', 'TimeoutError'), false);
+  }
+
+  abandon(reason: AbandonReason): void {
+    this.abandonReason ??= reason;
+    this.stop(new DOMException(ABANDONED[reason], 'AbortError'), true);
+  }
+
+  hear(heard: Heard): void {
+    if (this.listener === undefined) this.unheard.push(heard);
+    else this.listener(heard);
+  }
+
+  listen(one: (heard: Heard) => void): void {
+    this.listener = one;
+    for (const heard of this.unheard) one(heard);
+    this.unheard = [];
+  }
+
+  stopped(graceMs: number): Promise<'stopped'> {
+    return new Promise(resolve => {
       let timer: NodeJS.Timeout | undefined;
-      const late = asked.then(
-        () => new Promise<void>(resolve => (timer = setTimeout(resolve, graceMs).unref())),
-      );
-      await Promise.race([ended, late]);
-      clearTimeout(timer);
-      return 'stopped';
-    },
-  };
+      const end = () => {
+        clearTimeout(timer);
+        resolve('stopped');
+      };
+      const watch = () => {
+        if (this.isOver) end();
+        else if (this.stopReason !== undefined) timer ??= setTimeout(end, graceMs).unref();
+      };
+      this.watchers.push(watch);
+      watch();
+    });
+  }
+
+  /** The first reason stays; who is asked again is to stop at once if that is said. */
+  private stop(reason: DOMException, atOnce: boolean): void {
+    this.isOver ||= atOnce;
+    if (this.stopReason === undefined) {
+      this.stopReason = reason;
+      this.controller?.abort(reason);
+      for (const listener of this.stopListeners) listener(reason);
+      this.stopListeners = [];
+    }
+    for (const watch of this.watchers) watch();
+  }
 }

@@ -41,7 +41,11 @@ export class Settler {
 
   private async settle(batch: readonly ControlEntry[]): Promise<void> {
     const streams = new Map<string, string[]>();
-    for (const {stream, id} of batch) streams.set(stream, [...(streams.get(stream) ?? []), id]);
+    for (const {stream, id} of batch) {
+      const ids = streams.get(stream);
+      if (ids === undefined) streams.set(stream, [id]);
+      else ids.push(id);
+    }
     for (const [stream, ids] of streams) {
       try {
         await settleMany(this.store, this.group, stream, ids, this.deletesEntries(stream));

@@ -335,7 +335,7 @@ async function carryOut(
     messageId,
     parentMessageId,
     subAgent,
-    signal: task.signal,
+    task,
     deadline,
     log,
     now: env.now,
@@ -452,7 +452,7 @@ async function carryOut(
   // What expired before it began says nothing about the agent.
   if (claim.verdict !== 'expired') env.ends?.note(agentType, outcome.status);
   // A handler that was given up, or forgot what it began, learns that nobody takes what it says.
-  if (task.signal.aborted) writer.refuse();
+  if (task.stopReason !== undefined) writer.refuse();
   log.info(outcome.status === 'TERMINAL' ? 'had been ended from outside' : outcome.status.toLowerCase(), {
     duration_ms: env.now() - startedAt,
     events: writer.count,

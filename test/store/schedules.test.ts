@@ -96,16 +96,12 @@ describeEachStore('steps of schedules', stores => {
     expect(await strike('me', first + MINUTE)).toBe('go');
     expect([(await find()).firing, await score(keysOf(store).schedulesFiring(W))]).toEqual([[], null]);
     expect(await stored.lastTicks(store, W, scheduleId, 9)).toHaveLength(2);
-    await stored.deleteSchedule(store, W, await find());
+    const gone = await find();
+    await stored.deleteSchedule(store, W, gone);
     expect(
-      await stored.strikeTick(
-        store,
-        W,
-        {...(await stored.listSchedules(store, W))[0], scheduleId} as ScheduledTask,
-        {
-          ...{owner: 'me', tick: first, outcome: 'submitted', leaseMs: 1},
-        },
-      ),
+      await stored.strikeTick(store, W, gone, {
+        ...{owner: 'me', tick: first, outcome: 'submitted', leaseMs: 1},
+      }),
     ).toBe('gone');
   });
 

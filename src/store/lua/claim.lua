@@ -41,39 +41,21 @@
 --
 -- One script, because reading the state and then taking it lets a cancel, or a second worker, slip between.
 local registry, message_id = KEYS[1], ARGV[1]
-local terminal = {}
-for _, state in ipairs(cjson.decode(ARGV[11])) do terminal[state] = true end
-
 
 local id, text = ARGV[2], false
 if id == '' and ARGV[12] ~= '1' then id = resumed(registry, message_id, ARGV[21]) or '' end
 if id ~= '' then text = redis.call('HGET', registry, 'exec:' .. id) end
 
--- A record that is still as our sender wrote it is edited as text: decoding and encoding it costs eight times as much.
--- What the pattern does not know, to the letter, takes the long way.
-local STRING = '"[^"\\]*",'
-local FRESH = '^({"execution_id":' .. STRING .. '"message_id":")([^"\\]*)(","session_id":' .. STRING
-  .. '"trace_id":' .. STRING .. '"parent_message_id":"([^"\\]*)","source_agent_type":' .. STRING
-  .. '"target_agent_type":' .. STRING .. '"stream_name":' .. STRING .. '"status":")QUEUED(","created_at":%d+,'
-  .. '"updated_at":)%d+(,"started_at":)0(,"finished_at":0,"timeline":%[{"status":"QUEUED","timestamp":%d+})(%],.*)}$'
--- What a call has at its end: protocol/reply.ts.
-local CALL, REPLY = '^(.*),"x_depth":%d+', ',"x_reply":%b{},"x_caller":"[^"\\]*"$'
-if text and ARGV[12] == '1' and not string.find(ARGV[5] .. ARGV[6] .. ARGV[7], '["\\%c]') then
-  local a, found_id, b, parent, c, d, e, f = string.match(text, FRESH)
-  local awaited = a and string.match(f, CALL .. REPLY)
-  local rest = awaited or a and (string.match(f, CALL .. '$') or f)
-  if a and found_id == message_id and (awaited or ARGV[16] == '') and not string.find(rest, '"x_', 1, true)
-    and not string.find(rest, '"cancel_', 1, true) and not string.find(rest, '"worker_id"', 1, true)
-    and not (parent ~= '' and cancelled(record_of(registry, parent))) then
-    local after = a .. found_id .. b .. 'RUNNING' .. c .. ARGV[8] .. d .. ARGV[8] .. e
-      .. ',{"status":"RUNNING","timestamp":' .. ARGV[8] .. '}' .. f .. ',"worker_id":"' .. ARGV[6]
-      .. '","x_attempt":1,"x_owner":"' .. ARGV[5] .. '","x_fence":"1@' .. ARGV[5] .. '","x_entry":"' .. ARGV[7] .. '"}'
-    redis.call('HSET', registry, 'exec:' .. id, after)
-    if ARGV[17] ~= '' then redis.call('HSETNX', registry, 'x_user_code', ARGV[17]) end
-    return {'started', id, after, ''}
-  end
+local begun = text and ARGV[12] == '1'
+  and begin_as_text(registry, text, message_id, ARGV[16], ARGV[5], ARGV[6], ARGV[7], ARGV[8])
+if begun then
+  redis.call('HSET', registry, 'exec:' .. id, begun)
+  if ARGV[17] ~= '' then redis.call('HSETNX', registry, 'x_user_code', ARGV[17]) end
+  return {'started', id, begun, ''}
 end
 
+local terminal = {}
+for _, state in ipairs(cjson.decode(ARGV[11])) do terminal[state] = true end
 local ok, record = pcall(decode, text or '')
 local is_known = text and ok and type(record) == 'table'
 if is_known and ARGV[12] ~= '1' and type(record.message_id) == 'string' and record.message_id ~= '' then
@@ -162,16 +144,16 @@ if broken_off and not created and crashes + failures < max then
   }
   while #record.x_attempts > tonumber(ARGV[15]) do table.remove(record.x_attempts, 1) end
 end
-local begun = (tonumber(record.started_at) or 0) ~= 0
+local has_begun = (tonumber(record.started_at) or 0) ~= 0
 local parent = record.parent_message_id
-if ARGV[12] == '1' and not begun and status ~= 'CANCELLING' and type(parent) == 'string' and parent ~= '' then
+if ARGV[12] == '1' and not has_begun and status ~= 'CANCELLING' and type(parent) == 'string' and parent ~= '' then
   -- Senders of ours are refused when the caller was cancelled (accept.lua); others do not look.
   if cancelled(record_of(registry, parent)) then
     status, record.status, record.cancel_requested = 'CANCELLING', 'CANCELLING', true
     record.cancel_reason = 'what it belongs to was cancelled'
   end
 end
-local cancelled = status == 'CANCELLING' and not begun
+local cancelled = status == 'CANCELLING' and not has_begun
 local left = ''
 if record.x_deadline ~= nil then
   local time = redis.call('TIME')

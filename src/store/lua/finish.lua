@@ -32,24 +32,9 @@
 -- state without its reply, a failure without its dead letter.
 local registry = KEYS[1]
 
--- A first attempt that ends as most do is written as text, as claim.lua began it: the long way costs eight times as much.
-local BEGUN = '^({"execution_id":.-"status":")RUNNING(","created_at":%d+,"updated_at":)%d+(,"started_at":%d+,'
-  .. '"finished_at":)0(,"timeline":%[[^%]]*)(%],.*,"x_attempt":1,"x_owner":")[^"\\]*(","x_fence":")([^"\\]*)'
-  .. '","x_entry":"([^"\\]*)"}$'
-local PLAIN = '^{"status":"(%u+)","updated_at":(%d+),"finished_at":(%d+)}$'
-
-local function after_plain_end(text)
-  local status, now, finished_at = string.match(ARGV[3], PLAIN)
-  if not status then return nil end
-  local a, b, c, d, e, f, fence, entry = string.match(text, BEGUN)
-  if not a or fence ~= ARGV[2] then return nil end
-  return a .. status .. b .. now .. c .. finished_at .. d .. ',{"status":"' .. status .. '","timestamp":' .. now .. '}'
-    .. e .. f .. '","x_entry":"' .. entry .. '","x_ended":"' .. entry .. '"}'
-end
-
 local text = redis.call('HGET', registry, 'exec:' .. ARGV[1])
 if not text then return 'fenced' end
-local after, refusal = after_plain_end(text), nil
+local after, refusal = end_as_text(text, ARGV[2], ARGV[3]), nil
 if not after then after, refusal = end_turn(text, ARGV[2], decode(ARGV[3]), ARGV[9]) end
 if not after then return refusal end
 redis.call('HSET', registry, 'exec:' .. ARGV[1], after)

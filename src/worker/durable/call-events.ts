@@ -11,6 +11,7 @@ import type {Answer} from '../../protocol/journal.js';
 import {compareIds, eventsAfter} from '../../store/data-streams.js';
 import {hasOutcome} from '../../store/journal.js';
 import type {Store} from '../../store/store.js';
+import type {RunningTask} from '../running.js';
 
 /** A stretch of the session's data stream. */
 interface Batch {
@@ -36,7 +37,8 @@ export interface ReadCall {
 export interface EventSource {
   readonly store: Store;
   readonly turn: {readonly sessionId: string; readonly executionId: string; readonly fence: string};
-  readonly signal: AbortSignal;
+  /** The turn's. */
+  readonly task: Pick<RunningTask, 'signal'>;
   /** Give the turn's slot to others until the returned function is called. */
   stepAside(): () => void;
 }
@@ -77,7 +79,7 @@ export class CallEvents {
    * @throws the signal's reason.
    */
   async wait(after: string, quietMs: number): Promise<Answer | undefined> {
-    const {signal} = this.source;
+    const {signal} = this.source.task;
     const {sentAfter} = this.call;
     const begin = `${Math.max(0, sentAfter - CLOCK_SLACK_MS)}-0`;
     const from = after === '' ? begin : after;

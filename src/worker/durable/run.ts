@@ -29,7 +29,10 @@ import {DurablePromise} from './promise.js';
 export interface DurableHost {
   readonly executionId: string;
   readonly attempt: number;
-  readonly signal: AbortSignal;
+  /** Why the code is to stop; undefined while it is not. */
+  readonly stopReason: Error | undefined;
+  /** Be told when it is to stop, at once if it is already. */
+  onStop(listener: (reason: Error) => void): void;
   readonly trace?: Pick<JournalTrace, 'askedAt' | 'given'>;
   write(writes: readonly JournalWrite[]): Promise<Written>;
   read(): Promise<Journal>;
@@ -184,9 +187,7 @@ export class DurableRun {
   time: number;
 
   async run(code: () => unknown): Promise<RunEnd> {
-    const {signal} = this.host;
-    const cancel = () => this.abort(signal.reason instanceof Error ? signal.reason : new Error('aborted'));
-    signal.addEventListener('abort', cancel, {once: true});
+    this.host.onStop(reason => this.abort(reason));
     this.host.listen(heard => this.hear(heard));
     const work = (async (): Promise<RunEnd> => {
       try {
@@ -203,7 +204,6 @@ export class DurableRun {
     } finally {
       this.isOver = true;
       clearTimeout(this.stuck);
-      signal.removeEventListener('abort', cancel);
     }
   }
 
@@ -265,7 +265,7 @@ export class DurableRun {
       return promise;
     }
     if (this.isOver) {
-      reject(this.host.signal.aborted ? asError(this.host.signal.reason) : turnOver());
+      reject(this.host.stopReason ?? turnOver());
       return promise;
     }
     this.nextIndex++;

@@ -82,7 +82,10 @@ export async function runDurable(
   const host: DurableHost = {
     executionId: claim.executionId,
     attempt: claim.attempt,
-    signal: facts.signal,
+    get stopReason() {
+      return turn.task.stopReason;
+    },
+    onStop: listener => turn.task.onStop(listener),
     trace: facts.trace,
     write: writes => {
       const ask: JournalWrite[] = hasAsk
@@ -126,7 +129,7 @@ export async function runDurable(
   const source = {
     store: env.store,
     turn: identity,
-    signal: facts.signal,
+    task: turn.task,
     stepAside: turn.stepAside,
   };
   const parts = {run: durable, send: turn.send, source};
