@@ -10,6 +10,7 @@
 import {access, constants, mkdir, readdir, readFile, readlink, rmdir, writeFile} from 'node:fs/promises';
 import {dirname, join, relative} from 'node:path';
 import {setTimeout as wait} from 'node:timers/promises';
+import {newHexUuid} from '../ids.js';
 
 export const CONTROLLERS = ['memory', 'pids', 'cpu'] as const;
 export type Controller = (typeof CONTROLLERS)[number];
@@ -116,8 +117,6 @@ const REMOVE_TRIES = 100;
 const REMOVE_EVERY_MS = 10;
 
 export class Cgroups {
-  private made = 0;
-
   private constructor(
     private readonly places: readonly Place[],
     /** Folders a program must not see: whoever writes there leaves its group. */
@@ -151,7 +150,7 @@ export class Cgroups {
 
   /** A new group. @throws if the kernel refuses; nothing is left then. */
   async create(limits: GroupLimits): Promise<Group> {
-    const name = `by-${this.owner}-${this.made++}`;
+    const name = `by-${this.owner}-${newHexUuid().slice(0, 12)}`;
     // Controllers of one hierarchy share its folder.
     const folders = this.bases.map(base => join(base, name));
     try {
@@ -202,7 +201,7 @@ export class Cgroups {
     for (const base of this.bases) {
       const names = await readdir(base).catch(() => []);
       for (const name of names) {
-        const [, itsSpace, pid, start] = /^by-(\d+)-(\d+)-(\d+)-\d+$/.exec(name) ?? [];
+        const [, itsSpace, pid, start] = /^by-(\d+)-(\d+)-(\d+)-[\da-f]+$/.exec(name) ?? [];
         // Processes of another space are none that we see.
         if (pid === undefined || itsSpace !== space) continue;
         const isThere = (await startOf(Number(pid)).catch(() => undefined)) === start;
