@@ -97,7 +97,7 @@ describe.each(held.length === 0 ? (['none'] as const) : held)('programs together
   const shell = (script: string, limits: GroupLimits, by?: Isolation) =>
     run(['/bin/sh', '-c', script], limits, by);
 
-  const FILL = `node=${process.execPath}; fill() { $node -e 'const kept = []; for (let i = 0; i < +process.argv[1]; i++) kept.push(Buffer.alloc(${MB}, 1)); console.log("had it"); setTimeout(() => 0, 500)' "$1"; }`;
+  const FILL = `node=${process.execPath}; fill() { $node -e 'const kept = []; for (let i = 0; i < +process.argv[1]; i++) kept.push(Buffer.alloc(${MB}, 1)); console.log("had it"); setTimeout(() => 0, +process.argv[2])' "$1" "\${2:-0}"; }`;
 
   test('memory: one that takes too much is killed, one that does not is not', async ({skip}) => {
     skip(held.length === 0, NONE);
@@ -112,7 +112,7 @@ describe.each(held.length === 0 ? (['none'] as const) : held)('programs together
 
   test('memory: of several together too, each of which would have enough', async ({skip}) => {
     skip(held.length === 0, NONE);
-    const script = `${FILL}; for i in 1 2 3 4; do fill 100 & done; wait`;
+    const script = `${FILL}; for i in 1 2 3 4; do fill 100 3000 & done; wait`;
     const {events} = await shell(script, {memoryBytes: 300 * MB});
     expect(events.outOfMemory).toBeGreaterThan(0);
     expect((await shell(`${FILL}; fill 100`, {memoryBytes: 300 * MB})).result.stdout).toBe('had it\n');
@@ -130,8 +130,8 @@ describe.each(held.length === 0 ? (['none'] as const) : held)('programs together
 
   test('processor: what it may have is counted, and it waits for more', async ({skip}) => {
     skip(held.length === 0, NONE);
-    const spin = 'i=0; while [ $i -lt 500000 ]; do i=$((i + 1)); done; echo done';
-    const {result, events} = await shell(spin, {cpuMillicores: 200});
+    const spin = 'i=0; while [ $i -lt 50000 ]; do i=$((i + 1)); done; echo done';
+    const {result, events} = await shell(spin, {cpuMillicores: 50});
     expect(result.stdout).toBe('done\n');
     expect(events.throttled).toBeGreaterThan(0);
   });
