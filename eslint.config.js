@@ -7,6 +7,7 @@ export default tseslint.config(
       // Runs on the built package, as it is.
       'test/faults/agents.mjs',
       'test/faults/manager.mjs',
+      'test/faults/scheduler.mjs',
       'test/faults/worker.mjs',
     ],
   },

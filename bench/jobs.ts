@@ -23,6 +23,10 @@ export const jobs = {
     (await import('./workloads/backlog-rates.js')).backlogRates(url, waiting, count),
   journal: async (url: string, entries: number) =>
     (await import('./workloads/journal-cost.js')).journalCost(url, entries),
+  runs: async (url: string, count: number, concurrency: number) =>
+    (await import('./workloads/run-layer.js')).taskCostOfRuns(url, count, concurrency),
+  sends: async (url: string, count: number) =>
+    (await import('./workloads/run-layer.js')).costOfSends(url, count),
   memory: async (url: string, few: number, many: number) =>
     (await import('./workloads/growth.js')).growth(url, few, many),
   tail: async (perSecond: number, seconds: number) =>

@@ -13,6 +13,7 @@ export const WORKLOADS = [
   'replay',
   'cost',
   'journal',
+  'runs',
   'backlog',
   'memory',
   'cold-start',

@@ -17,6 +17,7 @@ import {compareRates, compareTimes, RATED, TIMED} from './workloads/compared.js'
 import {cost} from './workloads/cost.js';
 import {journal} from './workloads/journal.js';
 import {memory} from './workloads/memory.js';
+import {runs} from './workloads/runs.js';
 import {tail} from './workloads/tail.js';
 
 const rates = (group: WorkloadName) => async (options: BenchOptions) => {
@@ -39,6 +40,7 @@ const workloads: Readonly<Record<WorkloadName, (options: BenchOptions) => Promis
   replay: rates('replay'),
   cost,
   journal,
+  runs,
   backlog,
   memory,
   'cold-start': coldStart,

@@ -1,11 +1,13 @@
-// npm run soak: workers are killed, suspended and stopped at random while work comes in; afterwards every accepted
-// task is accounted for. One JSON line on standard output is the verdict; exit 1 if a promise was broken.
+// npm run soak: workers are killed, suspended and stopped at random while work comes in, and orchestrators (`by serve`) killed with
+// runs under way; afterwards every accepted send and every task is accounted for. One JSON line on standard output is the
+// verdict; exit 1 if a promise was broken.
 //
 //   --minutes 2     how long work comes in
 //   --seed 1        same seed, same faults and same work (not the same interleaving)
 //   --workers 4     --concurrency 20   --rate 40 (tasks a second)   --lease-ms 3000
 //   --kill-every-ms 1000   a worker is killed so often on average; half as often each it is suspended, and stopped
 //   --poison 0      how many tasks kill every worker they meet; they must become dead letters, and nothing else may
+//   --orchestrators 2   --task-rate 5 (tasks of the run layer a second; 0: none)
 //   --redis-url     default: a redis-server of its own, from the PATH
 import {spawn} from 'node:child_process';
 import {mkdtemp, rm} from 'node:fs/promises';
@@ -17,6 +19,7 @@ import {setTimeout as sleep} from 'node:timers/promises';
 import {fileURLToPath} from 'node:url';
 import {parseArgs} from 'node:util';
 import {GatewayClient, openStore} from '../dist/src/index.js';
+import {AgentAPI, AgentService} from '../dist/src/orchestration/index.js';
 
 const number = text => ({type: 'string', default: String(text)});
 const {values} = parseArgs({
@@ -26,6 +29,8 @@ const {values} = parseArgs({
       'lease-ms': number(3000),
       'kill-every-ms': number(1000),
       poison: number(0),
+      orchestrators: number(2),
+      'task-rate': number(5),
       'redis-url': {type: 'string'},
     },
   },
@@ -36,6 +41,8 @@ const count = Number(values.workers);
 const AGENT = 'soak';
 const GROUP = 'agent_engines';
 const MAX_ATTEMPTS = 5;
+const WORKSPACE = 'default';
+const FINAL_TASK = ['done', 'error', 'cancelled', 'dropped'];
 const random = generator(Number(values.seed));
 const between = (from, to) => from + random() * (to - from);
 const note = text => process.stderr.write(`${text}\n`);
@@ -44,6 +51,7 @@ const server = values['redis-url'] === undefined ? await privateServer() : undef
 const url = values['redis-url'] ?? server.url;
 const store = openStore({url, name: 'soak'});
 const client = new GatewayClient(store);
+const api = new AgentAPI({runtime: new AgentService({store})});
 
 /** Everything the workers said about an execution: id -> starts. */
 const starts = new Map();
@@ -55,23 +63,26 @@ const suspended = new Set();
 const lapsed = new Set();
 /** How workers ended that said so: worker id -> 'stopped', 'lease-lost', ... */
 const ends = new Map();
-const faults = {kill: 0, suspend: 0, stop: 0};
+const faults = {kill: 0, suspend: 0, stop: 0, serve_kill: 0};
 let serial = 0;
 let isOver = false;
 const live = new Set();
 const slots = Array.from({length: count}, () => keepWorker());
+const serving = new Set();
+const taskRate = Number(values['task-rate']);
+if (taskRate > 0) await api.createAgent(WORKSPACE, {agentKey: AGENT, concurrency: 50});
+for (let i = 0; taskRate > 0 && i < Number(values.orchestrators); i++) slots.push(keepOrchestrator());
 
 const accepted = [];
+/** Tasks of the run layer: `{taskId, runId, sessionId}`. */
+const tasks = [];
 const poisoned = new Set();
 const endAt = Date.now() + minutes * 60_000;
-const troubles = makeTrouble();
+const troubles = [makeTrouble(), ...(taskRate > 0 ? [submitTasks(), killOrchestrators()] : [])];
 let poisonLeft = Number(values.poison);
 while (Date.now() < endAt) {
   const isPoison = poisonLeft > 0 && random() < 0.02;
-  const content = JSON.stringify({
-    ...{ms: Math.round(between(20, random() < 0.05 ? 8000 : 800)), chunks: Math.ceil(between(1, 10))},
-    ...{failures: random() < 0.05 ? 1 : 0, poison: isPoison},
-  });
+  const content = JSON.stringify({...workOf(between, random), poison: isPoison});
   const sent = await client.send({agentType: AGENT, content, policy: 'SEND_ANYWAY'});
   accepted.push(sent);
   if (isPoison) {
@@ -80,9 +91,10 @@ while (Date.now() < endAt) {
   }
   await sleep(between(0, 2000 / Number(values.rate)));
 }
-await troubles;
-note(`sent ${accepted.length}, waiting for the rest`);
+await Promise.all(troubles);
+note(`sent ${accepted.length}, accepted ${tasks.length} tasks, waiting for the rest`);
 await drained(accepted, 60_000 + 40 * leaseMs);
+await tasksDrained(60_000 + 40 * leaseMs);
 isOver = true;
 await Promise.all(slots);
 const verdict = await judge();
@@ -117,6 +129,57 @@ async function keepWorker() {
     live.delete(one);
     await watch;
   }
+}
+
+/** One place for an orchestrator, as for a worker. */
+async function keepOrchestrator() {
+  while (!isOver) {
+    const child = spawn(
+      process.execPath,
+      [fileURLToPath(new URL('soak-serve.js', import.meta.url)), JSON.stringify({url})],
+      {stdio: ['pipe', 'ignore', process.env.SOAK_LOG ? 'inherit' : 'ignore']},
+    );
+    serving.add(child);
+    let isGone = false;
+    const exit = new Promise(resolve => child.once('close', resolve)).then(() => (isGone = true));
+    while (!isOver && !isGone) await sleep(50);
+    if (!isGone) child.kill('SIGTERM');
+    await exit;
+    serving.delete(child);
+  }
+}
+
+/** Half as often as workers: it takes a moment until one is there again, and runs are to be under way then. */
+async function killOrchestrators() {
+  const chance = generator(Number(values.seed) + 1);
+  while (Date.now() < endAt) {
+    await sleep(chance() * 4 * Number(values['kill-every-ms']));
+    const victims = [...serving];
+    const victim = victims[Math.floor(chance() * victims.length)];
+    if (victim?.kill('SIGKILL')) faults.serve_kill++;
+  }
+}
+
+/** Every one with a key, so that one that is made twice would be another task. */
+async function submitTasks() {
+  const chance = generator(Number(values.seed) + 2);
+  const within = (from, to) => from + chance() * (to - from);
+  while (Date.now() < endAt) {
+    const message = JSON.stringify(workOf(within, chance));
+    const {task, runId} = await api.acceptAgentCommand(WORKSPACE, {
+      ...{agentType: AGENT, message, idempotencyKey: `task-${tasks.length}`},
+    });
+    tasks.push({taskId: task.taskId, runId, sessionId: task.sessionId});
+    await sleep(within(0, 2000 / taskRate));
+  }
+}
+
+/** What an agent is to do: mostly little, now and then much, and to fail once at times. */
+function workOf(within, chance) {
+  return {
+    ...{ms: Math.round(within(20, chance() < 0.05 ? 8000 : 800)), chunks: Math.ceil(within(1, 10))},
+    failures: chance() < 0.05 ? 1 : 0,
+  };
 }
 
 function heard(doc, workerId) {
@@ -166,6 +229,76 @@ async function drained(sent, ms) {
   }
 }
 
+async function tasksDrained(ms) {
+  const until = Date.now() + ms;
+  let open = tasks;
+  while (open.length > 0 && Date.now() < until) {
+    await sleep(250);
+    const still = [];
+    for (const one of open) {
+      const {status} = await api.getTask(WORKSPACE, one.taskId);
+      if (!FINAL_TASK.includes(status)) still.push(one);
+    }
+    open = still;
+  }
+}
+
+/** Why a record is FAILED that no poison failed: its attempts were used up by our faults, or something is wrong. */
+function strike(record) {
+  // Five times with a worker we killed or suspended, or that had no processor for a whole lease, is what the limit
+  // of attempts is for; a failure of the agent counts too.
+  const counted = record.extra.x_attempts.filter(({ended}) => ended !== 'handed_back');
+  const strange = counted.filter(({ended, worker_id: id}) => ended === 'crashed' && !mayCrash(id));
+  note(`dead: ${JSON.stringify(record)}`);
+  if (counted.length >= MAX_ATTEMPTS && strange.length === 0) return 'struck_out';
+  for (const {worker_id: id} of strange) note(`not by us: ${id} ended ${ends.get(id) ?? 'without a word'}`);
+  return 'wrongly_dead';
+}
+
+/**
+ * Each task has ended, and ended well unless its executions were struck out; none was sent that is no attempt's, and no more
+ * than one completed.
+ */
+async function judgeTasks() {
+  const found = {ended: 0, done: 0, lost: 0, double: 0, wrong: 0, struck_out: 0, attempts: 0};
+  for (const {taskId, runId, sessionId} of tasks) {
+    const {status} = await api.getTask(WORKSPACE, taskId);
+    const attempts = await api.listRunAttempts(WORKSPACE, runId);
+    const fields = await store.commands.run(redis => redis.hgetall(store.keys.sessionRegistry(sessionId)));
+    const ids = Object.keys(fields).filter(field => field.startsWith('exec:'));
+    const records = await Promise.all(
+      attempts.map(({messageId}) => client.find(sessionId, messageId).catch(() => undefined)),
+    );
+    const failed = records.filter(record => record?.status === 'FAILED').map(strike);
+    const completed = records.filter(record => record?.status === 'COMPLETED').length;
+    const known = new Set(attempts.map(({executionId}) => `exec:${executionId}`));
+    found.attempts += attempts.length;
+    found.struck_out += failed.filter(why => why === 'struck_out').length;
+    if (FINAL_TASK.includes(status)) found.ended++;
+    else {
+      found.lost++;
+      note(`lost: ${taskId} is ${status}: ${JSON.stringify(attempts)}`);
+    }
+    if (status === 'done') found.done++;
+    else if (failed.length < 2) found.wrong++;
+    if (failed.includes('wrongly_dead') || (status === 'done' && completed === 0)) found.wrong++;
+    if (completed > 1 || ids.some(id => !known.has(id))) {
+      found.double++;
+      note(`double: ${taskId}: ${JSON.stringify({attempts, ids})}`);
+    }
+  }
+  // One task for each key, and no other.
+  let listed = 0;
+  let cursor;
+  do {
+    const page = await api.listTasks(WORKSPACE, {limit: 200, ...(cursor === undefined ? {} : {cursor})});
+    listed += page.items.length;
+    cursor = page.cursor;
+  } while (cursor !== undefined);
+  found.double += Math.abs(listed - tasks.length);
+  return found;
+}
+
 async function judge() {
   const {keys, commands} = store;
   const counts = {
@@ -185,19 +318,7 @@ async function judge() {
       counts.lost++;
       note(`lost: ${JSON.stringify(record)}`);
     }
-    if (status === 'FAILED' && !poisoned.has(one.executionId)) {
-      // Five times with a worker we killed or suspended, or that had no processor for a whole lease, is what the limit
-      // of attempts is for; a failure of the agent counts too.
-      const counted = record.extra.x_attempts.filter(({ended}) => ended !== 'handed_back');
-      const strange = counted.filter(({ended, worker_id: id}) => ended === 'crashed' && !mayCrash(id));
-      if (counted.length >= MAX_ATTEMPTS && strange.length === 0) counts.struck_out++;
-      else {
-        counts.wrongly_dead++;
-        for (const {worker_id: id} of strange)
-          note(`not by us: ${id} ended ${ends.get(id) ?? 'without a word'}`);
-      }
-      note(`dead: ${JSON.stringify(record)}`);
-    }
+    if (status === 'FAILED' && !poisoned.has(one.executionId)) counts[strike(record)]++;
     const rows = await commands.run(redis => redis.xrange(keys.sessionDataStream(one.sessionId), '-', '+'));
     const events = rows.map(([, fields]) => JSON.parse(fields[1]));
     const ends = events.filter(event => event.event_type === 'appStreamResponse').length;
@@ -210,6 +331,7 @@ async function judge() {
       counts.over_started++;
     if (new Set(seen.map(({attempt}) => attempt)).size !== seen.length) counts.over_started++;
   }
+  const runLayer = await judgeTasks();
   const stream = keys.ctrlStream(AGENT);
   const left = {
     entries: await commands.run(redis => redis.xlen(stream)),
@@ -223,9 +345,10 @@ async function judge() {
   );
   const ok =
     broken.length === 0 &&
+    runLayer.lost + runLayer.double + runLayer.wrong === 0 &&
     left.entries === 0 &&
     left.pending === 0 &&
-    deadLetters === poisoned.size + counts.struck_out;
+    deadLetters === poisoned.size + counts.struck_out + runLayer.struck_out;
   return {
     ...{ok, seed: Number(values.seed), minutes, accepted: accepted.length, ...counts},
     ...{dead: deadLetters, poison: poisoned.size, faults, lease_ms: leaseMs},
@@ -235,6 +358,8 @@ async function judge() {
     recovered_alone: recovered.alone.length,
     recovered_alone_p99_ms: percentile(recovered.alone, 99),
     left,
+    tasks_accepted: tasks.length,
+    ...Object.fromEntries(Object.entries(runLayer).map(([name, value]) => [`tasks_${name}`, value])),
   };
 }
 

@@ -73,6 +73,12 @@ With --wait the command ends with it: 0 if it is done, 6 if it failed, 7 if it w
     network: Flags.option({options: ['on', 'off'] as const, description: 'whether it may use the network'})(),
     cpu: Flags.string({description: 'cores: 2, 500m'}),
     memory: Flags.string({description: 'memory: 512m, 2g'}),
+    'require-enforcement': Flags.string({
+      multiple: true,
+      delimiter: ',',
+      helpValue: 'FIELD',
+      description: 'put off until all its workers enforce this: network_enabled, workspace_access, resources',
+    }),
     interactive: Flags.boolean({description: 'keep the task open for more input when its run is done'}),
     route: Flags.string({
       description: 'what to do when nobody is online; default fail-fast, and try again later',

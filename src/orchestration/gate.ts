@@ -28,12 +28,12 @@ export async function gate(
   work: Begun,
 ): Promise<((work: Begun) => Decision | undefined) | undefined> {
   const {agentType, policy} = work.task;
-  const {ask, requireEnforcement} = policy;
+  const {ask, requireEnforcement, resources} = policy;
   const {workerIds} = await onlineMembers(workspace.store, agentType);
   const workers = await abilitiesOf(workspace.store, workerIds);
-  const missing = unenforceable(requireEnforcement, workers);
+  const missing = unenforceable(requireEnforcement, workers, resources);
   if (missing.length > 0) {
-    const who = workerIds.filter((_, i) => unenforceable(missing, [workers[i]]).length > 0);
+    const who = workerIds.filter((_, i) => unenforceable(missing, [workers[i]], resources).length > 0);
     throw new ByError(
       'POLICY_UNENFORCEABLE',
       `${missing.join(', ')} would not be enforced by every worker.`,

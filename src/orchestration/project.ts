@@ -8,7 +8,7 @@ import {approvalsOfRun} from '../store/approvals.js';
 import {isTerminalTolerant} from '../protocol/states.js';
 import {AgentStatusService} from '../registry/agent-status-service.js';
 import {eventsAfter} from '../store/data-streams.js';
-import {findExecution} from '../store/executions.js';
+import {currentExecution} from '../store/executions.js';
 import {members, setMembers} from '../store/orchestration-lists.js';
 import {lookAt, type Workspace} from '../store/orchestration.js';
 import {carryOut} from './decide.js';
@@ -67,8 +67,8 @@ async function noteQuota(
 /** The record first: whatever was said before the end it tells of is found after it. */
 async function see(workspace: Workspace, {sessionId, policy}: AgentTask, attempt: RunAttempt): Promise<Seen> {
   const {store} = workspace;
-  const {executionId, messageId, logCursor, firstCursor} = attempt;
-  const record = await findExecution(store, sessionId, executionId);
+  const {messageId, logCursor, firstCursor} = attempt;
+  const record = await currentExecution(store, sessionId, attempt);
   const heard = await hear(logCursor);
   const isOver = record !== undefined && isOverByItself(record);
   const whole = isOver ? await hear(firstCursor) : undefined;

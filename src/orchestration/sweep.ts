@@ -2,7 +2,7 @@
 import {serverNowMs} from '../store/store.js';
 import {statusKind} from '../protocol/execution.js';
 import {isFinalTask} from '../protocol/orchestration/states.js';
-import {findExecution} from '../store/executions.js';
+import {currentExecution} from '../store/executions.js';
 import {membersUpTo, takeFrom} from '../store/orchestration-lists.js';
 import {lookAt} from '../store/orchestration.js';
 import {liveLeases} from '../store/recovery.js';
@@ -26,7 +26,7 @@ async function watchAttempt(deps: OrchestratorDeps, attemptId: string): Promise<
   const work = await lookAt(workspace, 'att', attemptId);
   if (!isBegun(work)) return;
   const {task, attempt} = work;
-  const record = await findExecution(workspace.store, task.sessionId, attempt.executionId);
+  const record = await currentExecution(workspace.store, task.sessionId, attempt);
   const kind = record === undefined ? 'queued' : statusKind(record.status);
   const isRunning = (kind === 'running' || kind === 'cancelling') && record?.workerId !== undefined;
   const workerId = record?.workerId ?? '';

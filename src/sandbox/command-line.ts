@@ -28,6 +28,8 @@ export interface SandboxRequest {
   /** The program, as an absolute path, and its arguments. */
   readonly argv: readonly string[];
   readonly limits?: SandboxLimits;
+  /** Folders that are empty for it, beside those that always are. Only where there is anything to hide them with. */
+  readonly hide?: readonly string[];
 }
 
 /** Folders a program gets empty. Not `/proc` and `/dev`: it gets its own. */
@@ -45,14 +47,28 @@ export function sandboxCommand(request: SandboxRequest): readonly string[] {
   }
 }
 
-function bubblewrap({network, workspace, access, argv: [program = '']}: SandboxRequest): string[] {
+/** Starts what comes after the files of its groups in these, or not at all. */
+const JOIN = `set -e
+count=$1
+shift
+while [ "$count" -gt 0 ]; do echo 0 > "$1"; shift; count=$((count - 1)); done
+exec "$@"`;
+
+/** @param entries as in cgroups.ts. */
+export const inGroup = (entries: readonly string[], command: readonly string[]): readonly string[] => [
+  ...['/bin/sh', '-c', JOIN, 'sh', String(entries.length), ...entries],
+  ...command,
+];
+
+function bubblewrap({network, workspace, access, hide, argv: [program = '']}: SandboxRequest): string[] {
   const hidden = HIDDEN.flatMap(folder => ['--tmpfs', folder]);
+  const closed = deepestFirst(hide).flatMap(folder => ['--tmpfs', folder, '--remount-ro', folder]);
   const ownFolder = HIDDEN.some(folder => program.startsWith(`${folder}/`)) ? dirname(program) : undefined;
   return [
     ...['bwrap', '--die-with-parent', '--new-session', '--cap-drop', 'ALL'],
     ...['--unshare-user-try', '--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup-try'],
     ...(network ? [] : ['--unshare-net']),
-    ...['--ro-bind', '/', '/', '--dev', '/dev', '--proc', '/proc', ...hidden],
+    ...['--ro-bind', '/', '/', '--dev', '/dev', '--proc', '/proc', ...hidden, ...closed],
     ...(ownFolder === undefined ? [] : ['--ro-bind', ownFolder, ownFolder]),
     ...(access === 'none'
       ? ['--tmpfs', workspace, '--remount-ro', workspace]
@@ -63,21 +79,28 @@ function bubblewrap({network, workspace, access, argv: [program = '']}: SandboxR
 
 /** Mounted before what could undo it is given up: without capabilities nothing is mounted again. */
 const ENTER = `set -e
-case "$1" in
-  ro) mount --bind "$2" "$2"; mount -o remount,bind,ro "$2" ;;
-  none) mount -t tmpfs -o ro,size=4k none "$2" ;;
+access=$1 workspace=$2 hidden=$3
+shift 3
+while [ "$hidden" -gt 0 ]; do mount -t tmpfs -o ro,size=4k none "$1"; shift; hidden=$((hidden - 1)); done
+case "$access" in
+  ro) mount --bind "$workspace" "$workspace"; mount -o remount,bind,ro "$workspace" ;;
+  none) mount -t tmpfs -o ro,size=4k none "$workspace" ;;
 esac
-cd "$2"
-shift 2
+cd "$workspace"
 exec setpriv --no-new-privs --inh-caps=-all --bounding-set=-all -- "$@"`;
 
-function namespaces({network, workspace, access}: SandboxRequest): string[] {
+function namespaces({network, workspace, access, hide}: SandboxRequest): string[] {
+  const hidden = deepestFirst(hide);
   return [
     ...['unshare', '--user', '--map-root-user', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'],
     ...(network ? [] : ['--net']),
-    ...['/bin/sh', '-c', ENTER, 'sh', access, workspace],
+    ...['/bin/sh', '-c', ENTER, 'sh', access, workspace, String(hidden.length), ...hidden],
   ];
 }
+
+/** What is hidden can not be found any more, so what is below it goes first. */
+const deepestFirst = (folders: readonly string[] = []): readonly string[] =>
+  [...folders].sort((a, b) => b.length - a.length);
 
 function limitWords({memoryBytes, cpuSeconds}: SandboxLimits): string[] {
   const words = [

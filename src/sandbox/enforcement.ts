@@ -4,12 +4,14 @@
  * process is held back by nothing.
  */
 import type {WorkerAbilities} from '../protocol/orchestration/abilities.js';
-import type {PolicyField} from '../protocol/orchestration/policy.js';
+import type {PolicyField, RunExecutionPolicy} from '../protocol/orchestration/policy.js';
 
 export type Enforcement = 'enforced' | 'advisory' | 'unsupported';
 
+/** @param resources what the policy asks of these. */
 export function resolveEnforcement(
   worker: WorkerAbilities | undefined,
+  resources: Resources = {},
 ): Readonly<Record<PolicyField, Enforcement>> {
   if (worker === undefined) return ofForeignWorker;
   const {sandbox} = worker;
@@ -24,11 +26,19 @@ export function resolveEnforcement(
     network_enabled: held(sandbox?.network),
     // Nothing keeps an agent from asking a person.
     interactive: 'advisory',
-    // Memory is limited for each process, not for all of them together; processor time and GPUs are not.
-    resources: sandbox?.limits ? 'advisory' : 'unsupported',
+    resources: resourcesBy(sandbox, resources),
     // Kept by whoever dispatches the run, whatever the worker is.
     retry: 'enforced',
   };
+}
+
+type Resources = Pick<RunExecutionPolicy['resources'], 'gpuCount'>;
+
+/** Without groups of the kernel memory is limited for each process, not for all of them together; GPUs never are. */
+function resourcesBy(sandbox: WorkerAbilities['sandbox'], {gpuCount = 0}: Resources): Enforcement {
+  if (gpuCount > 0) return 'unsupported';
+  if (sandbox?.resources) return 'enforced';
+  return sandbox?.limits ? 'advisory' : 'unsupported';
 }
 
 const ofForeignWorker = {
@@ -44,7 +54,8 @@ const ofForeignWorker = {
 export function unenforceable(
   required: readonly PolicyField[],
   workers: readonly (WorkerAbilities | undefined)[],
+  resources?: Resources,
 ): PolicyField[] {
-  const each = workers.map(resolveEnforcement);
+  const each = workers.map(worker => resolveEnforcement(worker, resources));
   return required.filter(field => each.length === 0 || each.some(known => known[field] !== 'enforced'));
 }

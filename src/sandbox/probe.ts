@@ -7,11 +7,13 @@ import {createServer, type AddressInfo} from 'node:net';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import type {SandboxAbilities} from '../protocol/orchestration/abilities.js';
+import {machineCgroups, type Cgroups, type GroupLimits} from './cgroups.js';
 import type {Isolation, WorkspaceAccess} from './command-line.js';
-import {runSandboxed} from './run.js';
+import {runSandboxed, runWatched} from './run.js';
 
 export const NO_SANDBOX: SandboxAbilities = {
   ...{isolation: 'none', network: false, workspace: false, limits: false},
+  resources: false,
 };
 
 /** What a trial could do. */
@@ -36,14 +38,14 @@ const read = can(() => fs.readFileSync(process.argv[1] + '/kept'));
 const allocated = can(() => Buffer.alloc(Number(process.argv[3])));
 const say = connected => { process.stdout.write(JSON.stringify({connected, wrote, read, allocated})); process.exit(0); };
 const socket = net.connect(Number(process.argv[2]), '127.0.0.1', () => say(true)).on('error', () => say(false));
-setTimeout(() => say(false), 2000);
+setTimeout(() => say(false), 8000);
 `;
 
 /** Milliseconds a trial may take; one that hangs is none that holds. */
-const TRIAL_MS = 10_000;
+const TRIAL_MS = 30_000;
 
 /**
- * Takes some tenths of a second and starts a few processes: once for a worker is enough.
+ * Takes a second or two and starts a dozen processes: once for a worker is enough.
  * @param candidates the first that holds is taken.
  */
 export async function probeSandbox(
@@ -81,7 +83,10 @@ async function probe(isolation: Isolation, signal: AbortSignal): Promise<Sandbox
     const network = readOnly?.connected === false && hidden?.connected === false;
     const workspace = readOnly?.wrote === false && readOnly.read && hidden?.wrote === false && !hidden.read;
     const limits = limited?.allocated === false;
-    return network || workspace ? {isolation, network, workspace, limits} : undefined;
+    if (!network && !workspace) return undefined;
+    const cgroups = await machineCgroups();
+    const resources = cgroups !== undefined && (await holdsTogether({isolation, folder, cgroups}, signal));
+    return {isolation, network, workspace, limits, resources};
   } finally {
     server.close();
     await rm(folder, {recursive: true, force: true});
@@ -112,6 +117,74 @@ async function trial(
   } catch {
     signal.throwIfAborted();
     // No such program, or it refuses: the machine has not got this one.
+    return undefined;
+  }
+}
+
+interface Together {
+  readonly isolation: Isolation;
+  readonly folder: string;
+  readonly cgroups: Cgroups;
+}
+
+/** Both try to leave their groups first; what is asked for comes last. */
+const GREEDY = `
+const fs = require('fs');
+const [asked, ...ways] = process.argv.slice(1);
+for (const way of ways) try { fs.writeFileSync(way, '0'); } catch {}
+const kept = [];
+for (let had = 0; had < Number(asked); had += ${MB}) kept.push(Buffer.alloc(${MB}, 1));
+process.stdout.write('had it');
+`;
+const LEAVE = 'for way in "$@"; do { echo 0 > "$way"; } 2>/dev/null; done';
+const FRUITFUL = `asked=$1; shift; ${LEAVE}
+while [ "$asked" -gt 0 ]; do sleep 10 >/dev/null 2>&1 & asked=$((asked - 1)); done; printf 'had it'`;
+const BUSY = `asked=$1; shift; ${LEAVE}
+while [ "$asked" -gt 0 ]; do asked=$((asked - 1)); done; printf 'had it'`;
+
+const PROCESSES = 16;
+
+/** Whether programs get what they may have together of memory, processes and processor, and no more. */
+async function holdsTogether(at: Together, signal: AbortSignal): Promise<boolean> {
+  const node = (bytes: number) => [process.execPath, '-e', GREEDY, String(bytes), ...at.cgroups.ways];
+  const shell = (script: string, asked: number) => [
+    ...['/bin/sh', '-c', script, 'sh', String(asked), ...at.cgroups.ways],
+  ];
+  const attempt = (argv: readonly string[], limits: GroupLimits) => askFor(at, argv, limits, signal);
+  const memory = {memoryBytes: ALLOWED_BYTES / 2};
+  const [modest, greedy, few, many, busy] = await Promise.all([
+    attempt(node(MB), memory),
+    attempt(node(ASKED_BYTES / 2), memory),
+    attempt(shell(FRUITFUL, PROCESSES / 4), {processes: PROCESSES}),
+    attempt(shell(FRUITFUL, PROCESSES * 2), {processes: PROCESSES}),
+    // So little that it has to wait on a machine where everybody does.
+    attempt(shell(BUSY, 50_000), {cpuMillicores: 50}),
+  ]);
+  return (
+    [modest, few, busy].every(one => one?.hadIt) &&
+    greedy?.hadIt === false &&
+    greedy.outOfMemory > 0 &&
+    many?.hadIt === false &&
+    (busy?.throttled ?? 0) > 0
+  );
+}
+
+/** @returns undefined if it could not be tried. */
+async function askFor(
+  {isolation, folder, cgroups}: Together,
+  argv: readonly string[],
+  limits: GroupLimits,
+  signal: AbortSignal,
+) {
+  try {
+    const {result, events} = await runWatched({
+      ...{isolation, network: true, access: 'rw', workspace: folder, argv, signal},
+      ...{timeoutMs: TRIAL_MS, maxOutputBytes: 1024, together: {cgroups, limits}},
+    });
+    return {...events, hadIt: result.stdout === 'had it'};
+  } catch {
+    signal.throwIfAborted();
+    // The kernel does not let us make such groups.
     return undefined;
   }
 }

@@ -1,7 +1,8 @@
 /** Runs one program in a sandbox and keeps what it said, within bounds. */
 import {spawn} from 'node:child_process';
 import {ByError} from '../errors.js';
-import {sandboxCommand, type SandboxRequest} from './command-line.js';
+import type {Cgroups, Group, GroupEvents, GroupLimits} from './cgroups.js';
+import {inGroup, sandboxCommand, type SandboxRequest} from './command-line.js';
 
 export interface RunRequest extends SandboxRequest {
   /** All the program is given of an environment, beside PATH, HOME (the workspace) and LANG. */
@@ -13,6 +14,8 @@ export interface RunRequest extends SandboxRequest {
   /** Bytes kept of stdout, and of stderr; what comes after is read and let go. */
   readonly maxOutputBytes: number;
   readonly signal: AbortSignal;
+  /** What it and all it starts may use together. */
+  readonly together?: {readonly cgroups: Cgroups; readonly limits: GroupLimits};
 }
 
 export interface RunResult {
@@ -25,6 +28,8 @@ export interface RunResult {
   readonly isTruncated: boolean;
   /** Ended by us, because its time was over. */
   readonly isTimedOut: boolean;
+  /** Something of it was killed because its memory was used up. Known only where its resources are limited by groups. */
+  readonly isOutOfMemory: boolean;
 }
 
 /** From the request to stop until there is no choice. */
@@ -34,9 +39,33 @@ export const PROGRAM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/
 
 /** @throws {ByError} NOT_FOUND if the program can not be started; the signal's reason if it aborts. */
 export async function runSandboxed(request: RunRequest): Promise<RunResult> {
-  const {workspace, signal} = request;
+  const {result, events} = await runWatched(request);
+  return {...result, isOutOfMemory: events.outOfMemory > 0};
+}
+
+const NOTHING: GroupEvents = {outOfMemory: 0, throttled: 0};
+
+/** As {@link runSandboxed}, with what its groups have counted. */
+export async function runWatched(
+  request: RunRequest,
+): Promise<{readonly result: Omit<RunResult, 'isOutOfMemory'>; readonly events: GroupEvents}> {
+  const {together, signal} = request;
   signal.throwIfAborted();
-  const [program = '', ...args] = sandboxCommand(request);
+  if (together === undefined) return {result: await run(request), events: NOTHING};
+  const {cgroups, limits} = together;
+  const group = await cgroups.create(limits);
+  try {
+    const hide = [...(request.hide ?? []), ...cgroups.mounts];
+    return {result: await run({...request, hide}, group), events: await group.events()};
+  } finally {
+    await group.remove();
+  }
+}
+
+async function run(request: RunRequest, group?: Group): Promise<Omit<RunResult, 'isOutOfMemory'>> {
+  const {workspace, signal} = request;
+  const command = sandboxCommand(request);
+  const [program = '', ...args] = group === undefined ? command : inGroup(group.entries, command);
   const child = spawn(program, args, {
     cwd: workspace,
     env: {PATH: PROGRAM_PATH, HOME: workspace, LANG: 'C.UTF-8', ...request.env},

@@ -19,6 +19,7 @@ import {
   subjectHash,
   type ToolSubject,
 } from './allowlist.js';
+import {machineCgroups} from './cgroups.js';
 import type {WorkspaceAccess} from './command-line.js';
 import {PROGRAM_PATH, runSandboxed, type RunResult} from './run.js';
 
@@ -63,12 +64,14 @@ export interface SpawnOptions {
 
 export interface SpawnResult extends RunResult {
   /** What the machine held the program to; what is false here was asked of it and nothing more. */
-  readonly enforced: {readonly network: boolean; readonly workspace: boolean};
+  readonly enforced: {readonly network: boolean; readonly workspace: boolean; readonly resources: boolean};
 }
 
 const DEFAULT_TIMEOUT_MS = 60_000;
 const DEFAULT_OUTPUT_BYTES = 1024 * 1024;
 const LOOK_EVERY_MS = 500;
+/** Processes and threads a program may have at once, where that can be limited: many builds need hundreds. */
+const MOST_PROCESSES = 1024;
 const ACCESS: readonly WorkspaceAccess[] = ['none', 'ro', 'rw'];
 
 export class ToolGuard {
@@ -101,9 +104,12 @@ export class ToolGuard {
     const subject = await this.subjectOf(argv, folder, env);
     const network = options.network ?? run?.policy.networkEnabled ?? true;
     const access = lesser(options.workspaceAccess, run?.policy.workspaceAccess);
+    const {memoryBytes, cpuMillicores, gpuCount = 0} = run?.policy.resources ?? {};
+    const asksNothing = memoryBytes === undefined && cpuMillicores === undefined && gpuCount === 0;
     const enforced = {
       network: network || abilities.network,
       workspace: access === 'rw' || abilities.workspace,
+      resources: asksNothing || (abilities.resources && gpuCount === 0),
     };
     this.refuseUnenforced(enforced);
     await this.permit(subject, (subject.argv ?? []).join(' '));
@@ -114,12 +120,19 @@ export class ToolGuard {
         hint: 'Ask again for what it is now.',
       });
     }
-    const {memoryBytes} = run?.policy.resources ?? {};
+    const cgroups = abilities.resources ? await machineCgroups() : undefined;
+    // For all its processes together where that can be, else for each of them.
+    const limited =
+      cgroups !== undefined
+        ? {together: {cgroups, limits: {memoryBytes, cpuMillicores, processes: MOST_PROCESSES}}}
+        : memoryBytes === undefined || !abilities.limits
+          ? {}
+          : {limits: {memoryBytes}};
     const result = await runSandboxed({
       ...{isolation: abilities.isolation, network, access, workspace: folder, argv: subject.argv ?? []},
       ...{env, timeoutMs, maxOutputBytes, signal},
       ...(options.stdin === undefined ? {} : {stdin: options.stdin}),
-      ...(memoryBytes === undefined || !abilities.limits ? {} : {limits: {memoryBytes}}),
+      ...limited,
     });
     return {...result, enforced};
   }
@@ -144,10 +157,11 @@ export class ToolGuard {
     const missing = [
       ...(required.includes('network_enabled') && !enforced.network ? ['network_enabled'] : []),
       ...(required.includes('workspace_access') && !enforced.workspace ? ['workspace_access'] : []),
+      ...(required.includes('resources') && !enforced.resources ? ['resources'] : []),
     ];
     if (missing.length === 0) return;
     throw new ByError('POLICY_UNENFORCEABLE', `This worker can not enforce ${missing.join(' and ')}.`, {
-      hint: 'Install bubblewrap where it runs, or start it with --sandbox, which finds out what the machine can do.',
+      hint: 'Let it run where bubblewrap is installed and groups of the kernel may be made: docs/policies.md.',
       details: {fields: missing, workerId: this.facts.workerId},
     });
   }

@@ -440,3 +440,17 @@ export function executionHint(command: Command): string {
   const hint = command.header.metadata['by_execution_id'];
   return command.action === 'ASK_AGENT' && typeof hint === 'string' ? hint : '';
 }
+
+/**
+ * The record that says how a message fares. A client of the TypeScript SDK that answers a question makes an execution of its
+ * own for the answer: the message leads there from then on, and the one that asked waits for ever.
+ */
+export async function currentExecution(
+  store: Store,
+  sessionId: string,
+  {executionId, messageId}: {readonly executionId: string; readonly messageId: string},
+): Promise<ExecutionRecord | undefined> {
+  const record = await findExecution(store, sessionId, executionId);
+  if (record?.status !== 'WAITING_USER') return record;
+  return (await findByMessage(store, sessionId, messageId)) ?? record;
+}

@@ -161,12 +161,27 @@ test('without an orchestrator a task is kept, says so, and can be cancelled and 
 
 test('a dry run writes nothing', async () => {
   const before = await store.commands.run(redis => redis.dbsize());
-  const {stdout, exit} = await submit('x', '--dry-run', '--retries', '3', '--memory', '512m', '--json');
+  const required = ['--require-enforcement', 'resources,network_enabled'];
+  const {stdout, exit} = await submit(
+    'x',
+    '--dry-run',
+    '--retries',
+    '3',
+    '--memory',
+    '512m',
+    ...required,
+    '--json',
+  );
   expect(exit).toBe(0);
   expect(JSON.parse(stdout)).toMatchObject({
     data: {
       ...{dry_run: true, workers_online: 1},
-      request: {policy: {retry: {max_attempts: 4}, resources: {memory_bytes: 536_870_912}}},
+      request: {
+        policy: {
+          ...{retry: {max_attempts: 4}, resources: {memory_bytes: 536_870_912}},
+          require_enforcement: ['resources', 'network_enabled'],
+        },
+      },
     },
   });
   expect(await store.commands.run(redis => redis.dbsize())).toBe(before);

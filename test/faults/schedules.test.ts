@@ -10,6 +10,7 @@ import type {Store} from '../../src/store/store.js';
 import {MINUTE, overdue, scheduler, W, keysOf} from '../orchestration/schedule-support.js';
 import {TestPort} from '../orchestration/test-port.js';
 import {atEveryCrash, Crash, mortal, type Mortal} from '../support/crash.js';
+import {seeded} from '../support/seeded.js';
 import {describeEachStore, until} from '../support/stores.js';
 
 vi.setConfig({testTimeout: 240_000});
@@ -33,17 +34,6 @@ function dying(port: TestPort, isDead: () => boolean, random: () => number): Sch
     },
     isTaskFinal: (workspace, taskId) => port.isTaskFinal(workspace, taskId),
     cancelTask: (workspace, taskId) => port.cancelTask(workspace, taskId),
-  };
-}
-
-/** Numbers that look random and are the same for the same seed: mulberry32. */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
   };
 }
 

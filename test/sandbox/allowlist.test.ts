@@ -103,7 +103,10 @@ describe('an answer binds', () => {
 });
 
 describe('what a policy is worth', () => {
-  const whole = {sandbox: {isolation: 'bubblewrap', network: true, workspace: true, limits: true}} as const;
+  const whole = {
+    sandbox: {isolation: 'bubblewrap', network: true, workspace: true, limits: true, resources: false},
+  } as const;
+  const grouped = {sandbox: {...whole.sandbox, resources: true}};
   const bare = {sandbox: undefined};
 
   test('on a worker of another SDK: nothing is enforced', () => {
@@ -125,6 +128,15 @@ describe('what a policy is worth', () => {
         host: 'unsupported',
       },
     });
+  });
+
+  test('resources are worth what groups of the kernel hold; a GPU is none of them', () => {
+    expect(resolveEnforcement(grouped).resources).toBe('enforced');
+    expect(resolveEnforcement(grouped, {gpuCount: 0}).resources).toBe('enforced');
+    expect(resolveEnforcement(grouped, {gpuCount: 1}).resources).toBe('unsupported');
+    expect(unenforceable(['resources'], [grouped])).toEqual([]);
+    expect(unenforceable(['resources'], [grouped, whole])).toEqual(['resources']);
+    expect(unenforceable(['resources'], [grouped], {gpuCount: 1})).toEqual(['resources']);
   });
 
   test('what is required must hold on every worker that may take the command', () => {

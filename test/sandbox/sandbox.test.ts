@@ -132,6 +132,7 @@ describe.each(machines)('with $isolation', abilities => {
     test('gets what it is to read, and says what it says', async () => {
       expect(await shell('cat; echo bad >&2; exit 3', {stdin: 'given'})).toEqual({
         ...{code: 3, signal: null, stdout: 'given', stderr: 'bad\n', isTruncated: false, isTimedOut: false},
+        isOutOfMemory: false,
       });
     });
 
@@ -170,7 +171,13 @@ describe.each(machines)('with $isolation', abilities => {
 });
 
 test('a machine without any means promises nothing', async () => {
-  expect(NO_SANDBOX).toEqual({isolation: 'none', network: false, workspace: false, limits: false});
+  expect(NO_SANDBOX).toEqual({
+    isolation: 'none',
+    network: false,
+    workspace: false,
+    limits: false,
+    resources: false,
+  });
   expect(await probeSandbox(never, [])).toEqual(NO_SANDBOX);
   expect(await probeSandbox(never)).toEqual(machines[0]);
 });

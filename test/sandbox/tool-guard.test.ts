@@ -204,12 +204,23 @@ describeEachStore('a tool under a policy', at => {
       {security: 'full', networkEnabled: false, workspaceAccess: 'ro'},
       {abilities: () => Promise.resolve(NO_SANDBOX)},
     );
-    expect((await bare.spawn(['wc'])).enforced).toEqual({network: false, workspace: false});
+    expect((await bare.spawn(['wc'])).enforced).toEqual({
+      ...{network: false, workspace: false, resources: true},
+    });
     const abilities = await machineAbilities();
     const {guard: held} = guard(at, {security: 'full', networkEnabled: false, workspaceAccess: 'ro'});
     expect((await held.spawn(['wc'])).enforced).toEqual({
-      ...{network: abilities.network, workspace: abilities.workspace},
+      ...{network: abilities.network, workspace: abilities.workspace, resources: true},
     });
+    const limits = {security: 'full', resources: {memoryBytes: 512 * 1024 * 1024}} as const;
+    const {guard: limited} = guard(at, limits);
+    expect((await limited.spawn(['wc'])).enforced.resources).toBe(abilities.resources);
+    const {guard: strict} = guard(
+      at,
+      {...limits, requireEnforcement: ['resources']},
+      {abilities: () => Promise.resolve({...abilities, resources: false})},
+    );
+    await expect(strict.spawn(['wc'])).rejects.toMatchObject({code: 'POLICY_UNENFORCEABLE'});
     await expect(held.spawn([])).rejects.toMatchObject({code: 'INVALID_INPUT'});
     await expect(held.spawn(['no-such-program'])).rejects.toMatchObject({code: 'NOT_FOUND'});
   });

@@ -11,6 +11,7 @@ export interface PolicyFlags {
   readonly network?: string | undefined;
   readonly cpu?: string | undefined;
   readonly memory?: string | undefined;
+  readonly 'require-enforcement'?: readonly string[] | undefined;
   readonly retries?: number | undefined;
   readonly 'retry-delay'?: number | undefined;
   readonly interactive?: boolean | undefined;
@@ -30,6 +31,12 @@ export async function policyOf(flags: PolicyFlags): Promise<PolicyRequest | unde
   const said = {
     ...{security: flags.security, ask: flags.ask, workspaceAccess: flags['workspace-access']},
     ...(flags.network === undefined ? {} : {networkEnabled: flags.network === 'on'}),
+    ...(flags['require-enforcement'] === undefined
+      ? {}
+      : {
+          // Those that are no fields are refused with the rest of the policy.
+          requireEnforcement: flags['require-enforcement'] as PolicyRequest['requireEnforcement'],
+        }),
     ...(flags.interactive === true ? {interactive: true} : {}),
     ...(Object.keys(resources).length === 0 ? {} : {resources: {...file.resources, ...resources}}),
     ...(Object.keys(retry).length === 0 ? {} : {retry: {...file.retry, ...retry}}),

@@ -14,7 +14,7 @@ export function policyLines(
   worker: {readonly abilities: WorkerAbilities | undefined} | undefined,
 ): readonly Text[] {
   const sandbox = worker?.abilities?.sandbox;
-  const held = worker && resolveEnforcement(worker.abilities);
+  const held = worker && resolveEnforcement(worker.abilities, policy.resources);
   const isolation = sandbox?.isolation ?? 'none';
   const level = (of: Enforcement | undefined, by = ''): Text =>
     of === undefined
@@ -22,6 +22,7 @@ export function policyLines(
       : [' ', (of === 'enforced' ? paint.green : paint.dim)(of), by === '' ? '' : paint.dim(` (${by})`)];
   const means = (of: Enforcement | undefined) =>
     of === 'enforced' ? `programs, by ${isolation}` : sandbox === undefined ? '' : 'not on this machine';
+  const limitedBy = (of: Enforcement | undefined) => (of === 'enforced' ? 'programs, by cgroups' : '');
   const {cpuMillicores, memoryBytes, gpuCount} = policy.resources;
   const resources = [
     ...(cpuMillicores === undefined ? [] : [`cpu ${cpuMillicores}m`]),
@@ -39,7 +40,9 @@ export function policyLines(
     ],
     [
       `runtime ${policy.runtimeType} requested → ${worker === undefined ? 'not resolved yet' : `${resolved} resolved`}`,
-      ...(resources === '' ? [] : ['   resources ', resources, level(held?.resources)]),
+      ...(resources === ''
+        ? []
+        : ['   resources ', resources, level(held?.resources, limitedBy(held?.resources))]),
     ],
   ];
 }

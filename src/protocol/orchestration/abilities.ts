@@ -11,6 +11,8 @@ export const SandboxAbilities = record({
   workspace: z.boolean(),
   /** Memory and processor time of a single process can be limited; what many of them use together can not. */
   limits: z.boolean(),
+  /** What all processes of a program use together of memory, processor and process numbers is limited. */
+  resources: z.boolean().default(false),
 });
 export type SandboxAbilities = Readonly<z.output<typeof SandboxAbilities>>;
 
