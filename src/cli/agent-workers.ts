@@ -129,7 +129,7 @@ const ageText = ({lastHeartbeatAt}: AgentWorker, now: number): string =>
 
 /** What an operator has to know beside the status. */
 export function noteText(printer: Printer, worker: AgentWorker, now: number): string {
-  const {status, origin, exhaustReason, recoveryAt, state, stale} = worker;
+  const {status, origin, exhaustReason, recoveryAt, state, stale, reserved} = worker;
   const notes: string[] = [];
   if (status === 'exhausted') {
     notes.push(
@@ -138,6 +138,7 @@ export function noteText(printer: Printer, worker: AgentWorker, now: number): st
     if (exhaustReason === 'billing') notes.push('waiting may not fix billing');
     if (origin === 'derived') notes.push('not enforced (foreign worker)');
   }
+  if (reserved) notes.push('reserved for on-call work');
   if (state === 'suspended' || state === 'evicted' || state === 'draining') notes.push(state);
   // In seconds: it is two minutes at most, and counts down.
   if (stale) notes.push(`not routable; offline in ${Math.ceil(offlineInMs(worker, now) / 1000)}s`);

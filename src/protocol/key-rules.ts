@@ -80,6 +80,8 @@ const TABLE: Table = {
   circuitProbe: ['string', 'senders', ttl(86_401)],
   pendingQueue: ['zset', 'managers', settled],
   pendingPayloads: ['hash', 'managers', settled],
+  onCallStream: ['stream', 'senders, workers', settled],
+  onCallReaders: ['zset', 'workers', ttl(30)],
   pendingTypes: ['set', 'managers', members],
   userOpen: ['set', 'senders', ttl(SESSION_TTL_S)],
   deadlines: ['zset', 'senders, workers, managers', settled],

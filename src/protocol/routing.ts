@@ -32,6 +32,7 @@ export const AVAILABILITY_ERRORS = [
   'WORKER_NOT_ONLINE',
   'AGENT_TYPE_EXHAUSTED',
   'WORKER_EXHAUSTED',
+  'WORKER_RESERVED',
   'REGISTRY_NOT_SET',
 ] as const;
 export type AvailabilityError = (typeof AVAILABILITY_ERRORS)[number];

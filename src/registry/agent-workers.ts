@@ -25,6 +25,8 @@ export interface AgentWorker {
   readonly recoveryAt: number | null;
   /** `native`: one of ours, which stops reading when it is exhausted. */
   readonly origin: 'native' | 'derived';
+  /** While it is on call it takes nothing but on-call work. */
+  readonly reserved: boolean;
   /** Suspended, evicted, and so on; undefined for one that left or died. */
   readonly state: WorkerSummary['state'] | undefined;
   /** It takes new work now. */
@@ -108,6 +110,7 @@ export function agentWorker(
     exhaustReason: record?.exhaustReason ?? null,
     recoveryAt: record?.recoveryAt ?? null,
     origin: record?.origin ?? 'derived',
+    reserved: record?.reserveOnCall ?? false,
     state: summary?.state,
     routable: summary?.state === 'online' && (status === 'idle' || (status === 'busy' && hasRoom)),
   };

@@ -39,7 +39,9 @@ export async function executionsOfWorker(
 ): Promise<FoundExecutions> {
   const {agentTypes} = await showWorker(store, workerId);
   const streams = [
-    ...agentTypes.filter(isValidId).map(store.keys.ctrlStream),
+    ...agentTypes
+      .filter(isValidId)
+      .flatMap(type => [store.keys.ctrlStream(type), store.keys.onCallStream(type)]),
     store.keys.workerCtrlStream(workerId),
   ];
   const entries = await Promise.all(
