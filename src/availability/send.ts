@@ -6,7 +6,7 @@ import {sleep, type Clock} from '../clock.js';
 import {ByError} from '../errors.js';
 import {isValidId, newExecutionId, newHexUuid, newMessageId, newSessionId, spanIdHex} from '../ids.js';
 import {encodeSendable, hasContent, type AskCommand, type Content} from '../protocol/commands.js';
-import {encodePendingDelivery} from '../protocol/delivery.js';
+import {deliveryMetadata, encodePendingDelivery, type DeliveryTimes} from '../protocol/delivery.js';
 import {
   encodeRecord,
   newExecutionRecord,
@@ -31,7 +31,7 @@ import {noteDeadline} from '../store/deadlines.js';
 import {findByMessage} from '../store/executions.js';
 import {acceptCommand, type Acceptance, type CallerFence} from '../store/acceptance.js';
 import {routableMembers, type Exhausted} from '../store/routable.js';
-import type {Store} from '../store/store.js';
+import {serverNowMs, type Store} from '../store/store.js';
 import {isOnCall, isReserved, streamFor} from './on-call.js';
 import {inActiveTrace, traceDispatch} from './trace-dispatch.js';
 
@@ -411,7 +411,7 @@ async function routeDraft(sender: Router, composed: Draft): Promise<SendResult> 
         continue;
       }
       case 'queue':
-        return queue(sender, draft, document, step.wake);
+        return queue(sender, draft, document, step.wake, facts.exhausted ?? null);
       case 'wake-and-wait':
         draft.request.onProgress?.({kind: 'offline', agentType});
         return wakeAndDeliver(sender, draft, document, {stream, deliver}, facts.exhausted);
@@ -593,7 +593,13 @@ function wakeupRequest(draft: Draft, document: string): WakeupRequest {
   };
 }
 
-async function queue(sender: Router, draft: Draft, document: string, wake: boolean): Promise<SendResult> {
+async function queue(
+  sender: Router,
+  draft: Draft,
+  document: string,
+  wake: boolean,
+  exhausted: Exhausted | null,
+): Promise<SendResult> {
   const {store} = sender;
   const {header} = draft.command;
   const stream = store.keys.deliveryPending();
@@ -608,7 +614,7 @@ async function queue(sender: Router, draft: Draft, document: string, wake: boole
     userCode: header.userCode,
     region: draft.request.region ?? '',
     priority: draft.request.priority ?? 0,
-    metadata: {},
+    metadata: deliveryMetadata(await timesFor(sender, draft, wake, exhausted)),
   });
   const wakeWrites = wake
     ? [{stream: store.keys.wakeup(), document: encodeWakeupRequest(wakeupRequest(draft, document))}]
@@ -626,6 +632,18 @@ async function queue(sender: Router, draft: Draft, document: string, wake: boole
   if (outcome.kind === 'accepted') return accepted(draft, 'QUEUE_PENDING', stream, outcome.entryIds[0]);
   if (outcome.kind === 'duplicate') return duplicate(draft, outcome.executionId, outcome.record);
   throw new TypeError('an unchecked acceptance was not decided');
+}
+
+/** Nobody is woken while those who are there only have to recover: then, if they are not there any more. */
+async function timesFor(
+  {store}: Router,
+  {policy, request}: Draft,
+  wake: boolean,
+  exhausted: Exhausted | null,
+): Promise<DeliveryTimes> {
+  if (wake || exhausted === null) return {};
+  const notBefore = (await serverNowMs(store)) + Math.ceil(exhausted.recoverMs);
+  return policy === 'WAKE_AND_QUEUE' ? {notBefore, wakeMs: waitMsOf(request)} : {notBefore};
 }
 
 /** @returns undefined, and nothing is written, if nobody of the fallback is online. */
