@@ -29,6 +29,8 @@ export interface AgentWorker {
   readonly reserved: boolean;
   /** Suspended, evicted, and so on; undefined for one that left or died. */
   readonly state: WorkerSummary['state'] | undefined;
+  /** It is suspended until its quota is there again; `ignored`: it does not obey. Null: it is not, or an operator decided. */
+  readonly untilRecovery: WorkerSummary['untilRecovery'];
   /** It takes new work now. */
   readonly routable: boolean;
 }
@@ -112,6 +114,7 @@ export function agentWorker(
     origin: record?.origin ?? 'derived',
     reserved: record?.reserveOnCall ?? false,
     state: summary?.state,
+    untilRecovery: summary?.untilRecovery ?? null,
     routable: summary?.state === 'online' && (status === 'idle' || (status === 'busy' && hasRoom)),
   };
 }
