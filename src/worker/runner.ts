@@ -254,7 +254,6 @@ class Worker implements WorkerHandle {
   private deniedTypes: readonly string[] = [];
   /** Said by an operator; undefined where nobody did. */
   private logLevel: LogLevel | undefined;
-  private rotation = 0;
   private ending: Promise<WorkerEnd> | undefined;
   private resolveDone: (end: WorkerEnd) => void = () => undefined;
 
@@ -631,6 +630,8 @@ class Worker implements WorkerHandle {
     const most = loops === 1 ? total : Math.max(1, Math.floor(total / (4 * loops)));
     const blockMs = total < loops ? SCARCE_BLOCK_MS : READ_BLOCK_MS;
     let failures = 0;
+    // Of this loop and each kind of read alone: reads that always alternate would give a stream no turn.
+    const turns = {urgent: 0, all: 0};
     while (!this.closing.signal.aborted) {
       await this.slots.available();
       if (this.closing.signal.aborted as boolean) return;
@@ -657,8 +658,11 @@ class Worker implements WorkerHandle {
         const urgent = sources.filter(({isOnCall}) => isOnCall);
         // Where streams take turns, what is on call has its turn first, and again for as long as there is any.
         const isCrowded = urgent.length > 0 && sources.length > free;
-        if (isCrowded && (await this.readFrom(reader, urgent, free, 1)) > 0) continue;
-        await this.readFrom(reader, sources, free, blockMs);
+        if (isCrowded && (await this.readFrom(reader, shareSlots(urgent, free, turns.urgent++), 1)) > 0)
+          continue;
+        const share = shareSlots(sources, free, turns.all++);
+        const isPart = share.chosen.length < sources.length;
+        await this.readFrom(reader, share, isPart ? SCARCE_BLOCK_MS : blockMs);
         failures = 0;
       } catch (error) {
         if (this.closing.signal.aborted as boolean) return;
@@ -673,11 +677,9 @@ class Worker implements WorkerHandle {
   /** @returns how many entries came, each of which has begun. */
   private async readFrom(
     reader: Connection,
-    sources: readonly Source[],
-    free: number,
+    {chosen, count}: {readonly chosen: readonly Source[]; readonly count: number},
     blockMs: number,
   ): Promise<number> {
-    const {chosen, count} = shareSlots(sources, free, this.rotation++);
     // An operator may have decided something while we were looking.
     const isBarred = !chosen.every(({agentType}) => this.mayRun(agentType));
     if (chosen.length === 0 || this.parked.hasDue || isBarred) return 0;
@@ -695,7 +697,7 @@ class Worker implements WorkerHandle {
             group: this.group,
             consumer: this.env.owner,
             count,
-            blockMs: chosen.length < sources.length ? Math.min(blockMs, SCARCE_BLOCK_MS) : blockMs,
+            blockMs,
           }),
         entries => {
           came = entries.length;

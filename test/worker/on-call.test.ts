@@ -13,6 +13,12 @@ import {listDeadLetters} from '../../src/store/dead-letters.js';
 import {hasOnCallReader, noteOnCallReader} from '../../src/store/on-call.js';
 import {defineAgent} from '../../src/worker/agent.js';
 import {startWorker, type WorkerHandle, type WorkerOptions} from '../../src/worker/runner.js';
+import {whereabouts} from '../../src/observe/execution-place.js';
+import {cancelRun} from '../../src/orchestration/cancel-run.js';
+import {orchestratorDeps} from '../../src/orchestration/deps.js';
+import {acceptTask} from '../../src/orchestration/submit.js';
+import {executionsInQueue} from '../../src/registry/open-executions.js';
+import {ended, orchestrate, workspaceOf} from '../orchestration/support.js';
 import {describeEachStore, until, type TestStore} from '../support/stores.js';
 
 const TYPE = 'writer';
@@ -152,6 +158,32 @@ describeEachStore('a worker that keeps free for on-call work', at => {
 });
 
 describeEachStore('on-call work', at => {
+  test('of a task reaches whoever keeps free for it, and is seen and cancelled there', async () => {
+    const {store, work, begun, finish, lengthOf} = await open(at);
+    const workspace = workspaceOf(store);
+    orchestrate(at, workspace);
+    await work('w-1', {concurrency: 1, reserveOnCall: true});
+    const high = await acceptTask(workspace, {agentType: TYPE, message: 'high', priority: 'high'});
+    await until(() => begun.length === 1);
+    const plain = await acceptTask(workspace, {agentType: TYPE, message: 'plain'});
+    await until(async () => (await lengthOf(store.keys.ctrlStream(TYPE))) === 1);
+    const [urgent, unwanted] = [
+      await acceptTask(workspace, {agentType: TYPE, message: 'urgent', slotType: 'on_call'}),
+      await acceptTask(workspace, {agentType: TYPE, message: 'unwanted', slotType: 'on_call'}),
+    ];
+    await until(async () => (await lengthOf(store.keys.onCallStream(TYPE))) === 3);
+    const waiting = await executionsInQueue(store, TYPE, 10);
+    expect(waiting.records).toHaveLength(4);
+    const [record] = waiting.records.filter(one => one.streamName === store.keys.onCallStream(TYPE)).slice(1);
+    expect((await whereabouts(store, record!)).place).toMatchObject({kind: 'waiting'});
+    await cancelRun(orchestratorDeps(workspace), unwanted.runId, {mode: 'graceful'});
+    finish('all');
+    for (const {runId} of [high, urgent, plain])
+      expect(await ended(workspace, runId)).toMatchObject({run: {status: 'ok'}});
+    expect(await ended(workspace, unwanted.runId)).toMatchObject({run: {status: 'cancelled'}});
+    expect(begun).toEqual(['w-1:high', 'w-1:urgent', 'w-1:plain']);
+  });
+
   test('goes where all work goes, where nobody keeps free for it', async () => {
     const {work, send, finish, ended, store} = await open(at);
     await work('w-1');
