@@ -33,6 +33,15 @@ With --http it also answers requests: tasks, runs, approvals, agents and schedul
       dependsOn: ['http'],
     }),
     drain: durationFlag({description: 'how long what is under way may take at the end', default: 30_000}),
+    'enforce-exhausted': Flags.boolean({
+      description: 'suspend foreign workers while they are exhausted (role status)',
+    }),
+    'open-circuit': Flags.boolean({
+      description: 'open the circuit of agent types whose foreign workers are all exhausted (role status)',
+    }),
+    'ack-orphans': Flags.boolean({
+      description: 'settle what dead foreign workers left of attempts that were given up (role sweeper)',
+    }),
     workspace: workspaceFlag(),
     output: outputFlag('table', 'json', 'jsonl'),
   };
@@ -49,6 +58,9 @@ With --http it also answers requests: tasks, runs, approvals, agents and schedul
       signal: this.signal,
       force: this.forceSignal,
       drainMs: flags.drain,
+      enforceExhausted: flags['enforce-exhausted'],
+      openCircuit: flags['open-circuit'],
+      ackOrphans: flags['ack-orphans'],
       http: flags.http,
       tokenFile: flags['token-file'],
       version: this.config.version,

@@ -45,6 +45,7 @@ const codes = {
   WORKER_NOT_ONLINE: {exit: 5, retryable: true},
   AGENT_TYPE_EXHAUSTED: {exit: 5, retryable: true},
   WORKER_EXHAUSTED: {exit: 5, retryable: true},
+  WORKER_RESERVED: {exit: 5, retryable: true},
   SERVICE_UNAVAILABLE: {exit: 5, retryable: true},
 
   TASK_FAILED: {exit: 6, retryable: false},

@@ -20,6 +20,9 @@ The first Ctrl-C or SIGTERM finishes what runs and stops; the second hands it ba
       helpValue: 'ID',
     }),
     concurrency: Flags.integer({description: 'executions at once', min: 1, max: 10_000}),
+    'reserve-on-call': Flags.boolean({
+      description: 'keep free for on-call work: while there is some, begin nothing else',
+    }),
     group: Flags.string({
       description: 'consumer group; all workers of an agent type must share one',
       default: 'agent_engines',
@@ -88,6 +91,7 @@ The first Ctrl-C or SIGTERM finishes what runs and stops; the second hands it ba
       file: args.file,
       workerId: flags['worker-id'],
       concurrency: flags.concurrency,
+      reserveOnCall: flags['reserve-on-call'],
       group: flags.group,
       plugins: flags.plugin ?? [],
       drainMs: flags.drain,

@@ -11,10 +11,15 @@ import {createLogger} from '../json-log.js';
 import type {Logger} from '../log.js';
 import type {Tracer} from '../protocol/tracer.js';
 import {encodeDeadLetter, entryTimeMs, newDeadLetter, type DeadLetterSource} from '../protocol/deadletter.js';
-import {isDeliverable, readPendingDelivery, type PendingDelivery} from '../protocol/delivery.js';
+import {isDeliverable, readPendingDelivery, timesOf, type PendingDelivery} from '../protocol/delivery.js';
 import {requireData} from '../protocol/limits.js';
 import {unreadableLetter} from '../protocol/unreadable.js';
-import {readWakeupRequest, type WakeupDecision, type WakeupRequest} from '../protocol/wakeup.js';
+import {
+  encodeWakeupRequest,
+  readWakeupRequest,
+  type WakeupDecision,
+  type WakeupRequest,
+} from '../protocol/wakeup.js';
 import {
   claimStale,
   decideWakeup,
@@ -37,6 +42,7 @@ import {firstAcceptedAt} from '../protocol/execution.js';
 import {noAnswer} from '../protocol/reply.js';
 import {isTerminal} from '../protocol/states.js';
 import {moveToDeadLetters} from '../store/dead-letters.js';
+import {appendOnce} from '../store/outbox.js';
 import {alarmFull} from './full-letters.js';
 import {sweepDeadlines} from '../store/deadlines.js';
 import {sweepTimers} from '../store/timers.js';
@@ -136,6 +142,8 @@ const MAX_BATCHES = 10;
 /** How often, and how many at a time, what is held back is looked through for executions that were ended meanwhile. */
 const ENDED_EVERY_MS = 1000;
 const ENDED_BATCH = 200;
+/** Deliveries of which is remembered that somebody was asked for; those that are forgotten are found asked for in Redis. */
+const MAX_ASKED = 10_000;
 /** Entries of a stream handled at once: a wakeup may wait long for its provider. Agent types share them: fair-slots.ts. */
 export const MAX_AT_ONCE = 256;
 /** Wakeups that wait for their agent type's share; with so many nothing more is read. */
@@ -176,6 +184,8 @@ class Manager implements ManagerHandle {
   /** How far each agent type's queue was looked through for what has ended. */
   private readonly lookedThrough = new Map<string, number>();
   private lookedAt = -Infinity;
+  /** Deliveries for which a worker was asked for, once their time had come. */
+  private readonly askedFor = new Set<string>();
   private loops: Promise<void>[] = [];
   private holding: Promise<void> = Promise.resolve();
   /** The signs of life that are being given now. */
@@ -550,7 +560,7 @@ class Manager implements ManagerHandle {
         // One type that can not be released must not keep the others from it.
         const ends = await Promise.allSettled(types.map(agentType => this.releaseType(agentType, now)));
         isMore = ends.some(end => end.status === 'fulfilled' && end.value);
-        const looked = await this.dropEndedNowAndThen(types);
+        const looked = await this.lookThroughNowAndThen(types, now);
         for (const end of [...ends, ...looked]) if (end.status === 'rejected') throw end.reason as Error;
         failures = 0;
         this.options.onBeat?.('releases');
@@ -654,29 +664,58 @@ class Manager implements ManagerHandle {
     }
   }
 
-  private async dropEndedNowAndThen(types: readonly string[]): Promise<PromiseSettledResult<void>[]> {
+  private async lookThroughNowAndThen(
+    types: readonly string[],
+    now: number,
+  ): Promise<PromiseSettledResult<void>[]> {
     if (performance.now() - this.lookedAt < ENDED_EVERY_MS) return [];
     this.lookedAt = performance.now();
-    return Promise.allSettled(types.map(agentType => this.dropEnded(agentType)));
+    return Promise.allSettled(types.map(agentType => this.lookThrough(agentType, now)));
   }
 
-  /** Take out what was cancelled or has ended otherwise: for whoever counts what is held back. */
-  private async dropEnded(agentType: string): Promise<void> {
+  /**
+   * Take out what was cancelled or has ended otherwise, for whoever counts what is held back; and ask for a worker for what
+   * waited for one to recover who did not.
+   */
+  private async lookThrough(agentType: string, now: number): Promise<void> {
     const from = this.lookedThrough.get(agentType) ?? 0;
     const batch = await nextPending(this.store, agentType, ENDED_BATCH, from);
     let dropped = 0;
+    const due: {readonly entryId: string; readonly delivery: PendingDelivery}[] = [];
     await Promise.all(
       batch.map(async held => {
         const delivery = held.document === null ? 'unreadable' : readTaken(held.document);
         if (delivery === 'unreadable' || delivery.executionId === '') return;
         const record = await findExecution(this.store, delivery.sessionId, delivery.executionId);
-        if (record === undefined || !isTerminal(record.status)) return;
+        if (record === undefined || !isTerminal(record.status)) {
+          const {notBefore = Infinity, wakeMs} = timesOf(delivery);
+          if (wakeMs !== undefined && notBefore <= now && !this.askedFor.has(held.entryId))
+            due.push({entryId: held.entryId, delivery});
+          return;
+        }
         await releasePending(this.store, targetOf(agentType, held, delivery));
         dropped++;
       }),
     );
     if (batch.length < ENDED_BATCH) this.lookedThrough.delete(agentType);
     else this.lookedThrough.set(agentType, from + batch.length - dropped);
+    await this.askFor(agentType, due);
+  }
+
+  /** Once for each, whoever else looks; not where those who are there only have to recover, later than was said. */
+  private async askFor(
+    agentType: string,
+    due: readonly {readonly entryId: string; readonly delivery: PendingDelivery}[],
+  ): Promise<void> {
+    if (due.length === 0) return;
+    const {online, exhausted} = await routableMembers(this.store, agentType);
+    if (online || exhausted?.offline === 0) return;
+    if (this.askedFor.size > MAX_ASKED) this.askedFor.clear();
+    for (const {entryId, delivery} of due) {
+      const document = encodeWakeupRequest(wakeupFor(agentType, delivery));
+      await appendOnce(this.store, {stream: this.store.keys.wakeup(), document}, `not-before:${entryId}`);
+      this.askedFor.add(entryId);
+    }
   }
 
   private async dropUnreadable(agentType: string, entryId: string, document: string) {
@@ -754,6 +793,15 @@ function readTaken(document: string): PendingDelivery | 'unreadable' {
     return 'unreadable';
   }
 }
+
+/** As its sender would have asked, had there been nobody to wait for. */
+const wakeupFor = (agentType: string, delivery: PendingDelivery): WakeupRequest => ({
+  ...{executionId: delivery.executionId, messageId: delivery.messageId, targetAgentType: agentType},
+  ...{sessionId: delivery.sessionId, traceId: delivery.traceId, source: 'client', policy: 'WAKE_AND_QUEUE'},
+  timeoutMs: timesOf(delivery).wakeMs ?? 0,
+  ...{userCode: delivery.userCode, region: delivery.region, priority: delivery.priority},
+  ...{metadata: {}, commandPayload: delivery.commandPayload},
+});
 
 const nameOf = ({stream, id}: ControlEntry): string => `${stream}/${id}`;
 

@@ -6,7 +6,7 @@ import {sleep, type Clock} from '../clock.js';
 import {ByError} from '../errors.js';
 import {isValidId, newExecutionId, newHexUuid, newMessageId, newSessionId, spanIdHex} from '../ids.js';
 import {encodeSendable, hasContent, type AskCommand, type Content} from '../protocol/commands.js';
-import {encodePendingDelivery} from '../protocol/delivery.js';
+import {deliveryMetadata, encodePendingDelivery, type DeliveryTimes} from '../protocol/delivery.js';
 import {
   encodeRecord,
   newExecutionRecord,
@@ -28,9 +28,11 @@ import type {SpanParent, Tracer} from '../protocol/tracer.js';
 import {encodeWakeupRequest, type WakeupDecision, type WakeupRequest} from '../protocol/wakeup.js';
 import type {AdmissionFacts} from '../store/control-plane.js';
 import {noteDeadline} from '../store/deadlines.js';
+import {findByMessage} from '../store/executions.js';
 import {acceptCommand, type Acceptance, type CallerFence} from '../store/acceptance.js';
 import {routableMembers, type Exhausted} from '../store/routable.js';
-import type {Store} from '../store/store.js';
+import {serverNowMs, type Store} from '../store/store.js';
+import {isOnCall, isReserved, streamFor} from './on-call.js';
 import {inActiveTrace, traceDispatch} from './trace-dispatch.js';
 
 export interface SendRequest {
@@ -66,7 +68,10 @@ export interface SendRequest {
    * none.
    */
   readonly deadlineMs?: number;
-  /** Higher goes first among pending deliveries. Default 0. */
+  /**
+   * Higher goes first among pending deliveries; from 1 on it is on-call work, as with `slot_type: on_call` in the metadata:
+   * workers that keep themselves free for such work take it before any other. Default 0.
+   */
   readonly priority?: number;
   /** Send to this worker alone. */
   readonly workerId?: string;
@@ -171,8 +176,8 @@ export interface Draft {
 /**
  * Send one command.
  * @throws {ByError} AGENT_TYPE_UNAVAILABLE (with `waitedMs` in its details if the time of WAKE_AND_WAIT passed), AGENT_TYPE_EXHAUSTED,
- *   AGENT_CIRCUIT_OPEN, TENANT_QUOTA_EXCEEDED, WORKER_NOT_ONLINE, WORKER_EXHAUSTED when it was
- *   refused (a FAILED record says so in the session), NOT_FOUND for a session of another user, PARENT_CANCELLED, INVALID_INPUT, MESSAGE_TOO_LARGE, and what Redis answers.
+ *   AGENT_CIRCUIT_OPEN, TENANT_QUOTA_EXCEEDED, WORKER_NOT_ONLINE, WORKER_EXHAUSTED, WORKER_RESERVED when it
+ *   was refused (a FAILED record says so in the session), NOT_FOUND for a session of another user, PARENT_CANCELLED, INVALID_INPUT, MESSAGE_TOO_LARGE, and what Redis answers.
  */
 export async function send(sender: Sender, original: SendRequest): Promise<SendResult> {
   let request = original;
@@ -357,7 +362,7 @@ async function routeDraft(sender: Router, composed: Draft): Promise<SendResult> 
   const {store} = sender;
   let draft = composed;
   const agentType = draft.command.header.targetAgentType;
-  const stream = store.keys.ctrlStream(agentType);
+  const stream = await streamFor(store, agentType, urgencyOf(draft));
   const document = encodeSendable(draft.command);
   const check = draft.policy === 'SEND_ANYWAY' ? ({kind: 'none'} as const) : ({kind: 'type'} as const);
   const deliver = (gate: boolean, status: AvailabilityStatus) =>
@@ -406,17 +411,22 @@ async function routeDraft(sender: Router, composed: Draft): Promise<SendResult> 
         continue;
       }
       case 'queue':
-        return queue(sender, draft, document, step.wake);
+        return queue(sender, draft, document, step.wake, facts.exhausted ?? null);
       case 'wake-and-wait':
         draft.request.onProgress?.({kind: 'offline', agentType});
-        return wakeAndDeliver(sender, draft, document, deliver, facts.exhausted);
+        return wakeAndDeliver(sender, draft, document, {stream, deliver}, facts.exhausted);
       case 'wait-for-recovery':
-        return deliverAfterRecovery(sender, draft, step.exhausted, deliver);
+        return deliverAfterRecovery(sender, draft, step.exhausted, {stream, deliver});
       case 'reject':
         return refuse(sender, draft, step.code, step.reason, step.retryAfterMs, countsOf(facts.exhausted));
     }
   }
 }
+
+const urgencyOf = ({command, request}: Draft) => ({
+  metadata: command.header.metadata,
+  priority: request.priority,
+});
 
 /** For programs: whoever is refused learns who is there. */
 const countsOf = (exhausted: Exhausted | null | undefined) =>
@@ -441,12 +451,11 @@ async function deliverAfterRecovery(
   sender: Router,
   draft: Draft,
   first: Exhausted,
-  deliver: Deliver,
+  {stream, deliver}: Delivering,
 ): Promise<SendResult> {
   const {request} = draft;
   const agentType = draft.command.header.targetAgentType;
   const endsAt = performance.now() + waitMsOf(request);
-  const stream = sender.store.keys.ctrlStream(agentType);
   request.onProgress?.({kind: 'exhausted', agentType, waits: true, exhausted: first});
   for (let exhausted: Exhausted | null = first; ;) {
     const leftMs = endsAt - performance.now();
@@ -485,13 +494,17 @@ function tellUnreadable({request, command}: Draft, facts: AdmissionFacts): void 
   }
 }
 
-type Deliver = (gate: boolean, status: AvailabilityStatus) => Promise<Routed>;
+interface Delivering {
+  /** Where it goes. */
+  readonly stream: string;
+  readonly deliver: (gate: boolean, status: AvailabilityStatus) => Promise<Routed>;
+}
 
 async function wakeAndDeliver(
   sender: Router,
   draft: Draft,
   document: string,
-  deliver: Deliver,
+  {stream, deliver}: Delivering,
   exhausted: Exhausted | null | undefined,
 ): Promise<SendResult> {
   const {request} = draft;
@@ -523,7 +536,6 @@ async function wakeAndDeliver(
         if (delivered.kind === 'duplicate') return duplicate(draft, delivered.executionId, delivered.record);
         // The worker that came has left again: somebody else may come while the caller still has time.
         if (delivered.kind === 'undecided') continue;
-        const stream = sender.store.keys.ctrlStream(agentType);
         return {...accepted(draft, 'WAIT_AND_DELIVER', stream, delivered.entryIds[0]), wakeup: facts};
       }
       case 'fallback':
@@ -581,7 +593,13 @@ function wakeupRequest(draft: Draft, document: string): WakeupRequest {
   };
 }
 
-async function queue(sender: Router, draft: Draft, document: string, wake: boolean): Promise<SendResult> {
+async function queue(
+  sender: Router,
+  draft: Draft,
+  document: string,
+  wake: boolean,
+  exhausted: Exhausted | null,
+): Promise<SendResult> {
   const {store} = sender;
   const {header} = draft.command;
   const stream = store.keys.deliveryPending();
@@ -596,7 +614,7 @@ async function queue(sender: Router, draft: Draft, document: string, wake: boole
     userCode: header.userCode,
     region: draft.request.region ?? '',
     priority: draft.request.priority ?? 0,
-    metadata: {},
+    metadata: deliveryMetadata(await timesFor(sender, draft, wake, exhausted)),
   });
   const wakeWrites = wake
     ? [{stream: store.keys.wakeup(), document: encodeWakeupRequest(wakeupRequest(draft, document))}]
@@ -616,6 +634,18 @@ async function queue(sender: Router, draft: Draft, document: string, wake: boole
   throw new TypeError('an unchecked acceptance was not decided');
 }
 
+/** Nobody is woken while those who are there only have to recover: then, if they are not there any more. */
+async function timesFor(
+  {store}: Router,
+  {policy, request}: Draft,
+  wake: boolean,
+  exhausted: Exhausted | null,
+): Promise<DeliveryTimes> {
+  if (wake || exhausted === null) return {};
+  const notBefore = (await serverNowMs(store)) + Math.ceil(exhausted.recoverMs);
+  return policy === 'WAKE_AND_QUEUE' ? {notBefore, wakeMs: waitMsOf(request)} : {notBefore};
+}
+
 /** @returns undefined, and nothing is written, if nobody of the fallback is online. */
 async function deliverToFallback(
   sender: Router,
@@ -623,7 +653,7 @@ async function deliverToFallback(
   selected: string,
 ): Promise<SendResult | undefined> {
   const {store} = sender;
-  const stream = store.keys.ctrlStream(selected);
+  const stream = await streamFor(store, selected, urgencyOf(draft));
   const command: AskCommand = {
     ...draft.command,
     header: {...draft.command.header, targetAgentType: selected},
@@ -654,6 +684,8 @@ async function deliverToFallback(
 async function sendToWorker(sender: Sender, draft: Draft, workerId: string): Promise<SendResult> {
   const {store} = sender;
   const stream = store.keys.workerCtrlStream(workerId);
+  if (await isKeptFree(store, draft, workerId))
+    return refuse(sender, draft, 'WORKER_RESERVED', `worker "${workerId}"`);
   // No router is asked for one worker: neither circuit nor quota is looked at, as in the SDKs.
   const outcome = await acceptRouted(
     sender,
@@ -673,6 +705,17 @@ async function sendToWorker(sender: Sender, draft: Draft, workerId: string): Pro
   if (outcome.exhausted !== null)
     return refuse(sender, draft, 'WORKER_EXHAUSTED', `worker "${workerId}"`, outcome.exhausted.recoverMs);
   return refuse(sender, draft, 'WORKER_NOT_ONLINE', `worker "${workerId}" has no lease`);
+}
+
+/** Whether the worker keeps the room it has left for on-call work, which this is not. */
+async function isKeptFree(store: Store, draft: Draft, workerId: string): Promise<boolean> {
+  if (draft.policy === 'SEND_ANYWAY' || isOnCall(urgencyOf(draft))) return false;
+  if (!(await isReserved(store, workerId))) return false;
+  if (draft.freshMessage) return true;
+  const {sessionId, messageId} = draft.command.header;
+  // What was accepted before finds itself.
+  const known = await findByMessage(store, sessionId, messageId);
+  return known === undefined || known.routeStatus === 'REJECT';
 }
 
 function accepted(draft: Draft, status: SendResult['status'], streamName: string, streamId = ''): SendResult {
@@ -771,6 +814,11 @@ function refusalText(
       return {
         message: `Nothing was sent${because} has used up its quota.`,
         hint: `Wait, or send to its agent type.${again}`,
+      };
+    case 'WORKER_RESERVED':
+      return {
+        message: `Nothing was sent${because} has on-call work, and keeps the rest of its room for more of it.`,
+        hint: 'Send to its agent type, or with --metadata slot_type=on_call if it can not wait.',
       };
     case 'WORKER_NOT_ONLINE':
       return {message: `Nothing was sent${because}.`, hint: 'Run `by worker list` to see who is online.'};

@@ -127,18 +127,32 @@ const ageText = ({lastHeartbeatAt}: AgentWorker, now: number): string =>
     ? '-'
     : formatDuration(Math.floor(Math.max(0, now - lastHeartbeatAt) / 1000) * 1000).replace(/^0ms$/, '0s');
 
+/** Whether a foreign worker that is exhausted takes nothing, as ours do. */
+export function enforcedText({untilRecovery}: AgentWorker): string {
+  switch (untilRecovery) {
+    case 'suspended':
+      return 'enforced (suspended until then)';
+    case 'ignored':
+      return 'not enforced (it does not obey)';
+    case null:
+      return 'not enforced (foreign worker)';
+  }
+}
+
 /** What an operator has to know beside the status. */
 export function noteText(printer: Printer, worker: AgentWorker, now: number): string {
-  const {status, origin, exhaustReason, recoveryAt, state, stale} = worker;
+  const {status, origin, exhaustReason, recoveryAt, state, stale, reserved, untilRecovery} = worker;
   const notes: string[] = [];
   if (status === 'exhausted') {
     notes.push(
       `${exhaustReason ?? 'exhausted'}${recoveryAt === null ? '' : ` until ${utcTime(recoveryAt)}`}`,
     );
     if (exhaustReason === 'billing') notes.push('waiting may not fix billing');
-    if (origin === 'derived') notes.push('not enforced (foreign worker)');
+    if (origin === 'derived') notes.push(enforcedText(worker));
   }
-  if (state === 'suspended' || state === 'evicted' || state === 'draining') notes.push(state);
+  if (reserved) notes.push('reserved for on-call work');
+  const isSuspended = state === 'suspended' && (untilRecovery === null || status !== 'exhausted');
+  if (isSuspended || state === 'evicted' || state === 'draining') notes.push(state);
   // In seconds: it is two minutes at most, and counts down.
   if (stale) notes.push(`not routable; offline in ${Math.ceil(offlineInMs(worker, now) / 1000)}s`);
   return notes.length === 0 ? origin : notes.join(` ${printer.symbol('separator')} `);

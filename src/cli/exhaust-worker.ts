@@ -58,7 +58,7 @@ const wanted = (recoveryAt: number | undefined, forMs: number | undefined, now: 
 function tellEnforced(printer: Printer, record: AgentStatusRecord | undefined): void {
   if (record?.origin !== 'derived') return;
   printer.warn(
-    `not enforced: "${record.workerId}" is a foreign worker and goes on reading; sends of ours are refused once all are exhausted`,
+    `not enforced: "${record.workerId}" is a foreign worker and goes on reading, unless \`by serve --enforce-exhausted\` runs; sends of ours are refused once all are exhausted`,
   );
 }
 

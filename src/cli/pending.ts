@@ -2,6 +2,7 @@
 import {dropByHand, releaseByHand, type HandOutcome} from '../availability/release-by-hand.js';
 import {systemClock} from '../clock.js';
 import {ByError} from '../errors.js';
+import {timesOf} from '../protocol/delivery.js';
 import {findHeld, heldTypes, listHeld, type HeldDelivery} from '../registry/pending-deliveries.js';
 import {onlineMembers} from '../store/presence.js';
 import {serverTimeMs, type Store} from '../store/store.js';
@@ -74,7 +75,9 @@ const placeText = ({place, unreadable}: HeldDelivery): Text =>
 /** A delivery as `--json` prints it, without its command. */
 function heldView({entryId, place, agentType, at, delivery, unreadable}: HeldDelivery) {
   const {commandPayload: _command, metadata: _metadata, ...rest} = delivery ?? {};
-  return {entryId, place, agentType, at, unreadable, ...rest};
+  const notBefore = delivery && timesOf(delivery).notBefore;
+  const times = notBefore === undefined ? {} : {notBefore};
+  return {entryId, place, agentType, at, unreadable, ...times, ...rest};
 }
 
 /** @throws {ByError} INVALID_INPUT, NOT_FOUND. */
@@ -97,6 +100,7 @@ export async function showForPeople(store: Store, printer: Printer, id: string) 
           ['execution', delivery.executionId || '-'],
           ['session', `${delivery.sessionId}  message ${delivery.messageId}`],
           ['priority', String(delivery.priority)],
+          notBeforeFact(timesOf(delivery).notBefore, now),
           delivery.userCode === '' ? undefined : (['user', delivery.userCode] as const),
           delivery.region === '' ? undefined : (['region', delivery.region] as const),
         ] as const)),
@@ -113,6 +117,15 @@ export async function showForPeople(store: Store, printer: Printer, id: string) 
     command: opaque(command),
   };
 }
+
+/** When the first exhausted worker was to recover: nobody is woken before. */
+const notBeforeFact = (at: number | undefined, now: number) =>
+  at === undefined
+    ? undefined
+    : ([
+        'not before',
+        `${isoTime(at)}${at > now ? `  in ${formatDuration(Math.ceil(at - now))}` : ''}`,
+      ] as const);
 
 async function requireHeld(store: Store, id: string): Promise<HeldDelivery> {
   const held = await findHeld(store, checkedId(id, 'delivery'));

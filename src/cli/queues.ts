@@ -76,6 +76,7 @@ export async function showForPeople(store: Store, printer: Printer, type: string
     ['waiting', queue.waiting === null ? 'the server can not tell' : String(queue.waiting)],
     ['pending', String(queue.pending)],
     ['oldest pending', queue.oldestPendingMs === null ? '-' : `${ageText(queue.oldestPendingMs)} old`],
+    ...(queue.onCall === 0 ? [] : [['on call', String(queue.onCall)] as const]),
     ['held back', String(queue.heldBack)],
     ['workers online', onlineText(queue)],
   ]);

@@ -28,6 +28,8 @@ export interface RunWorkers {
   readonly file: string | undefined;
   readonly workerId: string | undefined;
   readonly concurrency: number | undefined;
+  /** Keep free for on-call work; false: as by.config says. */
+  readonly reserveOnCall: boolean;
   readonly group: string;
   /** Files and folders of plugins, beside those of by.config. */
   readonly plugins: readonly string[];
@@ -65,6 +67,7 @@ interface Planned {
   readonly entry: string;
   readonly workerId: string | undefined;
   readonly concurrency: number | undefined;
+  readonly reserveOnCall: boolean;
   readonly circuit: ExecutionCircuitRules | undefined;
   readonly plugins: readonly PluginSource[];
 }
@@ -166,6 +169,7 @@ async function startAll(
           ...tracing.options,
           ...(run.metricsHistory ? {metricsHistory: {}} : {}),
           sandbox: run.sandbox,
+          reserveOnCall: plan.reserveOnCall,
           plugins: plan.plugins,
           ...(files === undefined ? {} : {files}),
           ...(pluginSettings === undefined ? {} : {pluginSettings}),
@@ -207,7 +211,8 @@ function planned(run: RunWorkers, project: Project | undefined): Planned[] {
     const entry = resolve(run.file);
     const same = project && workerOfEntry(project, entry);
     const plugins = [...projectPlugins(project, same), ...named];
-    return [{entry: run.file, workerId: run.workerId, concurrency: run.concurrency, circuit: asked, plugins}];
+    const {workerId, concurrency, reserveOnCall} = run;
+    return [{entry: run.file, workerId, concurrency, reserveOnCall, circuit: asked, plugins}];
   }
   if (!project || project.config.workers.length === 0) {
     throw new ByError('USAGE', 'No file was named, and no by.config with workers was found.', {
@@ -218,6 +223,7 @@ function planned(run: RunWorkers, project: Project | undefined): Planned[] {
     entry: resolve(project.dir, worker.entry),
     workerId: run.workerId ?? worker.workerId,
     concurrency: run.concurrency ?? worker.concurrency,
+    reserveOnCall: run.reserveOnCall || (worker.reserveOnCall ?? false),
     circuit: asked ?? (worker.circuit && circuitRules(worker.circuit)),
     plugins: [...projectPlugins(project, worker), ...named],
   }));

@@ -46,6 +46,8 @@ export const ProjectConfig = z.strictObject({
         concurrency: z.int().positive().optional(),
         /** Default: made from the entry. */
         workerId: Id.optional(),
+        /** It keeps free for on-call work: while it has some it begins nothing else. Default false. */
+        reserveOnCall: z.boolean().optional(),
         /** Beside those for all workers, after them. */
         plugins: z.array(PluginEntry).optional(),
         /** When executions that fail open the circuit of their agent type. Default: never. */

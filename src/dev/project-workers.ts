@@ -35,6 +35,7 @@ export function projectWorkers(
           entry: resolve(cwd, entry),
           agentTypes: [] as readonly string[],
           concurrency: undefined,
+          reserveOnCall: false,
           workerId: undefined,
         }))
       : (project?.config.workers ?? []).map(worker => ({
@@ -51,6 +52,7 @@ export function projectWorkers(
     // People read what it says, behind its name.
     const options = ['--worker-id', workerId, '--drain', `${place.drainMs}ms`, '--log-format', 'pretty'];
     if (worker.concurrency !== undefined) options.push('--concurrency', String(worker.concurrency));
+    if (worker.reserveOnCall) options.push('--reserve-on-call');
     const base = {name, file: process.execPath, cwd: dir, env};
     return {
       name,

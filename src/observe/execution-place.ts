@@ -80,6 +80,7 @@ async function placeOf(store: Store, record: ExecutionRecord, group: string): Pr
 function streamOf(keys: Keys, {streamName, targetAgentType}: ExecutionRecord): string | undefined {
   const [ofWorkers = ''] = keys.workerCtrlStream('\0').split('\0');
   if (streamName.startsWith(keys.ctrlStream('')) || streamName.startsWith(ofWorkers)) return streamName;
+  if (keys.agentTypeOfOnCall(streamName) !== undefined) return streamName;
   return isValidId(targetAgentType) ? keys.ctrlStream(targetAgentType) : undefined;
 }
 

@@ -65,4 +65,5 @@ export {
 export {parseRecoveryAt, type HeaderLike} from '../registry/recovery-time.js';
 export type {AgentWorker, TypeAggregate} from '../registry/agent-workers.js';
 export {statusSweeperRole} from './status-role.js';
+export {orphansRole} from './ack-orphans.js';
 export {taskPort} from './task-port.js';

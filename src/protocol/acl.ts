@@ -131,7 +131,7 @@ function shared({schema, prefix = ''}: AclOptions) {
     registry: keys.sessionRegistry('*'),
     events: keys.sessionDataStream('*'),
     /** Where commands are put. Workers' own streams are not among them: what is there can suspend a worker. */
-    work: [keys.ctrlStream('*'), keys.wakeup(), keys.deliveryPending()],
+    work: [keys.ctrlStream('*'), keys.onCallStream('*'), keys.wakeup(), keys.deliveryPending()],
     routing: [
       keys.circuit('*'),
       keys.fallback('*'),
@@ -139,6 +139,7 @@ function shared({schema, prefix = ''}: AclOptions) {
       keys.quotaLimit('*'),
       keys.members('*'),
       keys.workerLease('*'),
+      keys.onCallReaders('*'),
       createStatusKeys(prefix).exhaustedWorkers('*'),
     ],
     /** Whoever sends counts what its user sends, and says so when the limit is used up. */
@@ -236,7 +237,10 @@ function workerGrants(options: AclOptions): Grant[] {
   const {agentTypes, workerPrefix} = options;
   const workers = `${workerPrefix}*`;
   const runKeys = createRunKeys(options);
-  const ownStreams = [...agentTypes.map(keys.ctrlStream), keys.workerCtrlStream(workers)];
+  const ownStreams = [
+    ...agentTypes.flatMap(type => [keys.ctrlStream(type), keys.onCallStream(type)]),
+    keys.workerCtrlStream(workers),
+  ];
   const lease = keys.workerLease(workers);
   const memberships = [...agentTypes.map(keys.members), keys.declaredTypes(workers), keys.knownWorkers()];
   const reads = [...agentTypes.map(keys.denied), keys.workerAdmin(workers), keys.workerLogLevel(workers)];
@@ -291,6 +295,11 @@ function workerGrants(options: AclOptions): Grant[] {
     {commands: 'set', access: 'W', keys: [keys.circuitProbe('*', '*')]},
     {commands: 'zadd zrangebyscore zrem', access: 'RW', keys: [keys.deadlines(), keys.timers()]},
     {commands: 'zcard', access: 'R', keys: [keys.pendingQueue('*')]},
+    {
+      commands: 'eval evalsha zadd zrem zremrangebyscore zrange pexpireat',
+      access: 'RW',
+      keys: agentTypes.map(keys.onCallReaders),
+    },
     {
       commands: 'hset hsetnx hget hmget hgetall hdel hincrby hexists hlen expire pexpire ttl pttl',
       access: 'RW',

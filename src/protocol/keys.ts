@@ -93,6 +93,7 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
     `${base}control_plane:wakeup:dedupe:${dedupeParts(type, userCode, region)}`;
   const userQuota = (userCode: string) => `${base}control_plane:quota:user:${userCode}`;
   const circuit = (type: string) => `${base}control_plane:circuit:agent_type:${type}`;
+  const onCallStream = (type: string) => `${base}control_plane:by:on_call:${sameSlot(ctrlStream(type))}`;
   const dedupeParts = (type: string, userCode: string, region: string) =>
     `${type}:${orPlaceholder(userCode)}:${orPlaceholder(region)}`;
 
@@ -180,6 +181,12 @@ export function createKeys({schema = 'v1', prefix = ''}: KeyOptions = {}) {
     /** Pending deliveries of an agent type, ordered; shares its hash tag with {@link pendingPayloads}. */
     pendingQueue: (type: string) => `${base}control_plane:by:pending:${tag(type)}`,
     pendingPayloads: (type: string) => `${base}control_plane:by:pending:${tag(type)}:payloads`,
+    /** Stream of an agent type's on-call work, for workers that keep themselves free for it; in the slot of {@link ctrlStream}. */
+    onCallStream,
+    /** @returns undefined if the key is no stream of on-call work of this schema. */
+    agentTypeOfOnCall: idIn(onCallStream),
+    /** Workers that read {@link onCallStream}, by when they are forgotten: it is there only while there are any. */
+    onCallReaders: (type: string) => `${base}control_plane:by:on_call_readers:${tag(type)}`,
     /** Agent types that have pending deliveries. */
     pendingTypes: () => `${base}control_plane:by:pending_types`,
     /** Unfinished commands of a user, counted only where a limit is set; what ended is taken out when it is full. */

@@ -32,6 +32,7 @@ export const AVAILABILITY_ERRORS = [
   'WORKER_NOT_ONLINE',
   'AGENT_TYPE_EXHAUSTED',
   'WORKER_EXHAUSTED',
+  'WORKER_RESERVED',
   'REGISTRY_NOT_SET',
 ] as const;
 export type AvailabilityError = (typeof AVAILABILITY_ERRORS)[number];
@@ -86,6 +87,8 @@ export interface Circuit {
   readonly reason: string;
   /** Of one that opened because executions failed: once no more than `ms` of its lifetime are left, one command may try. */
   readonly halfOpen?: {readonly ms: number; readonly opening: string};
+  /** Of one that opened because every worker is exhausted: when the first recovers, in Unix milliseconds. */
+  readonly exhaustedUntil?: number;
 }
 
 /** It becomes part of a key. */
@@ -95,9 +98,13 @@ const OPENING = /^[0-9-]{1,40}$/;
 export function readCircuit(text: string | null): Circuit {
   const doc = controlDoc(text);
   const open = textOf(doc['state']).toUpperCase() === 'OPEN';
-  const {x_half_open_ms: ms, x_opening: opening} = doc;
+  const {x_half_open_ms: ms, x_opening: opening, x_exhausted_until: until} = doc;
   const isOurs = open && typeof ms === 'number' && typeof opening === 'string' && OPENING.test(opening);
-  return {open, reason: open ? textOf(doc['reason']) : '', ...(isOurs ? {halfOpen: {ms, opening}} : {})};
+  return {
+    ...{open, reason: open ? textOf(doc['reason']) : ''},
+    ...(isOurs ? {halfOpen: {ms, opening}} : {}),
+    ...(open && typeof until === 'number' ? {exhaustedUntil: until} : {}),
+  };
 }
 
 export interface Quota {
@@ -173,6 +180,7 @@ export const encodeCircuit = (circuit: Circuit & {readonly source: RecordSource}
     state: circuit.open ? 'OPEN' : 'CLOSED',
     reason: circuit.reason,
     x_source: circuit.source,
+    x_exhausted_until: circuit.exhaustedUntil,
   });
 
 export const encodeQuota = ({available, reason}: Quota): string => JSON.stringify({available, reason});

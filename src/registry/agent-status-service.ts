@@ -66,6 +66,8 @@ export interface Heartbeat {
   readonly slotsUsed?: number;
   readonly slotsMax?: number;
   readonly firstSlotType?: SlotType;
+  /** While it is on call it takes nothing but on-call work. Default false. */
+  readonly reserveOnCall?: boolean;
   /** When it was heard, in Unix milliseconds. Default now. */
   readonly at?: number;
 }

@@ -25,8 +25,12 @@ export interface AgentWorker {
   readonly recoveryAt: number | null;
   /** `native`: one of ours, which stops reading when it is exhausted. */
   readonly origin: 'native' | 'derived';
+  /** While it is on call it takes nothing but on-call work. */
+  readonly reserved: boolean;
   /** Suspended, evicted, and so on; undefined for one that left or died. */
   readonly state: WorkerSummary['state'] | undefined;
+  /** It is suspended until its quota is there again; `ignored`: it does not obey. Null: it is not, or an operator decided. */
+  readonly untilRecovery: WorkerSummary['untilRecovery'];
   /** It takes new work now. */
   readonly routable: boolean;
 }
@@ -108,7 +112,9 @@ export function agentWorker(
     exhaustReason: record?.exhaustReason ?? null,
     recoveryAt: record?.recoveryAt ?? null,
     origin: record?.origin ?? 'derived',
+    reserved: record?.reserveOnCall ?? false,
     state: summary?.state,
+    untilRecovery: summary?.untilRecovery ?? null,
     routable: summary?.state === 'online' && (status === 'idle' || (status === 'busy' && hasRoom)),
   };
 }

@@ -5,7 +5,7 @@ import {CONSUMER_GROUP} from '../protocol/keys.js';
 import type {ExecutionRecord} from '../protocol/execution.js';
 import {isValidId} from '../ids.js';
 import {findByMessage} from '../store/executions.js';
-import {entriesById, pendingEntries} from '../store/queues.js';
+import {entriesById, firstEntries, pendingEntries} from '../store/queues.js';
 import {consumersOf} from '../store/recovery.js';
 import type {Store} from '../store/store.js';
 import {showWorker} from './listing.js';
@@ -18,13 +18,17 @@ export interface FoundExecutions {
   readonly unknown: number;
 }
 
-/** Executions of the first `count` entries of an agent type's queue: what waits, and what runs. */
+/** Executions of the first `count` entries of an agent type's queue, what is on call first: what waits, and what runs. */
 export async function executionsInQueue(
   store: Store,
   agentType: string,
   count: number,
 ): Promise<FoundExecutions> {
-  return executionsOf(store, await peekQueue(store, agentType, count));
+  const [onCall, others] = await Promise.all([
+    firstEntries(store, store.keys.onCallStream(agentType), count),
+    peekQueue(store, agentType, count),
+  ]);
+  return executionsOf(store, [...onCall.map(readQueueEntry), ...others].slice(0, count));
 }
 
 /**
@@ -39,7 +43,9 @@ export async function executionsOfWorker(
 ): Promise<FoundExecutions> {
   const {agentTypes} = await showWorker(store, workerId);
   const streams = [
-    ...agentTypes.filter(isValidId).map(store.keys.ctrlStream),
+    ...agentTypes
+      .filter(isValidId)
+      .flatMap(type => [store.keys.ctrlStream(type), store.keys.onCallStream(type)]),
     store.keys.workerCtrlStream(workerId),
   ];
   const entries = await Promise.all(

@@ -25,6 +25,8 @@ export interface QueueSummary {
   readonly oldestPendingMs: number | null;
   /** How often one of the oldest hundred of them was given to a worker, at most; 0 if none is pending. */
   readonly maxDeliveries: number;
+  /** On-call work, which waits or runs beside the stream: its workers take it before anything else. */
+  readonly onCall: number;
   /** Commands held back until a worker is online. */
   readonly heldBack: number;
   /** Workers that are online for the agent type. */
@@ -92,7 +94,8 @@ export async function showQueue(
     factsOf(store, agentType, group, now),
     consumersOf(store, stream, group),
   ]);
-  const isThere = summary.depth + groups.length + summary.heldBack + summary.workersOnline > 0;
+  const isThere =
+    summary.depth + summary.onCall + groups.length + summary.heldBack + summary.workersOnline > 0;
   if (!isThere) return undefined;
   return {
     ...summary,
@@ -114,8 +117,9 @@ const LOOKED_AT = 100;
 
 async function factsOf(store: Store, agentType: string, group: string, nowMs: number) {
   const stream = store.keys.ctrlStream(agentType);
-  const [depth, groups, pending, held, members] = await Promise.all([
+  const [depth, onCall, groups, pending, held, members] = await Promise.all([
     streamLength(store, stream),
+    streamLength(store, store.keys.onCallStream(agentType)),
     groupsOf(store, stream),
     pendingEntries(store, stream, group, {count: LOOKED_AT}),
     heldBack(store, agentType),
@@ -131,7 +135,7 @@ async function factsOf(store: Store, agentType: string, group: string, nowMs: nu
     consumers: own?.consumers ?? 0,
     oldestPendingMs: oldest === undefined ? null : Math.max(0, nowMs - entryMs(oldest.entryId)),
     maxDeliveries: Math.max(0, ...pending.map(({deliveries}) => deliveries)),
-    heldBack: held,
+    ...{onCall, heldBack: held},
     workersOnline: members.workerIds.length,
   };
   return {summary, groups, workerIds: members.workerIds};

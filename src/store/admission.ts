@@ -17,7 +17,7 @@ import {
   type RecordSource,
 } from '../protocol/routing.js';
 import {defineScript, flag} from './script.js';
-import {scanKeys, serverTimeMs, type Store} from './store.js';
+import {getAll, scanKeys, serverTimeMs, type Store} from './store.js';
 
 interface Stored {
   /** Milliseconds until the record goes by itself; null for one that stays until somebody removes it. */
@@ -107,6 +107,48 @@ export async function openAutoCircuit(
   const key = store.keys.circuit(agentType);
   return (await store.commands.run(redis => redis.set(key, text, 'PX', Math.ceil(forMs), 'NX'))) === 'OK';
 }
+
+/** A circuit that is open because every worker of the agent type is exhausted. */
+export interface ExhaustedCircuit {
+  /** When the first of them recovers, in Unix milliseconds: it goes by itself then. */
+  readonly until: number;
+  /** As it is stored. */
+  readonly text: string;
+}
+
+/** @returns those of the agent types, in the same order; undefined for none, and for a circuit of another kind. */
+export async function exhaustedCircuits(
+  store: Store,
+  agentTypes: readonly string[],
+): Promise<(ExhaustedCircuit | undefined)[]> {
+  const texts = await getAll(
+    store,
+    agentTypes.map(type => store.keys.circuit(type)),
+  );
+  return texts.map(text => {
+    const until = circuitIn(text).exhaustedUntil;
+    return text === null || until === undefined ? undefined : {until, text};
+  });
+}
+
+/** Open one, unless there is a record of any kind already. @returns whether it was opened. */
+export async function openExhaustedCircuit(
+  store: Store,
+  agentType: string,
+  {reason, forMs, until}: {readonly reason: string; readonly forMs: number; readonly until: number},
+): Promise<boolean> {
+  const text = encodeCircuit({open: true, reason, source: 'auto', exhaustedUntil: until});
+  const key = store.keys.circuit(agentType);
+  return (await store.commands.run(redis => redis.set(key, text, 'PX', Math.ceil(forMs), 'NX'))) === 'OK';
+}
+
+/** Close one, if it is still the same. @returns whether it was. */
+export const closeExhaustedCircuit = (
+  store: Store,
+  agentType: string,
+  {text}: ExhaustedCircuit,
+): Promise<boolean> =>
+  dropSameScript(store.commands, {keys: {key: store.keys.circuit(agentType)}, args: {value: text}}, RETRY);
 
 const dropSameScript = defineScript({
   file: 'drop-same.lua',

@@ -34,6 +34,7 @@ export type StatusChange =
       readonly slotsUsed?: number;
       readonly slotsMax?: number;
       readonly firstSlotType?: SlotType;
+      readonly reserveOnCall?: boolean;
       /** When it was heard. Default now. */
       readonly at?: number;
       /** An exhaustion the ledger knows holds again after an absence. */

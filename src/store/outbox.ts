@@ -110,6 +110,7 @@ function isWorkStream(keys: Keys, stream: string): boolean {
   const [ofWorkers = ''] = keys.workerCtrlStream('\0').split('\0');
   return (
     stream.startsWith(keys.ctrlStream('')) ||
+    keys.agentTypeOfOnCall(stream) !== undefined ||
     stream.startsWith(ofWorkers) ||
     [keys.wakeup(), keys.deliveryPending(), keys.deadletter()].includes(stream)
   );

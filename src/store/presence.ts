@@ -224,6 +224,12 @@ export async function isOnline(store: Store, workerId: string): Promise<boolean>
   return decodePresence(lease).online;
 }
 
+/** Those of the workers that are alive. */
+export async function onlineAmong(store: Store, workerIds: readonly string[]): Promise<string[]> {
+  const leases = await leasesOf(store, workerIds);
+  return workerIds.filter((_, i) => decodePresence(leases[i] ?? null).online);
+}
+
 function leasesOf(store: Store, workerIds: readonly string[]): Promise<(string | null)[]> {
   return getAll(
     store,
@@ -241,9 +247,18 @@ export interface WorkerFacts {
   readonly ipAddress: string;
   readonly lifecycle: Lifecycle;
   readonly reason: string;
+  /**
+   * Why it is suspended, where that is until its quota is there again; `ignored`: it goes on all the same. Null: an operator
+   * decided, or it is not suspended.
+   */
+  readonly untilRecovery: 'suspended' | 'ignored' | null;
   /** Milliseconds the lease still holds; 0 if there is none. */
   readonly leaseMs: number;
 }
+
+const ADMIN_FIELDS = ['lifecycle', 'reason', 'updated_at', 'x_exhausted', 'x_rejoined'] as const;
+/** Found among the members of its agent types so often after it was taken out, a worker does not obey. */
+export const REJOINS = 3;
 
 /** Facts of the named workers, in the same order. */
 export async function workerFacts(store: Store, workerIds: readonly string[]): Promise<WorkerFacts[]> {
@@ -257,14 +272,16 @@ export async function workerFacts(store: Store, workerIds: readonly string[]): P
             redis.get(keys.workerLease(id)),
             redis.pttl(keys.workerLease(id)),
             redis.smembers(keys.declaredTypes(id)),
-            redis.hmget(keys.workerAdmin(id), 'lifecycle', 'reason'),
+            redis.hmget(keys.workerAdmin(id), ...ADMIN_FIELDS),
           ]),
         ),
       ),
     {retryForMs: 5000},
   );
   return workerIds.map((workerId, i) => {
-    const [lease = null, leaseMs = 0, agentTypes = [], [lifecycle, reason] = []] = replies[i] ?? [];
+    const [lease = null, leaseMs = 0, agentTypes = [], admin = []] = replies[i] ?? [];
+    const [lifecycle, reason, updatedAt, exhaustedAt, rejoined] = admin;
+    const isOurs = lifecycle === 'suspended' && exhaustedAt !== null && exhaustedAt === updatedAt;
     const presence = decodePresence(lease);
     return {
       workerId,
@@ -274,6 +291,7 @@ export async function workerFacts(store: Store, workerIds: readonly string[]): P
       ipAddress: presence.ipAddress,
       lifecycle: lifecycle === 'suspended' || lifecycle === 'evicted' ? lifecycle : 'active',
       reason: reason ?? '',
+      untilRecovery: isOurs ? (Number(rejoined ?? 0) >= REJOINS ? 'ignored' : 'suspended') : null,
       leaseMs: Math.max(0, leaseMs),
     };
   });

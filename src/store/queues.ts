@@ -30,6 +30,8 @@ export interface PendingFilter {
   readonly count: number;
   /** Only this entry. */
   readonly entryId?: string;
+  /** Only those behind this entry. */
+  readonly after?: string;
 }
 
 /** Entries that were given to a consumer and not settled, oldest first; none if stream or group does not exist. */
@@ -37,9 +39,10 @@ export async function pendingEntries(
   store: Store,
   stream: string,
   group: string,
-  {minIdleMs = 0, consumer, count, entryId}: PendingFilter,
+  {minIdleMs = 0, consumer, count, entryId, after}: PendingFilter,
 ): Promise<PendingFacts[]> {
-  const range = entryId === undefined ? ['-', '+'] : [entryId, entryId];
+  const first = after === undefined ? '-' : `(${after}`;
+  const range = entryId === undefined ? [first, '+'] : [entryId, entryId];
   const who = consumer === undefined ? [] : [consumer];
   const reply = await whereThere(
     store.commands.run(

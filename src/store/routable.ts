@@ -1,7 +1,7 @@
 /** Who of an agent type takes work now: online, and not exhausted. */
 import {readMarked} from '../protocol/orchestration/status.js';
 import {createStatusKeys} from '../protocol/orchestration/status-keys.js';
-import {onlineMembers, type OnlineCheck} from './presence.js';
+import {onlineAmong, onlineMembers, type OnlineCheck} from './presence.js';
 import {serverNowMs, type Store} from './store.js';
 
 /** Why nobody takes work though somebody is online. */
@@ -38,7 +38,10 @@ export async function routableMembers(store: Store, agentType: string): Promise<
     exhaustedWorkers(store, agentType),
   ]);
   const workerIds = check.workerIds.filter(id => !marked.has(id));
-  const spent = check.workerIds.flatMap(id => marked.get(id) ?? []);
+  // Who was suspended until it recovers is no member meanwhile, and comes back.
+  const apart = workerIds.length > 0 ? [] : await onlineAmong(store, [...marked.keys()]);
+  const there = [...new Set([...check.workerIds, ...apart])];
+  const spent = there.flatMap(id => marked.get(id) ?? []);
   return {
     online: workerIds.length > 0,
     members: check.members,

@@ -10,7 +10,7 @@ import {consumerName} from '../protocol/consumers.js';
 import {decodePresence} from '../protocol/presence.js';
 import {groupsOf} from './control-streams.js';
 import {compareIds} from './data-streams.js';
-import {knownWorkers} from './presence.js';
+import {knownWorkers, REJOINS} from './presence.js';
 import {consumersOf} from './recovery.js';
 import {defineScript, texts} from './script.js';
 import {scanKeys, type Store} from './store.js';
@@ -45,7 +45,7 @@ export interface AdminOutcome {
 const setScript = defineScript({
   file: 'set-lifecycle.lua',
   keys: ['admin', 'stream', 'lease'],
-  args: ['lifecycle', 'reason', 'nowMs', 'force', 'from', 'document'],
+  args: ['lifecycle', 'reason', 'nowMs', 'force', 'from', 'document', 'exhausted', 'onlyOurs'],
   reply: texts,
 });
 
@@ -119,34 +119,15 @@ export const rejoinWorker = (
 async function change(
   store: Store,
   workerId: string,
-  {action, to, from, command}: Change,
+  wanted: Change,
   {reason = '', force = false, now = systemClock}: EvictOptions,
 ): Promise<AdminOutcome> {
-  const {keys} = store;
-  const told = command(reason, force);
-  const [verdict, was, entryId = '', lease = ''] = await setScript(
-    store.commands,
-    {
-      keys: {
-        admin: keys.workerAdmin(workerId),
-        stream: keys.workerCtrlStream(workerId),
-        lease: keys.workerLease(workerId),
-      },
-      args: {
-        lifecycle: action === 'rejoin' ? '' : to,
-        reason,
-        nowMs: now(),
-        force: force ? '1' : '0',
-        from: `,${from.join(',')},`,
-        document: told === undefined ? '' : encodeCommand(told),
-      },
-    },
-    // Done twice it is the same: commands only make the worker look.
-    {retryForMs: 5000},
-  );
-  const before = was as Lifecycle;
-  if (verdict === 'kept' && before !== to) throw impossible(workerId, before);
-  const isSet = verdict === 'set';
+  const {to, action} = wanted;
+  const told = wanted.command(reason, force);
+  const {isSet, before, entryId, lease} = await setLifecycle(store, workerId, {
+    ...{lifecycle: action === 'rejoin' ? '' : to, from: wanted.from, told, reason, force, nowMs: now()},
+  });
+  if (!isSet && before !== to) throw impossible(workerId, before);
   if (isSet) await keepSets(store, workerId, action);
   return {
     workerId,
@@ -157,6 +138,108 @@ async function change(
     entryId,
     token: decodePresence(lease === '' ? null : lease).token,
   };
+}
+
+interface NewLifecycle {
+  /** '' removes the record: as `active`. */
+  readonly lifecycle: Lifecycle | '';
+  readonly from: readonly Lifecycle[];
+  readonly told: Command | undefined;
+  readonly reason: string;
+  readonly force?: boolean;
+  readonly nowMs: number;
+  /** It holds until the worker's quota is there again. */
+  readonly untilRecovery?: boolean;
+  /** Only where that is why it is as it is. */
+  readonly onlyUntilRecovery?: boolean;
+}
+
+async function setLifecycle(store: Store, workerId: string, wanted: NewLifecycle) {
+  const {keys} = store;
+  const {lifecycle, reason, nowMs, from, told} = wanted;
+  const [verdict, before, entryId = '', lease = ''] = await setScript(
+    store.commands,
+    {
+      keys: {
+        admin: keys.workerAdmin(workerId),
+        stream: keys.workerCtrlStream(workerId),
+        lease: keys.workerLease(workerId),
+      },
+      args: {
+        ...{lifecycle, reason, nowMs},
+        force: wanted.force ? '1' : '0',
+        from: `,${from.join(',')},`,
+        document: told === undefined ? '' : encodeCommand(told),
+        exhausted: wanted.untilRecovery ? '1' : '0',
+        onlyOurs: wanted.onlyUntilRecovery ? '1' : '0',
+      },
+    },
+    // Done twice it is the same: commands only make the worker look.
+    {retryForMs: 5000},
+  );
+  return {isSet: verdict === 'set', before: before as Lifecycle, entryId, lease};
+}
+
+/**
+ * Suspend a worker until its quota is there again, for workers that do not stop reading by themselves. What an operator
+ * decided stands above it. @returns whether it was not suspended before.
+ */
+export async function suspendUntilRecovery(
+  store: Store,
+  workerId: string,
+  {reason, now = systemClock}: {readonly reason: string; readonly now?: Clock},
+): Promise<boolean> {
+  const {keys} = store;
+  // First: one that is suspended and not among these would never be found again.
+  await store.commands.run(redis => redis.sadd(keys.adminWorkers(), workerId), {retryForMs: 5000});
+  const {isSet} = await setLifecycle(store, workerId, {
+    ...{lifecycle: 'suspended', from: ['active'], told: CHANGES.suspend.command(reason, false), reason},
+    ...{nowMs: now(), untilRecovery: true},
+  });
+  if (isSet) await keepSets(store, workerId, 'suspend');
+  return isSet;
+}
+
+/**
+ * Let a worker take work again that {@link suspendUntilRecovery} suspended; nothing is left of it. One that an operator
+ * suspended since stays so. @returns whether it was let.
+ */
+export async function endSuspension(
+  store: Store,
+  workerId: string,
+  {now = systemClock}: {readonly now?: Clock} = {},
+): Promise<boolean> {
+  const {isSet, lease} = await setLifecycle(store, workerId, {
+    ...{lifecycle: '', from: ['suspended'], told: CHANGES.resume.command('', false), reason: ''},
+    ...{nowMs: now(), onlyUntilRecovery: true},
+  });
+  if (!isSet) return false;
+  // Who is away joins when it comes.
+  if (lease !== '') await keepSets(store, workerId, 'resume');
+  await keepSets(store, workerId, 'rejoin');
+  return true;
+}
+
+/**
+ * A worker that does not know of suspensions puts itself back with its heartbeat: it is taken out again, until that says
+ * enough. @returns whether it does not obey.
+ */
+export async function keepOut(store: Store, workerId: string): Promise<boolean> {
+  const {keys} = store;
+  const admin = keys.workerAdmin(workerId);
+  return store.commands.run(
+    async redis => {
+      const [types, known] = await Promise.all([
+        redis.smembers(keys.declaredTypes(workerId)),
+        redis.hget(admin, 'x_rejoined'),
+      ]);
+      if (Number(known ?? 0) >= REJOINS) return true;
+      const removed = await Promise.all(types.map(type => redis.srem(keys.members(type), workerId)));
+      if (!removed.includes(1)) return false;
+      return (await redis.hincrby(admin, 'x_rejoined', 1)) >= REJOINS;
+    },
+    {retryForMs: 5000},
+  );
 }
 
 /** What lies in other Cluster slots. Left half done, the worker's next heartbeat does the rest. */

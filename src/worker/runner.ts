@@ -32,6 +32,7 @@ import {
 } from '../store/control-streams.js';
 import {machineAbilities} from '../sandbox/probe.js';
 import {sayAbilities} from '../store/abilities.js';
+import {noteOnCallReader, unreadOnCall} from '../store/on-call.js';
 import {claimLease, dropStaleTypes, heartbeat, LEASE_MS, leave, type Lease} from '../store/presence.js';
 import {claimPending, dropConsumer, handOver} from '../store/recovery.js';
 import {durabilityOf, refuseEviction} from '../store/durability.js';
@@ -103,6 +104,11 @@ export interface WorkerOptions {
    * Default: in its workspace. With it, executions that crashed do not run in processes of their own, which could not have it.
    */
   readonly files?: SessionFiles;
+  /**
+   * Keep free for on-call work: it is read before anything else, and while the worker is on call nothing else is begun.
+   * Default false: on-call work is taken as it comes, with all other.
+   */
+  readonly reserveOnCall?: boolean;
   /** When executions that fail open the circuit of their agent type. Default: never. */
   readonly circuit?: ExecutionCircuitRules;
   /**
@@ -237,13 +243,17 @@ class Worker implements WorkerHandle {
   /** Streams from which an entry may have been given to us in a reply that was lost. */
   private readonly mayHaveMissed = new Set<string>();
   private readonly sharedStreams = new Set<string>();
+  /** Agent types whose on-call work is read here. */
+  private readonly onCallTypes = new Set<string>();
+  /** Those of which it ever was. */
+  private readonly onCallEver = new Set<string>();
+  private onCallRefused = false;
   private abilitiesToldAt = -Infinity;
   private readonly loops: Promise<void>[] = [];
   private lifecycle: 'active' | 'suspended' | 'evicted' = 'active';
   private deniedTypes: readonly string[] = [];
   /** Said by an operator; undefined where nobody did. */
   private logLevel: LogLevel | undefined;
-  private rotation = 0;
   private ending: Promise<WorkerEnd> | undefined;
   private resolveDone: (end: WorkerEnd) => void = () => undefined;
 
@@ -322,7 +332,12 @@ class Worker implements WorkerHandle {
     this.status = new StatusReport(store, {
       ...{workerId: this.workerId, agentTypes: this.agentTypes, log: this.log},
       ...{slotsMax: this.slots.total, slotsUsed: () => this.slots.busy},
-      onChange: isExhausted => (isExhausted ? this.letGoOfBarred() : this.slots.wake()),
+      reserveOnCall: this.reservesOnCall,
+      onChange: isExhausted => {
+        if (isExhausted) this.letGoOfBarred();
+        else this.slots.wake();
+        void this.lookAfterOnCall();
+      },
     });
     const {history = memoryHistory({now: this.now})} = options;
     this.history = history === false ? undefined : accessTo(history, this.log);
@@ -360,6 +375,10 @@ class Worker implements WorkerHandle {
         if (this.status.isExhausted) await this.barredReadsEnded();
       },
     };
+  }
+
+  private get reservesOnCall(): boolean {
+    return this.options.reserveOnCall === true;
   }
 
   get running(): number {
@@ -551,6 +570,59 @@ class Worker implements WorkerHandle {
     return reader;
   }
 
+  /**
+   * The streams of agent types, with what is on call first. It has a stream of its own only where a worker keeps itself
+   * free for it.
+   */
+  private sourcesOf(agentTypes: readonly string[]): Source[] {
+    const {keys} = this.store;
+    const onCall = agentTypes.filter(type => this.onCallTypes.has(type));
+    return [
+      ...onCall.map(type => ({agentType: type, stream: keys.onCallStream(type), isOnCall: true})),
+      ...agentTypes.map(type => ({agentType: type, stream: keys.ctrlStream(type), isOnCall: false})),
+    ];
+  }
+
+  /** Those of them from which something new may be begun now. */
+  private openSourcesOf(agentTypes: readonly string[]): Source[] {
+    const sources = this.sourcesOf(this.readableTypes(agentTypes));
+    const isReserved = this.reservesOnCall && this.status.isOnCall;
+    return isReserved ? sources.filter(({isOnCall}) => isOnCall) : sources;
+  }
+
+  /**
+   * Say whose on-call work is read here. Who does not keep itself free for it reads it too while there is some and
+   * nobody who does: its last reader left, or died.
+   */
+  private async lookAfterOnCall(): Promise<void> {
+    const {store, workerId} = this;
+    const types = this.closing.signal.aborted ? [] : this.readableTypes(this.agentTypes);
+    try {
+      if (this.reservesOnCall)
+        await Promise.all(
+          this.agentTypes.map(type =>
+            noteOnCallReader(store, type, workerId, types.includes(type) ? this.leaseMs : 0),
+          ),
+        );
+      this.readOnCallOf(this.reservesOnCall ? types : await unreadOnCall(store, types));
+      this.onCallRefused = false;
+    } catch (error) {
+      // A Redis user of an older `by acl worker` may not: said once, not with every heartbeat.
+      if (!this.onCallRefused) this.log.warn('looking after on-call work failed', {error: messageOf(error)});
+      this.onCallRefused = true;
+    }
+  }
+
+  private readOnCallOf(types: readonly string[]): void {
+    const isNew = types.some(type => !this.onCallTypes.has(type));
+    this.onCallTypes.clear();
+    for (const type of types) {
+      this.onCallTypes.add(type);
+      this.onCallEver.add(type);
+    }
+    if (isNew) this.nudge();
+  }
+
   /** @param loops how many of these share the slots: none may sit on those another could use. */
   private async workLoop(agentTypes: readonly string[], loops: number): Promise<void> {
     const reader = this.openReader('work', this.store.keys.ctrlStream(agentTypes[0] ?? ''));
@@ -558,59 +630,88 @@ class Worker implements WorkerHandle {
     const most = loops === 1 ? total : Math.max(1, Math.floor(total / (4 * loops)));
     const blockMs = total < loops ? SCARCE_BLOCK_MS : READ_BLOCK_MS;
     let failures = 0;
+    // Of this loop and each kind of read alone: reads that always alternate would give a stream no turn.
+    const turns = {urgent: 0, all: 0};
     while (!this.closing.signal.aborted) {
       await this.slots.available();
       if (this.closing.signal.aborted as boolean) return;
       if (failures === 0) this.options.watch?.looked();
       this.takeDue();
-      const types = this.readableTypes(agentTypes);
-      if (types.length === 0 || this.parked.size > this.slots.total * PARKED_PER_SLOT) {
+      const sources = this.openSourcesOf(agentTypes);
+      if (sources.length === 0 || this.parked.size > this.slots.total * PARKED_PER_SLOT) {
         await sleep(200, this.closing.signal);
         continue;
       }
       try {
         await this.solitude.over(this.closing.signal);
-        for (const type of types) {
-          const stream = this.store.keys.ctrlStream(type);
+        // What is ours already, also of what is not to be begun anew.
+        for (const {stream, agentType} of this.sourcesOf(this.readableTypes(agentTypes)))
+          await this.takeMissed(stream, agentType);
+        for (const {stream, agentType} of sources) {
           // Before anything new begins that it would have to wait for.
           if (this.suspectsFirst) await this.recovery.look(stream, this.slots.free, true);
-          await this.takeMissed(stream, type);
-          await this.takeRecovered(stream, type);
+          await this.takeRecovered(stream, agentType);
         }
         this.suspectsFirst &&= this.solitude.isWanted;
         if (this.solitude.isWanted) continue;
-        const {chosen, count} = shareSlots(types, Math.min(most, this.slots.free), this.rotation++);
-        // An operator may have decided something while we were looking.
-        if (chosen.length === 0 || this.parked.hasDue || !chosen.every(type => this.mayRun(type))) continue;
-        this.reading.set(reader, chosen);
-        await this.slots.hold(
-          count * chosen.length,
-          () =>
-            readNew(this.store, reader, {
-              streams: chosen.map(type => this.store.keys.ctrlStream(type)),
-              group: this.group,
-              consumer: this.env.owner,
-              count,
-              blockMs: chosen.length < types.length ? SCARCE_BLOCK_MS : blockMs,
-            }),
-          entries => {
-            for (const entry of entries) {
-              const agentType = chosen.find(type => this.store.keys.ctrlStream(type) === entry.stream);
-              if (agentType !== undefined) this.dispatch({entry, agentType, takenFrom: '', alone: false});
-            }
-          },
-        );
+        const free = Math.min(most, this.slots.free);
+        const urgent = sources.filter(({isOnCall}) => isOnCall);
+        // Where streams take turns, what is on call has its turn first, and again for as long as there is any.
+        const isCrowded = urgent.length > 0 && sources.length > free;
+        if (isCrowded && (await this.readFrom(reader, shareSlots(urgent, free, turns.urgent++), 1)) > 0)
+          continue;
+        const share = shareSlots(sources, free, turns.all++);
+        const isPart = share.chosen.length < sources.length;
+        await this.readFrom(reader, share, isPart ? SCARCE_BLOCK_MS : blockMs);
         failures = 0;
       } catch (error) {
         if (this.closing.signal.aborted as boolean) return;
         failures++;
-        for (const type of types) this.mayHaveMissed.add(this.store.keys.ctrlStream(type));
+        for (const {stream} of sources) this.mayHaveMissed.add(stream);
         this.log.warn('reading failed', {error: messageOf(error), failures});
         await sleep(backoffMs(failures, {baseMs: 100, maxMs: 2000}) + 50, this.closing.signal);
-      } finally {
-        this.reading.delete(reader);
       }
     }
+  }
+
+  /** @returns how many entries came, each of which has begun. */
+  private async readFrom(
+    reader: Connection,
+    {chosen, count}: {readonly chosen: readonly Source[]; readonly count: number},
+    blockMs: number,
+  ): Promise<number> {
+    // An operator may have decided something while we were looking.
+    const isBarred = !chosen.every(({agentType}) => this.mayRun(agentType));
+    if (chosen.length === 0 || this.parked.hasDue || isBarred) return 0;
+    let came = 0;
+    this.reading.set(
+      reader,
+      chosen.map(({agentType}) => agentType),
+    );
+    try {
+      await this.slots.hold(
+        count * chosen.length,
+        () =>
+          readNew(this.store, reader, {
+            streams: chosen.map(({stream}) => stream),
+            group: this.group,
+            consumer: this.env.owner,
+            count,
+            blockMs,
+          }),
+        entries => {
+          came = entries.length;
+          for (const entry of entries) {
+            const from = chosen.find(({stream}) => stream === entry.stream);
+            if (from !== undefined)
+              this.dispatch({entry, agentType: from.agentType, takenFrom: '', alone: false});
+          }
+        },
+      );
+    } finally {
+      this.reading.delete(reader);
+    }
+    return came;
   }
 
   /** Look for what dead workers left, whenever there is room for it. */
@@ -647,7 +748,7 @@ class Worker implements WorkerHandle {
 
   private recoverableStreams(): string[] {
     if (this.slots.idle <= 0 || this.solitude.isWanted) return [];
-    return this.readableTypes(this.agentTypes).map(type => this.store.keys.ctrlStream(type));
+    return this.openSourcesOf(this.agentTypes).map(({stream}) => stream);
   }
 
   /** Let the work loops look again now. */
@@ -793,11 +894,16 @@ class Worker implements WorkerHandle {
     }
     // While we wait nothing is claimed, so waiting is no attempt.
     if (!(await this.solitude.enter(delivery.alone, this.closing.signal))) return {kind: 'unbegun'};
+    const wasOnCall = this.status.isOnCall;
     const ended = this.status.began(command.header.metadata);
+    // What is read now may be what is not to be begun any more, or leave out what may be again.
+    if (this.reservesOnCall && this.status.isOnCall !== wasOnCall) this.nudge();
     try {
       return await runTurn(this.env, delivery, command, type, handler);
     } finally {
+      const isOnCall = this.status.isOnCall;
       ended();
+      if (this.reservesOnCall && this.status.isOnCall !== isOnCall) this.nudge();
       this.solitude.leave();
     }
   }
@@ -969,6 +1075,7 @@ class Worker implements WorkerHandle {
     this.deniedTypes = answer.deniedTypes;
     this.slots.wake();
     if (isBarred) this.letGoOfBarred();
+    await this.lookAfterOnCall();
     if (this.lifecycle === 'evicted' && this.loops.length > 0)
       void this.end('evicted', answer.force ? 0 : (this.options.drainMs ?? 25_000));
   }
@@ -1101,7 +1208,8 @@ class Worker implements WorkerHandle {
       this.env.tracer?.flush(FLUSH_TRACES_MS),
     ]);
     if (!ours) return;
-    const streams = this.agentTypes.map(type => this.store.keys.ctrlStream(type));
+    const {keys} = this.store;
+    const streams = [...this.agentTypes.map(keys.ctrlStream), ...[...this.onCallEver].map(keys.onCallStream)];
     await Promise.all(
       streams.map(stream =>
         this.orWarn('leaving the group', () => dropConsumer(this.store, stream, this.group, this.env.owner)),
@@ -1148,20 +1256,28 @@ function messageIdOf(entry: ControlEntry): string | undefined {
   }
 }
 
+/** A stream, and the agent type its commands are for. */
+interface Source {
+  readonly agentType: string;
+  readonly stream: string;
+  readonly isOnCall: boolean;
+}
+
 /**
- * Which agent types to read, and how many entries of each, so that no more arrives than can start.
- * With fewer slots than types the types take turns.
+ * Which streams to read, and how many entries of each, so that no more arrives than can start.
+ * With fewer slots than streams the streams take turns.
  */
-export function shareSlots(
-  types: readonly string[],
+export function shareSlots<T>(
+  streams: readonly T[],
   free: number,
   rotation: number,
-): {chosen: string[]; count: number} {
+): {chosen: T[]; count: number} {
   if (free <= 0) return {chosen: [], count: 0};
+  const from = rotation % Math.max(1, streams.length);
   const chosen =
-    types.length <= free
-      ? [...types]
-      : types.map((_, i) => types[(rotation + i) % types.length] ?? '').slice(0, free);
+    streams.length <= free
+      ? [...streams]
+      : [...streams.slice(from), ...streams.slice(0, from)].slice(0, free);
   return {chosen, count: Math.max(1, Math.floor(free / chosen.length))};
 }
 

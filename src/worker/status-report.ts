@@ -51,6 +51,8 @@ export interface StatusReportOptions {
   readonly agentTypes: readonly string[];
   readonly slotsMax: number;
   readonly slotsUsed: () => number;
+  /** While it is on call it takes nothing but on-call work. */
+  readonly reserveOnCall: boolean;
   readonly log: Logger;
   /** Told when the worker may not read its agent types any more, and when it may again. */
   readonly onChange: (isExhausted: boolean) => void;
@@ -85,6 +87,12 @@ export class StatusReport {
     return this.exhaustedUntil !== undefined && performance.now() < this.exhaustedUntil;
   }
 
+  /** What it has worked on longest is on-call work. */
+  get isOnCall(): boolean {
+    const [first] = this.work;
+    return first?.type === 'on_call';
+  }
+
   /** A command is being worked on, until the returned function is called. */
   began(metadata: Readonly<Record<string, unknown>>): () => void {
     const run = objectOf(metadata['by_run']);
@@ -107,12 +115,12 @@ export class StatusReport {
 
   /** A sign of life, with what there is to do. Never rejects: a worker works though nobody knows how it is. */
   async beat(): Promise<void> {
-    const {workerId, agentTypes, slotsMax, slotsUsed} = this.options;
+    const {workerId, agentTypes, slotsMax, slotsUsed, reserveOnCall} = this.options;
     const [first] = this.work;
     this.toldBusy = this.work.size > 0;
     await this.tell(() =>
       this.service.heartbeat(workerId, {
-        ...{agentTypes, slotsMax, slotsUsed: slotsUsed()},
+        ...{agentTypes, slotsMax, slotsUsed: slotsUsed(), reserveOnCall},
         ...(first === undefined ? {} : {firstSlotType: first.type}),
       }),
     );

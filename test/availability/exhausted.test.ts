@@ -6,6 +6,8 @@ import type {SendProgress, SendRequest} from '../../src/availability/send.js';
 import {GatewayClient} from '../../src/client/client.js';
 import {ByError} from '../../src/errors.js';
 import {silentLogger} from '../../src/log.js';
+import {timesOf} from '../../src/protocol/delivery.js';
+import {listHeld} from '../../src/registry/pending-deliveries.js';
 import {AgentStatusService} from '../../src/registry/agent-status-service.js';
 import {setFallback} from '../../src/store/admission.js';
 import {createStatusKeys} from '../../src/protocol/orchestration/status-keys.js';
@@ -121,11 +123,58 @@ describeEachStore('an agent type', at => {
     test.each(['WAKE_AND_QUEUE', 'QUEUE_ONLY'] as const)(
       '%s holds it back, and wakes nobody',
       async policy => {
-        const {send, held, wakeups} = await open(at, {a: {exhaustedMs: HOUR}});
+        const {send, held, wakeups, store} = await open(at, {a: {exhaustedMs: HOUR}});
+        const before = await serverTimeMs(store);
         expect(await send({policy})).toMatchObject({status: 'QUEUE_PENDING'});
         expect([await held(), await wakeups()]).toEqual([1, 0]);
+        const [one] = (await listHeld(store, {limit: 1})).deliveries;
+        const {notBefore = 0, wakeMs} = timesOf(one!.delivery!);
+        expect(notBefore).toBeGreaterThan(before + HOUR - 60_000);
+        expect(notBefore).toBeLessThanOrEqual((await serverTimeMs(store)) + HOUR);
+        expect(wakeMs).toBe(policy === 'WAKE_AND_QUEUE' ? 30_000 : undefined);
       },
     );
+
+    test('who waits for them is woken for when they are gone at the time they were to recover, once', async () => {
+      const {send, store} = await open(at, {a: {exhaustedMs: 2500}});
+      await send({policy: 'QUEUE_ONLY', content: 'never'});
+      const sent = await send({policy: 'WAKE_AND_QUEUE', region: 'eu'});
+      const [, one] = (await listHeld(store, {limit: 2})).deliveries;
+      const {notBefore = 0} = timesOf(one!.delivery!);
+      await store.commands.run(redis => redis.del(store.keys.workerLease('a')));
+      const asked: {readonly executionId: string; readonly region: string; readonly at: number}[] = [];
+      for (const managerId of ['m-1', 'm-2']) {
+        const manager = await startManager(store, {
+          ...{log: silentLogger, managerId},
+          provider: {
+            name: 'watcher',
+            wakeup: async ({executionId, region}) => {
+              asked.push({executionId, region, at: await serverTimeMs(store)});
+              return {status: 'REJECTED', reason: 'none left'};
+            },
+          },
+        });
+        at.cleanup(() => manager.stop());
+      }
+      await until(() => asked.length > 0);
+      expect(asked[0]).toMatchObject({executionId: sent.executionId, region: 'eu'});
+      expect(asked[0]!.at).toBeGreaterThanOrEqual(notBefore);
+      // Each manager has looked through the queue again.
+      const looks = await serverTimeMs(store);
+      await until(async () => (await serverTimeMs(store)) > looks + 2500);
+      expect(asked).toHaveLength(1);
+    });
+
+    test('nobody is woken while who is there recovers later than was said', async () => {
+      const {send, store, service, wakeups, queued} = await open(at, {a: {exhaustedMs: 1500}});
+      await send({policy: 'WAKE_AND_QUEUE'});
+      await service.exhaust('a', {reason: 'rate_limit', recoveryInMs: 5000});
+      const provider = mockProvider({mode: {kind: 'reject'}});
+      const manager = await startManager(store, {provider, log: silentLogger});
+      at.cleanup(() => manager.stop());
+      await until(async () => (await queued()) === 1);
+      expect(await wakeups()).toBe(0);
+    });
 
     test('what is held back is delivered when the first recovers', async () => {
       const {send, queued, store} = await open(at, {a: {exhaustedMs: 2000}});

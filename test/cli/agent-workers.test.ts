@@ -9,7 +9,7 @@ const NOW = Date.parse('2026-11-21T13:39:05Z');
 const worker = (workerId: string, over: Partial<AgentWorker>): AgentWorker => ({
   ...{workerId, agentTypes: ['researcher'], status: 'idle', stale: false, slotsUsed: 0, slotsMax: 50},
   ...{lastHeartbeatAt: NOW - 1000, exhaustReason: null, recoveryAt: null, origin: 'derived'},
-  ...{state: 'online', routable: true},
+  ...{state: 'online', routable: true, reserved: false, untilRecovery: null},
   ...over,
 });
 

@@ -194,4 +194,35 @@ describe.each(servers)('by on %s', {timeout: 180_000}, (_, start) => {
     for (const line of [first, second])
       expect(JSON.parse(line!)).toMatchObject({sections: {orchestrator: {}}});
   });
+
+  test('by serve suspends a foreign worker that is exhausted, where asked to, and lets it go', async () => {
+    const flags = ['--enforce-exhausted', '--open-circuit', '--ack-orphans'];
+    const serving = startBy(['serve', '--roles', 'status,sweeper', ...flags], {
+      env: {BY_REDIS_URL: server.url},
+    });
+    await by('agent', 'exhaust', 'py-1', '--for', '1h');
+    const lines = await until(async () => {
+      const {stdout} = await by('agents', '--workers');
+      return stdout.includes('enforced (suspended until then)') && stdout;
+    });
+    expect(lines).not.toContain('not enforced');
+    expect((await by('status')).stdout).not.toContain('not enforced');
+    expect((await by('worker', 'list')).stdout).toMatch(/py-1 +suspended/);
+    await until(async () => (await failure('send', 'tts', 'x'))['code'] === 'AGENT_CIRCUIT_OPEN');
+    await by('agent', 'recover', 'py-1', '--note', 'raised');
+    await until(async () => (await by('send', 'tts', 'x')).code === 0);
+    expect((await by('worker', 'list')).stdout).toMatch(/py-1 +online/);
+    serving.kill('SIGTERM');
+    await new Promise(resolve => serving.once('exit', resolve));
+  });
+
+  test.each([
+    ['--enforce-exhausted', 'dispatcher', 'status'],
+    ['--open-circuit', 'sweeper', 'status'],
+    ['--ack-orphans', 'status', 'sweeper'],
+  ])('%s is refused where the role it needs is not among the others', async (flag, roles, needed) => {
+    expect(await failure('serve', '--roles', roles, flag)).toMatchObject({
+      ...{code: 'USAGE', exit: 2, hint: `Add ${needed} to --roles, or leave ${flag} out.`},
+    });
+  });
 });

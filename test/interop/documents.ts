@@ -247,6 +247,7 @@ const KEY_PATTERNS: readonly RegExp[] = (['v1', 'v2'] as const).flatMap(schema =
     workerIdOfLease: _lease,
     workerIdOfAdmin: _admin,
     agentTypeOfDenied: _denied,
+    agentTypeOfOnCall: _onCall,
     sessionIdOfRegistry: _session,
     sessionIdOfHistory: _history,
     ...named

@@ -9,7 +9,7 @@ type Facts = Omit<FleetSnapshot, 'alerts'>;
 
 const queue = (changes: Partial<Facts['queues'][number]> = {}): Facts['queues'][number] => ({
   ...{agentType: 'ocr', depth: 0, waiting: 0, pending: 0, consumers: 0, oldestPendingMs: null},
-  ...{maxDeliveries: 0, heldBack: 0, workersOnline: 1},
+  ...{maxDeliveries: 0, onCall: 0, heldBack: 0, workersOnline: 1},
   ...changes,
 });
 

@@ -69,6 +69,41 @@ export class PlainWorker {
     return this;
   }
 
+  /**
+   * As newer versions of Python's worker do with each heartbeat: it is known, reads what operators decided, and joins or
+   * stays away. One of an older version joins whatever was decided.
+   */
+  async beat({obeys = true}: {readonly obeys?: boolean} = {}): Promise<this> {
+    const {keys} = this.store;
+    const {redis, workerId, agentType} = this;
+    const lease = JSON.stringify({worker_id: workerId, last_seen: Date.now()});
+    await redis.set(keys.workerLease(workerId), lease, 'EX', 30);
+    await redis.sadd(keys.knownWorkers(), workerId);
+    await redis.sadd(keys.declaredTypes(workerId), agentType);
+    this.isSuspended = obeys && (await redis.hget(keys.workerAdmin(workerId), 'lifecycle')) === 'suspended';
+    if (!this.isSuspended) await redis.sadd(keys.members(agentType), workerId);
+    await ensureGroup(this.store, keys.ctrlStream(agentType), CONSUMER_GROUP);
+    return this;
+  }
+
+  /** What it was last told; a suspended one reads no commands. */
+  isSuspended = false;
+
+  /** Carry out what came on its own stream, as it says. @returns the actions, in order. */
+  async obey(): Promise<string[]> {
+    const stream = this.store.keys.workerCtrlStream(this.workerId);
+    const entries = await this.redis.xrange(stream, '-', '+');
+    const actions: string[] = [];
+    for (const [id, fields] of entries) {
+      const {action} = readCommandEntry(Buffer.from(fields[1] ?? ''));
+      if (action === 'SUSPEND_WORKER') this.isSuspended = true;
+      if (action === 'RESUME_WORKER') this.isSuspended = false;
+      actions.push(action);
+      await this.redis.xdel(stream, id);
+    }
+    return actions;
+  }
+
   /** As a process that was killed: nothing is taken back but by time. */
   async die(): Promise<void> {
     await this.redis.del(this.store.keys.workerLease(this.workerId));

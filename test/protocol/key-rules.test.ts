@@ -14,6 +14,7 @@ const NO_KEYS = [
   'workerIdOfAdmin',
   'deniedPattern',
   'agentTypeOfDenied',
+  'agentTypeOfOnCall',
   'ctrlStreamPattern',
   'sessionPattern',
   'sessionIdOfRegistry',

@@ -11,6 +11,7 @@ function everyKey(keys: Keys): string[] {
     workerIdOfLease: _lease,
     workerIdOfAdmin: _admin,
     agentTypeOfDenied: _denied,
+    agentTypeOfOnCall: _onCall,
     sessionIdOfRegistry: _session,
     sessionIdOfHistory: _history,
     ...named
@@ -49,6 +50,8 @@ describe('keys', () => {
     expect(keys.sessionIdOfHistory(keys.journal('s', 'e'))).toBeUndefined();
     expect(keys.historyPattern().replace('*', 's')).toBe(keys.history('s'));
     expect(keys.sessionPattern().replace('*', 's')).toBe(keys.sessionRegistry('s'));
+    expect(keys.agentTypeOfOnCall(keys.onCallStream('t:1'))).toBe('t:1');
+    expect(keys.agentTypeOfOnCall(keys.ctrlStream('t'))).toBeUndefined();
     expect(keys.ctrlStreamPattern().replace('*', 't')).toBe(keys.ctrlStream('t'));
   });
 

@@ -55,6 +55,7 @@ describeEachStore('queues', at => {
         consumers: 0,
         oldestPendingMs: null,
         maxDeliveries: 0,
+        onCall: 0,
         heldBack: 0,
         workersOnline: 0,
       },

@@ -14,7 +14,7 @@ function unreachable() {
   const changes: boolean[] = [];
   const warnings: string[] = [];
   const report = new StatusReport(store, {
-    ...{workerId: 'w-1', agentTypes: ['a'], slotsMax: 1, slotsUsed: () => 0},
+    ...{workerId: 'w-1', agentTypes: ['a'], slotsMax: 1, slotsUsed: () => 0, reserveOnCall: false},
     log: loggerTo((_level, message) => void warnings.push(message), 'warn'),
     onChange: isExhausted => void changes.push(isExhausted),
   });

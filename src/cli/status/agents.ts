@@ -1,7 +1,7 @@
 /** `agents` of `by status`: agent types and workers in numbers; which of them have work that nobody takes. */
 import {aggregateOf, listAgentWorkers, type AgentWorker} from '../../registry/agent-workers.js';
 import {knownAgentTypes, listQueues, type QueueSummary} from '../../registry/queues.js';
-import {countsText, utcTime} from '../agent-workers.js';
+import {countsText, enforcedText, utcTime} from '../agent-workers.js';
 import {paint} from '../text.js';
 import type {StatusLine, StatusSection, StuckType} from './section.js';
 
@@ -18,7 +18,7 @@ export const agentsSection: StatusSection = async (store): Promise<StatusLine[]>
   const types = (await listQueues(store, names)).map(queue => typeFacts(queue, workers, now));
   const routable = types.filter(type => type.routable).length;
   const stuck = types.filter(type => !type.routable && type.waiting > 0);
-  const foreign = workers.filter(({status, origin}) => status === 'exhausted' && origin === 'derived');
+  const foreign = workers.filter(isUnenforced);
   const noun = types.length === 1 ? 'type' : 'types';
   const unroutable = types.length - routable;
   return [
@@ -32,7 +32,7 @@ export const agentsSection: StatusSection = async (store): Promise<StatusLine[]>
       facts: {types, workers: workers.length, now},
       warnings: [
         ...types.filter(type => !type.routable).map(type => unroutableLine(type)),
-        ...foreign.map(({workerId}) => `${workerId}: exhausted, not enforced (foreign worker)`),
+        ...foreign.map(worker => `${worker.workerId}: exhausted, ${enforcedText(worker)}`),
         ...workers.filter(isBilling).map(({workerId}) => `${workerId}: billing, waiting may not fix it`),
       ],
       stuck: stuck.map((type): StuckType => {
@@ -42,6 +42,9 @@ export const agentsSection: StatusSection = async (store): Promise<StatusLine[]>
     },
   ];
 };
+
+const isUnenforced = ({status, origin, untilRecovery}: AgentWorker): boolean =>
+  status === 'exhausted' && origin === 'derived' && untilRecovery !== 'suspended';
 
 const isBilling = ({status, exhaustReason}: AgentWorker): boolean =>
   status === 'exhausted' && exhaustReason === 'billing';

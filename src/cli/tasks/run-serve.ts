@@ -9,6 +9,7 @@ import {AgentAPI} from '../../orchestration/api.js';
 import {serveHttp, type HttpServing} from '../../orchestration/http/server.js';
 import {AgentService, OWN_ROLES} from '../../orchestration/service.js';
 import {schedulerRole} from '../../orchestration/cron-scheduler.js';
+import {orphansRole} from '../../orchestration/ack-orphans.js';
 import {statusSweeperRole} from '../../orchestration/status-role.js';
 import {taskPort} from '../../orchestration/task-port.js';
 import type {OrchestratorRole, RoleName} from '../../orchestration/serve.js';
@@ -28,6 +29,12 @@ export interface ServeRequest {
   readonly force: AbortSignal;
   /** Milliseconds for what is under way when it is told to end. */
   readonly drainMs: number;
+  /** Suspend foreign workers while they are exhausted. */
+  readonly enforceExhausted: boolean;
+  /** Open the circuits of agent types that have only such. */
+  readonly openCircuit: boolean;
+  /** Settle what dead foreign workers left. */
+  readonly ackOrphans: boolean;
   /** `HOST:PORT`, or a port of this machine; undefined: no HTTP. */
   readonly http: string | undefined;
   readonly tokenFile: string | undefined;
@@ -36,13 +43,13 @@ export interface ServeRequest {
 
 /** @throws {ByError} what connecting throws; REDIS_REFUSED for a server that evicts keys. */
 export async function runServe(request: ServeRequest) {
-  const {store, printer, workspace, signal, force, drainMs} = request;
+  const {store, printer, workspace, signal, force, drainMs, enforceExhausted, openCircuit} = request;
   const facts = await checkServer(store);
   refuseEviction(facts, store.address);
   const log = serveLog(printer);
   const more: readonly OrchestratorRole[] = [
     schedulerRole({store, workspace, port: taskPort(store), log}),
-    statusSweeperRole(store, {log}),
+    statusSweeperRole(store, {log, enforceExhausted, openCircuit}),
   ];
   const known: readonly string[] = [...OWN_ROLES, ...more.map(({name}) => name)];
   const wanted = wantedRoles(request, known);
@@ -51,7 +58,9 @@ export async function runServe(request: ServeRequest) {
     throw new ByError('USAGE', `There is no role "${missing.slice(0, 40)}" here.`, {
       hint: `Roles: ${known.join(', ')}.`,
     });
+  requireRoles(request, wanted);
   const service = new AgentService({store, log});
+  const orphans = request.ackOrphans ? [orphansRole(service.deps(workspace))] : [];
   const serving = await openHttp(request, service, log);
   try {
     const running =
@@ -59,7 +68,7 @@ export async function runServe(request: ServeRequest) {
         ? aborted(signal)
         : service.start({
             ...{signal, workspace, roles: wanted as readonly RoleName[]},
-            more: more.filter(({name}) => wanted.includes(name)),
+            more: [...more.filter(({name}) => wanted.includes(name)), ...orphans],
           });
     printer.note(
       paint.green(printer.symbol('dot')),
@@ -82,6 +91,23 @@ function wantedRoles({roles, http}: ServeRequest, known: readonly string[]): rea
   if (http !== undefined) return [];
   throw new ByError('USAGE', 'Without roles there is nothing to do.', {
     hint: 'Add --http 8930, or name roles.',
+  });
+}
+
+/** @throws {ByError} USAGE for a flag that would do nothing. */
+function requireRoles(
+  {enforceExhausted, openCircuit, ackOrphans}: ServeRequest,
+  wanted: readonly string[],
+): void {
+  const needs = [
+    ['--enforce-exhausted', 'status', enforceExhausted],
+    ['--open-circuit', 'status', openCircuit],
+    ['--ack-orphans', 'sweeper', ackOrphans],
+  ] as const;
+  const idle = needs.find(([, role, isAsked]) => isAsked && !wanted.includes(role));
+  if (idle === undefined) return;
+  throw new ByError('USAGE', `${idle[0]} needs the role "${idle[1]}", which is not among --roles.`, {
+    hint: `Add ${idle[1]} to --roles, or leave ${idle[0]} out.`,
   });
 }
 

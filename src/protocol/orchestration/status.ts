@@ -55,6 +55,7 @@ const StatusHash = z.object({
   slots_used: number,
   slots_max: number.optional(),
   first_slot_type: z.enum(SLOT_TYPES).optional(),
+  reserve_on_call: z.literal('1').optional(),
   origin: z.enum(['native', 'derived']),
   version: number,
 });
@@ -75,6 +76,8 @@ export interface AgentStatusRecord {
   readonly slotsMax: number | null;
   /** Of the work it has had longest. */
   readonly firstSlotType: SlotType | null;
+  /** While it is on call it takes nothing but on-call work. */
+  readonly reserveOnCall: boolean;
   readonly origin: StatusOrigin;
   /** Rises with every change. */
   readonly version: number;
@@ -97,6 +100,7 @@ export function decodeStatus(hash: Readonly<Record<string, string>>): AgentStatu
     slotsUsed: doc.slots_used,
     slotsMax: doc.slots_max ?? null,
     firstSlotType: doc.first_slot_type ?? null,
+    reserveOnCall: doc.reserve_on_call === '1',
     origin: doc.origin,
     version: doc.version,
   };

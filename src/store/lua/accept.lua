@@ -140,10 +140,12 @@ local function exhausted_in(text)
   return next(left) and left or nil
 end
 
--- A member that is online and not exhausted; how many are exhausted, how many offline, and when the first recovers.
+-- A member that is online and not exhausted; of the agent type's workers how many are exhausted, how many offline, and when the first recovers.
 local function able_among(members_key, left)
   local able, spent, gone, first_ms = nil, 0, 0, nil
   local all = redis.call('SMEMBERS', members_key)
+  local is_member = {}
+  for _, id in ipairs(all) do is_member[id] = true end
   for from = 1, #all, 500 do
     local leases = {}
     for i = from, math.min(from + 499, #all) do leases[#leases + 1] = lease_key(all[i]) end
@@ -153,6 +155,12 @@ local function able_among(members_key, left)
       if not alive(answers[i]) then gone = gone + 1
       elseif left[id] then spent, first_ms = spent + 1, math.min(first_ms or left[id], left[id])
       else able = able or id end
+    end
+  end
+  -- Who was suspended until it recovers is no member meanwhile, and comes back.
+  for id, ms in pairs(left) do
+    if not is_member[id] and alive(redis.call('GET', lease_key(id)) or nil) then
+      spent, first_ms = spent + 1, math.min(first_ms or ms, ms)
     end
   end
   return able, spent, gone, first_ms

@@ -14,7 +14,7 @@
 -- ARGV[5]  marker      prefix of the keys of exhausted workers; the agent type follows. In the slot of the others.
 --
 -- ops and their params; all of them take timeout_ms, what silence makes a worker offline:
---   heartbeat  agent_types, origin; slots_used, slots_max, first_slot_type as they are; at (when it was heard, by default
+--   heartbeat  agent_types, origin; slots_used, slots_max, first_slot_type, reserve_on_call as they are; at (when it was heard, by default
 --              now); reexhaust (an exhaustion the ledger knows holds again after an absence)
 --   take       slot_type; observed (the work has begun already, whatever the status)
 --   release
@@ -110,6 +110,7 @@ function ops.heartbeat()
   local is_news = not is_derived or not record.last_heartbeat_at or at > tonumber(record.last_heartbeat_at)
   local is_fresh = now - at <= params.timeout_ms
   record.worker_id, record.origin = worker, params.origin
+  record.reserve_on_call = params.reserve_on_call and '1' or nil
   record.agent_types = #params.agent_types > 0 and cjson.encode(params.agent_types) or '[]'
   if not old then record.status = is_fresh and 'idle' or 'offline' end
   if is_fresh and is_news then heard(at) end
