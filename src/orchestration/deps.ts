@@ -4,6 +4,7 @@ import {messageOf} from '../errors.js';
 import {silentLogger, type Logger} from '../log.js';
 import type {Tracer} from '../protocol/tracer.js';
 import type {Workspace} from '../store/orchestration.js';
+import {Bell} from './bell.js';
 import {WATCH_TIMES, type WatchTimes} from './watching.js';
 
 export interface OrchestratorDeps {
@@ -12,13 +13,15 @@ export interface OrchestratorDeps {
   readonly log: Logger;
   readonly tracer?: Tracer;
   readonly times: OrchestratorTimes;
+  /** Rung by one role when there may be something to do for another. */
+  readonly bells: {readonly dispatcher: Bell; readonly projector: Bell};
 }
 
 /** In milliseconds. */
 export interface OrchestratorTimes extends WatchTimes {
   /** What was claimed and not sent for so long is sent by whoever comes by. Default 10,000. */
   readonly repairMs: number;
-  /** How often each role looks. Defaults 100, 200 and 1,000. */
+  /** How often each role looks while there is nothing to do. Defaults 100, 200 and 1,000. */
   readonly dispatchEveryMs: number;
   readonly projectEveryMs: number;
   readonly sweepEveryMs: number;
@@ -37,13 +40,14 @@ export const orchestratorDeps = (
   {
     times,
     ...over
-  }: Partial<Omit<OrchestratorDeps, 'workspace' | 'times'>> & {
+  }: Partial<Omit<OrchestratorDeps, 'workspace' | 'times' | 'bells'>> & {
     readonly times?: Partial<OrchestratorTimes>;
   } = {},
 ): OrchestratorDeps => ({
   workspace,
   ...{now: systemClock, log: silentLogger},
   ...over,
+  bells: {dispatcher: new Bell(), projector: new Bell()},
   times: {...ORCHESTRATOR_TIMES, ...times},
 });
 
