@@ -140,6 +140,12 @@ export class Change {
     return this;
   }
 
+  /** The string must be this; '' where there may be none. */
+  unlessOther(key: string, text: string): this {
+    this.checks.push(['value', this.at(key), text]);
+    return this;
+  }
+
   /** The sorted set must have fewer members. */
   ifRoom(key: string, limit: number): this {
     this.checks.push(['room', this.at(key), limit]);
