@@ -1,5 +1,5 @@
 /** From a decision to the one change that makes all of it true, or nothing of it. */
-import {RunAttempt} from '../protocol/orchestration/attempt.js';
+import {leaseOwner, RunAttempt} from '../protocol/orchestration/attempt.js';
 import {AgentRunSnapshot, RunEvent, TaskLogEntry} from '../protocol/orchestration/history.js';
 import {PendingInput} from '../protocol/orchestration/input.js';
 import type {RunKeys} from '../protocol/orchestration/keys.js';
@@ -207,13 +207,16 @@ function moveInSession(writing: Writing): void {
         'attempt_id',
         takes.attemptId,
         'owner',
-        `?:${takes.executionId}`,
+        leaseOwner(undefined, takes.executionId),
         'fence',
         takes.fence,
       )
       .write('PERSIST', lease);
+  const seen = decision.attempts?.find(({attemptId}) => attemptId === ground.holder);
+  if (seen?.workerId !== undefined && seen.workerId !== ground.attempt?.workerId)
+    change.write('HSET', lease, 'owner', leaseOwner(seen.workerId, seen.executionId));
   if (releases !== undefined && ground.holder === releases)
-    change.write('HDEL', lease, 'attempt_id', 'owner').write('EXPIRE', lease, RECORD_TTL_S);
+    change.write('HDEL', lease, 'attempt_id', 'owner', 'expires_at').write('EXPIRE', lease, RECORD_TTL_S);
 }
 
 function tell({keys, w, ground: {nowMs}, decision, change}: Writing): void {

@@ -145,7 +145,7 @@ const TABLE: Table = {
   orchSessionRuns: ['zset', 'senders, orchestrators', ttl(INDEX_TTL_S)],
   orchSessionQueue: ['zset', 'senders, orchestrators', settled],
   orchSessionKey: ['string', 'senders', ttl(RECORD_TTL_S)],
-  orchLease: ['hash', 'orchestrators', ended(RECORD_TTL_S)],
+  orchLease: ['hash', 'orchestrators, workers', ended(RECORD_TTL_S)],
   orchIdempotency: ['string', 'senders', ttl(HISTORY_TTL_S)],
   orchReady: ['zset', 'senders, orchestrators', settled],
   orchDelayed: ['zset', 'senders, orchestrators', settled],

@@ -34,6 +34,7 @@ const GROUND: Ground = {
   second: undefined,
   holder: '',
   fence: 0,
+  leaseUntilMs: 0,
 };
 
 /** What Redis would hold, as far as decisions read it. */
