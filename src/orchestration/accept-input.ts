@@ -3,7 +3,7 @@ import {setTimeout as wait} from 'node:timers/promises';
 import {reply} from '../availability/reply.js';
 import {ByError} from '../errors.js';
 import {IDEMPOTENCY_TTL_S} from '../protocol/orchestration/retention.js';
-import type {InputOutcome} from '../protocol/orchestration/input.js';
+import type {InputOutcome, Overflow} from '../protocol/orchestration/input.js';
 import type {AgentQueueMode} from '../protocol/orchestration/states.js';
 import {MAX_MESSAGE, type AgentTask} from '../protocol/orchestration/task.js';
 import {isListening, steer} from '../store/steering.js';
@@ -24,6 +24,7 @@ import {
   type NewInput,
 } from './inputs.js';
 import {stopAttempt} from './stop-attempt.js';
+import {noSummariser, summaryOf} from './summary.js';
 import {acceptTask, digest} from './submit.js';
 import {toChange} from './to-change.js';
 
@@ -34,6 +35,8 @@ export interface InputRequest {
   readonly idempotencyKey?: string;
   readonly provenance?: Readonly<Record<string, unknown>>;
   readonly routing?: Readonly<Record<string, unknown>>;
+  /** Of what is collected, where twenty wait already. Default drop_old. */
+  readonly overflow?: Overflow;
   /** Of an interrupt: drop what was buffered before. */
   readonly discardBuffered?: boolean;
   /** Of an interrupt: go on after so many milliseconds though what runs has not stopped. Default: never. */
@@ -62,7 +65,7 @@ export interface Origin {
 
 /**
  * @throws {ByError} RUN_NOT_FOUND, INVALID_INPUT, TASK_ARCHIVED, TASK_FINAL, SESSION_BUSY, IDEMPOTENCY_CONFLICT,
- *   INTERRUPT_DRAIN_TIMEOUT (the message is kept, and goes with the next turn).
+ *   INTERRUPT_DRAIN_TIMEOUT (the message is kept, and goes with the next turn), QUEUE_FULL, and what the summariser throws.
  */
 export async function acceptRunInput(
   deps: OrchestratorDeps,
@@ -71,7 +74,10 @@ export async function acceptRunInput(
   origin?: Origin,
 ): Promise<RunInputResult> {
   const {workspace} = deps;
-  const fresh = newInput(request);
+  if (request.overflow === 'summarize' && deps.summarise === undefined) throw noSummariser();
+  /** Its place is before the message that needs it. */
+  const summaryId = newInputId();
+  let fresh = newInput(request);
   const {idempotencyKey} = request;
   const key = idempotencyKey === undefined ? undefined : inputKey(workspace, runId, idempotencyKey);
   /** The run whose question is answered: whatever became of it since, that only remains to be noted there. */
@@ -105,6 +111,10 @@ export async function acceptRunInput(
             await listens(workspace, work, request.mode),
           )
         : noted(work, input);
+    if (step.kind === 'summarise') {
+      fresh = {...fresh, summary: await summaryOf(deps, step, summaryId, request.signal)};
+      continue;
+    }
     if (step.kind === 'task') return asTask(workspace, work, request, input.inputId);
     if (step.kind === 'answer') {
       const {attemptId, executionId} = step.work.attempt;
@@ -151,10 +161,11 @@ function newInput({message, mode = 'followup', idempotencyKey, ...more}: InputRe
       },
     );
   const inputId = newInputId();
-  const {provenance, routing, discardBuffered} = more;
+  const {provenance, routing, discardBuffered, overflow} = more;
   return {
     ...{inputId, mode, message, idempotencyKey: idempotencyKey ?? inputId},
     ...{provenance, routing, discardBuffered},
+    ...(overflow === undefined ? {} : {overflow}),
   };
 }
 

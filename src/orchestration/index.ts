@@ -4,7 +4,7 @@ export {serveHttp, type HttpOptions, type HttpServing} from './http/server.js';
 export {openApiDocument} from './http/openapi.js';
 export {AgentService, type AcceptResult, type AgentServiceOptions, type StartOptions} from './service.js';
 export type {OrchestratorRole, RoleName} from './serve.js';
-export type {OrchestratorTimes} from './deps.js';
+export type {OrchestratorTimes, Summarise} from './deps.js';
 export type {InputRequest, RunInputResult} from './accept-input.js';
 export type {CancelOptions, CancelResult} from './cancel-run.js';
 export type {AgentPatch, CreateAgentParams} from './profiles.js';

@@ -10,7 +10,7 @@ import {liveOrchestrators} from '../store/orchestrators.js';
 import {openWorkspace, type Workspace} from '../store/orchestration.js';
 import {checkWorkspace, DEFAULT_WORKSPACE} from '../protocol/orchestration/keys.js';
 import type {Store} from '../store/store.js';
-import {orchestratorDeps, type OrchestratorDeps, type OrchestratorTimes} from './deps.js';
+import {orchestratorDeps, type OrchestratorDeps, type OrchestratorTimes, type Summarise} from './deps.js';
 import {acceptRunInput, type InputRequest, type RunInputResult} from './accept-input.js';
 import {lookAtRun} from './read.js';
 import {
@@ -28,6 +28,8 @@ export interface AgentServiceOptions {
   readonly log?: Logger;
   readonly tracer?: Tracer;
   readonly times?: Partial<OrchestratorTimes>;
+  /** For inputs with `overflow: 'summarize'`; without it they are refused. It has a minute. */
+  readonly summarise?: Summarise;
 }
 
 export interface AcceptResult {

@@ -176,7 +176,11 @@ const runs: readonly Route[] = [
     summary: 'Say something to a run: an answer, the next turn, or in the place of what runs.',
     ...{body: requests.RunInput, answer: answers.InputAccepted},
     call: async ({api, workspace, id, body, signal}) => {
-      const {mode = 'followup', discardBuffered = false, forceAfterMs} = body;
+      const {mode = 'followup', discardBuffered = false, forceAfterMs, overflow} = body;
+      if (mode !== 'collect' && overflow !== undefined)
+        throw new ByError('INVALID_INPUT', 'overflow belongs to what is collected.', {
+          hint: 'Add "mode": "collect", or leave it out.',
+        });
       if (mode !== 'interrupt' && (discardBuffered || forceAfterMs !== undefined))
         throw new ByError('INVALID_INPUT', 'discard_buffered and force_after_ms belong to an interrupt.', {
           hint: 'Add "mode": "interrupt", or leave them out.',

@@ -4,7 +4,7 @@ import {Approval, DECISIONS, MAX_NOTE} from './approval.js';
 import {RunAttempt} from './attempt.js';
 import {agentCommand} from './command.js';
 import {AgentRunSnapshot, RunEvent, TaskLogEntry} from './history.js';
-import {OUTCOMES, PendingInput} from './input.js';
+import {OUTCOMES, OVERFLOWS, PendingInput} from './input.js';
 import {policyShape, resourceShape, retryShape, RunExecutionPolicy} from './policy.js';
 import {AgentProfile} from './profile.js';
 import {snakeCase} from '../../snake-case.js';
@@ -60,6 +60,8 @@ export const requests = {
   RunInput: request({
     message: str(MAX_MESSAGE),
     mode: z.enum(QUEUE_MODES).optional(),
+    /** Of `collect`. Default drop_old. */
+    overflow: z.enum(OVERFLOWS).optional(),
     idempotencyKey: str(256).optional(),
     provenance: anyObject().optional(),
     routing: anyObject().optional(),
