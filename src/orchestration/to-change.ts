@@ -16,9 +16,11 @@ import {
   UNDELIVERABLE_CAP,
 } from '../protocol/orchestration/retention.js';
 import {AgentRun} from '../protocol/orchestration/run.js';
+import {ScheduleEnd} from '../protocol/orchestration/schedule.js';
 import {
   ATTEMPT_MOVES,
   isFinalAttempt,
+  isFinalRun,
   isFinalTask,
   mayMove,
   PRIORITIES,
@@ -72,6 +74,7 @@ export function toChange({keys, name: w}: Workspace, ground: Ground & Known, dec
   moveInSession(writing);
   tell(writing);
   keep(writing);
+  tellSchedule(writing);
   return change;
 }
 
@@ -245,6 +248,37 @@ function tell({keys, w, ground: {nowMs}, decision, change}: Writing): void {
       ...(['XADD', keys.orchUndeliverable(w), 'MAXLEN', '~', UNDELIVERABLE_CAP, '*'] as const),
       ...['doc', JSON.stringify({...undeliverable, at: nowMs})],
     );
+}
+
+/** How a schedule's task ended is counted there, by a scheduler. Who cancels it says nothing about it. */
+function tellSchedule({keys, w, ground, decision: {task, runs = []}, change}: Writing): void {
+  const scheduleId = task.spawnedBy?.startsWith(SCHEDULE) ? task.spawnedBy.slice(SCHEDULE.length) : '';
+  const over = runs.find(
+    ({runId, status}) => isFinalRun(status) && ground.run?.runId === runId && !isFinalRun(ground.run.status),
+  );
+  if (scheduleId === '' || over === undefined || over.status === 'cancelled') return;
+  const {taskId, createdAt, inputProvenance} = task;
+  const {runId, status, error, statusReason} = over;
+  const isOk = status === 'ok';
+  const why = [error?.code ?? statusReason ?? status, error?.message].filter(Boolean).join(': ');
+  const end = writeRecord(ScheduleEnd, {
+    ...{scheduleId, taskId, runId, isOk},
+    tick: scheduledAt(inputProvenance) ?? createdAt,
+    ...(isOk ? {} : {reason: maskSecrets(`${taskId} ${why}`).slice(0, MAX_REASON)}),
+  });
+  const key = keys.orchScheduleEnds(w);
+  change.write('ZADD', key, ground.nowMs, end).write('ZREMRANGEBYRANK', key, 0, -MAX_ENDS - 1);
+}
+
+const SCHEDULE = 'schedule:';
+const MAX_REASON = 150;
+/** Where no scheduler runs for long, the oldest are forgotten. */
+const MAX_ENDS = 10_000;
+
+function scheduledAt({schedule}: AgentTask['inputProvenance']): number | undefined {
+  const at =
+    typeof schedule === 'object' && schedule !== null && 'scheduled_at' in schedule && schedule.scheduled_at;
+  return typeof at === 'number' ? at : undefined;
 }
 
 /** What has ended gets its lifetime; what is taken up again loses it. */

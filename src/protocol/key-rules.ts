@@ -162,6 +162,7 @@ const TABLE: Table = {
   orchPendingApprovals: ['zset', 'workers, orchestrators, operators', settled],
   orchRunApprovals: ['zset', 'workers, orchestrators', ttl(RECORD_TTL_S)],
   orchAllowed: ['hash', 'operators', operator],
+  orchScheduleEnds: ['zset', 'orchestrators, schedulers', settled],
   orchUndeliverable: ['stream', 'orchestrators', {kind: 'cap', entries: 10_000}],
   orchNodes: ['zset', 'orchestrators', ttl(30)],
   orchAbilities: ['string', 'workers', ttl(ABILITIES_TTL_S)],

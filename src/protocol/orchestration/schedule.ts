@@ -55,7 +55,7 @@ const definition = {
   startsAt: at().optional(),
   endsAt: at().optional(),
   maxRuns: z.number().int().min(1).optional(),
-  /** Failures in a row after which it is paused; 0: never. */
+  /** Failures in a row, of ticks that can not be submitted and of tasks, after which it is paused; 0: never. */
   pauseAfterFailures: z.number().int().min(0).max(1000),
   /** `sticky`: one session for all ticks. */
   sessionMode: z.enum(SESSION_MODES),
@@ -188,8 +188,21 @@ export type ScheduleState = 'active' | 'paused' | 'finished';
 export const stateOf = ({active, finishedReason}: ScheduledTask): ScheduleState =>
   finishedReason !== undefined ? 'finished' : active ? 'active' : 'paused';
 
-/** What became of a tick. */
-export const TICK_OUTCOMES = ['submitted', 'skipped_overlap', 'failed', 'missed'] as const;
+/** How a run of a schedule's task ended, on its way to the schedule. */
+export const ScheduleEnd = record({
+  scheduleId: z.string(),
+  taskId: z.string(),
+  runId: z.string(),
+  /** The minute the task was for. */
+  tick: at(),
+  isOk: z.boolean(),
+  /** Why not. */
+  reason: z.string().optional(),
+});
+export type ScheduleEnd = z.output<typeof ScheduleEnd>;
+
+/** What became of a tick; or that failures paused the schedule. */
+export const TICK_OUTCOMES = ['submitted', 'skipped_overlap', 'failed', 'missed', 'paused'] as const;
 
 /** An entry of a schedule's stream of ticks. */
 export const TickRecord = record({
@@ -201,7 +214,7 @@ export const TickRecord = record({
   taskId: z.string().optional(),
   /** `tick`, `run_now` or `backfill`. */
   trigger: z.string().optional(),
-  /** Why it failed or was missed. */
+  /** Why it failed or was missed, or the schedule was paused. */
   reason: z.string().optional(),
   /** Of missed ticks: how many, and the last of them. */
   count: z.number().int().optional(),
