@@ -15,7 +15,7 @@ import type {Store} from '../../src/store/store.js';
 import {defineAgent} from '../../src/worker/agent.js';
 import {atEveryCrash} from '../support/crash.js';
 import {describeEachStore, until} from '../support/stores.js';
-import {basics, MINUTE, overdue, scheduler, W} from './schedule-support.js';
+import {basics, keysOf, MINUTE, overdue, scheduler, W} from './schedule-support.js';
 import {orchestrate, times, work, workspaceOf} from './support.js';
 
 vi.setConfig({testTimeout: 120_000});
@@ -129,6 +129,9 @@ describeEachStore('the ends of a schedule’s tasks', at => {
     const {scheduleId} = await overdue(store, taskPort(store), 3, {
       ...{pauseAfterFailures: 2, taskDefaults: {policy: {retry: {maxAttempts: 1}}}},
     });
+    // As other languages read it.
+    const doc = await store.commands.run(redis => redis.hget(keysOf(store).schedule(W, scheduleId), 'doc'));
+    expect(doc).toContain('"retry":{"max_attempts":1}');
     orchestrate(at, workspaceOf(store, W));
     const one = scheduler(store, taskPort(store));
     const paused = await until(async () => {

@@ -1,12 +1,6 @@
 /** The table of what can be asked over HTTP: each row has its path, what it takes, what it answers, and the call. */
 import {ByError} from '../../errors.js';
-import {
-  answers,
-  policyDocument,
-  queries,
-  requests,
-  type Schema,
-} from '../../protocol/orchestration/http-api.js';
+import {answers, queries, requests, type Schema} from '../../protocol/orchestration/http-api.js';
 import {stateOf, type ScheduledTask} from '../../protocol/orchestration/schedule.js';
 import type {AgentAPI} from '../api.js';
 import type {AcceptResult} from '../service.js';
@@ -308,12 +302,4 @@ function accepted({convertedToInput, warnings, ...rest}: AcceptResult) {
 
 const one = (schedule: ScheduledTask) => ({schedule: shown(schedule)});
 
-function shown(schedule: ScheduledTask) {
-  const {taskDefaults} = schedule;
-  const {policy} = taskDefaults;
-  return {
-    ...schedule,
-    taskDefaults: policy === undefined ? taskDefaults : {...taskDefaults, policy: policyDocument(policy)},
-    state: stateOf(schedule),
-  };
-}
+const shown = (schedule: ScheduledTask) => ({...schedule, state: stateOf(schedule)});

@@ -121,13 +121,20 @@ export const queries = {
   preview: request({cron: str(200), timezone: str(64).default('UTC'), from: number(0), n: number(1, 100)}),
 };
 
+/** A schedule's policy is kept as it was given: any part of one. */
+const SchedulePolicy = record({
+  ...optional(policyShape),
+  resources: record(resourceShape).optional(),
+  retry: record(optional(retryShape)).nullable().optional(),
+});
+
 /** Documents that are parts of others, by their names in the OpenAPI document. */
 export const records = {
   ...{AgentProfile, AgentTask, AgentRun, RunAttempt, RunInteraction, RunExecutionPolicy, PendingInput},
   ...{RunEvent, TaskLogEntry, AgentRunSnapshot, Approval},
   Schedule: record({
     ...ScheduledTask.out.shape,
-    taskDefaults: record({...taskDefaults}),
+    taskDefaults: record({...taskDefaults, policy: SchedulePolicy.optional()}),
     state: z.enum(['active', 'paused', 'finished']),
   }),
 };
@@ -203,16 +210,6 @@ export const TaskState = record({
   run: AgentRun.nullable(),
   pendingInputs: z.array(PendingInput),
 });
-
-const SchedulePolicy = record({
-  ...optional(policyShape),
-  resources: record(resourceShape).optional(),
-  retry: record(optional(retryShape)).nullable().optional(),
-});
-
-/** A schedule's policy is kept as it was given; this is how it may be given again. */
-export const policyDocument = (policy: Readonly<Record<string, unknown>>): Record<string, unknown> =>
-  SchedulePolicy.safeEncode(policy).data ?? {...policy};
 
 type JsonSchema = Record<string, unknown>;
 
