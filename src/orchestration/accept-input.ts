@@ -116,38 +116,62 @@ export async function acceptRunInput(
       continue;
     }
     if (step.kind === 'task') return asTask(workspace, work, request, input.inputId);
-    if (step.kind === 'answer') {
-      const {attemptId, executionId} = step.work.attempt;
-      if (key === undefined) {
-        if (await answer(deps, work, input, {attemptId, executionId})) answeredRun = step.work.run.runId;
-        else late = attemptId;
-        continue;
-      }
+    // Nobody can repeat what has no key.
+    if (step.kind === 'answer' && key === undefined) {
+      const {attempt: asking, run} = step.work;
+      if (await answer(deps, work, input, asking)) answeredRun = run.runId;
+      else late = asking.attemptId;
+      continue;
     }
-    const decision = step.kind === 'answer' ? {task: work.task} : step.decision;
-    const outcome: InputOutcome = step.kind === 'answer' ? 'direct' : step.outcome;
-    const run = outcome === 'restarted' ? (decision.task.currentRunId ?? runId) : (work.run?.runId ?? runId);
-    const change = toChange(workspace, work, decision);
-    if (key !== undefined) {
-      const record = recordOf(input, run, step);
-      change.unlessOther(key, known?.text ?? '').write('SET', key, record, 'EX', IDEMPOTENCY_TTL_S);
+    const run = runOf(work, step) ?? runId;
+    const record = {key, was: known?.text ?? '', is: recordOf(input, run, step), origin};
+    if (!(await commit(workspace, changeOf(workspace, work, step, record)))) {
+      await wait(Math.random() * 2 * attempt);
+      continue;
     }
-    if (origin !== undefined)
-      change.write('SET', origin.key, origin.record(work.task), 'EX', IDEMPOTENCY_TTL_S);
-    if (step.kind === 'write' && step.steers !== undefined)
-      steer(change, workspace, work.attempt?.attemptId ?? '', step.steers);
-    const isWritten = await commit(workspace, change);
-    if (isWritten && step.kind === 'write') {
-      const {downgraded, steers, stops} = step;
-      if (stops) await drain(deps, work, input, request);
-      const how = {...(downgraded ? {downgraded} : {}), ...(steers ? {delivery: 'steer' as const} : {})};
-      return {
-        ...{task: decision.task, runId: run, idempotentHit: isRepeat, outcome, ...how},
-        inputId: input.inputId,
-      };
-    }
-    if (!isWritten) await wait(Math.random() * 2 * attempt);
+    // What is to be answered is answered at the next look.
+    if (step.kind === 'answer') continue;
+    const {downgraded, steers, stops, outcome, decision} = step;
+    if (stops) await drain(deps, work, input, request);
+    return {
+      ...{task: decision.task, runId: run, idempotentHit: isRepeat, outcome, inputId: input.inputId},
+      ...(downgraded ? {downgraded} : {}),
+      ...(steers ? {delivery: 'steer' as const} : {}),
+    };
   }
+}
+
+type Writing = Extract<InputStep, {kind: 'answer' | 'write'}>;
+
+/** The run a message has gone to. */
+const runOf = ({run}: Work, step: Writing): string | undefined =>
+  step.kind === 'write' && step.outcome === 'restarted' ? step.decision.task.currentRunId : run?.runId;
+
+/** All that a step writes: what becomes of the message, or that it is going to be an answer. */
+function changeOf(
+  workspace: Workspace,
+  work: Work,
+  step: Writing,
+  {
+    key,
+    was,
+    is,
+    origin,
+  }: {
+    readonly key: string | undefined;
+    /** What stands under the key, '' for nothing, and what is to. */
+    readonly was: string;
+    readonly is: string;
+    readonly origin: Origin | undefined;
+  },
+): Change {
+  const change = toChange(workspace, work, step.kind === 'write' ? step.decision : {task: work.task});
+  if (key !== undefined) change.unlessOther(key, was).write('SET', key, is, 'EX', IDEMPOTENCY_TTL_S);
+  if (origin !== undefined)
+    change.write('SET', origin.key, origin.record(work.task), 'EX', IDEMPOTENCY_TTL_S);
+  if (step.kind === 'write' && step.steers !== undefined)
+    steer(change, workspace, work.attempt?.attemptId ?? '', step.steers);
+  return change;
 }
 
 /** @throws {ByError} INVALID_INPUT */
