@@ -3,6 +3,7 @@ import * as Flags from '@oclif/core/flags';
 import {BaseCommand} from '../../src/cli/base-command.js';
 import {durationFlag} from '../../src/cli/flags.js';
 import {workspaceFlag} from '../../src/cli/tasks/flags.js';
+import {OVERFLOWS, type Overflow} from '../../src/protocol/orchestration/input.js';
 
 export default class RunInput extends BaseCommand {
   static override summary =
@@ -28,6 +29,10 @@ export default class RunInput extends BaseCommand {
       default: 'followup',
       helpValue: 'MODE',
     }),
+    overflow: Flags.string({
+      description: 'with collect: what happens if twenty wait already (default: drop_old)',
+      options: OVERFLOWS,
+    }),
     'discard-buffered': Flags.boolean({
       description: 'with interrupt: drop what was said before and not delivered',
     }),
@@ -49,6 +54,7 @@ export default class RunInput extends BaseCommand {
     return inputForPeople(at, args.run, {
       mode: flags.mode,
       message: await textOf(args.message, 'The message', what => this.readStdin(what)),
+      overflow: flags.overflow as Overflow | undefined,
       discardBuffered: flags['discard-buffered'],
       forceAfterMs: flags['force-after'],
       idempotencyKey: flags['idempotency-key'],

@@ -2,7 +2,7 @@
 import {readFile} from 'node:fs/promises';
 import * as Flags from '@oclif/core/flags';
 import {ByError, messageOf} from '../errors.js';
-import {isObject} from '../protocol/limits.js';
+import type {PolicyRequest} from '../protocol/orchestration/policy.js';
 import {
   MISSED_POLICIES,
   OVERLAP_POLICIES,
@@ -12,6 +12,7 @@ import {
 } from '../protocol/orchestration/schedule.js';
 import {durationFlag} from './flags.js';
 import {parseDuration} from './duration.js';
+import {policyFile} from './tasks/policy-flags.js';
 
 const NONE = 'none';
 
@@ -159,20 +160,10 @@ async function readPrompt(text: string, readStdin: () => Promise<string>): Promi
   return text.startsWith('@') ? readText(text.slice(1), '--prompt') : text;
 }
 
-async function readPolicy(text: string): Promise<Record<string, unknown>> {
+async function readPolicy(text: string): Promise<PolicyRequest> {
   if (!text.startsWith('@'))
     throw new ByError('USAGE', '--policy takes a file.', {hint: 'Write --policy @policy.json.'});
-  const json = await readText(text.slice(1), '--policy');
-  let policy: unknown;
-  try {
-    policy = JSON.parse(json);
-  } catch (cause) {
-    throw new ByError('INVALID_INPUT', `"${text.slice(1)}" is not JSON: ${messageOf(cause)}`, {
-      ...{hint: 'Correct the file.', cause},
-    });
-  }
-  if (isObject(policy)) return policy;
-  throw new ByError('INVALID_INPUT', `"${text.slice(1)}" holds no JSON object.`, {hint: 'Correct the file.'});
+  return policyFile(text);
 }
 
 async function readText(file: string, flag: string): Promise<string> {

@@ -3,16 +3,16 @@ import {setTimeout as wait} from 'node:timers/promises';
 import {reply} from '../availability/reply.js';
 import {ByError} from '../errors.js';
 import {IDEMPOTENCY_TTL_S} from '../protocol/orchestration/retention.js';
-import type {InputOutcome} from '../protocol/orchestration/input.js';
+import type {InputOutcome, Overflow} from '../protocol/orchestration/input.js';
 import type {AgentQueueMode} from '../protocol/orchestration/states.js';
 import {MAX_MESSAGE, type AgentTask} from '../protocol/orchestration/task.js';
-import {readText} from '../store/orchestration-lists.js';
 import {isListening, steer} from '../store/steering.js';
-import {commit, lookAt, type Change, type Work, type Workspace} from '../store/orchestration.js';
+import {Change, commit, lookAt, type Work, type Workspace} from '../store/orchestration.js';
 import {decideOn} from './decide.js';
 import type {OrchestratorDeps} from './deps.js';
 import {isBegun} from './ending.js';
 import {notFound} from './find.js';
+import {inputKey, knownInput, recordOf, type Answering} from './known-inputs.js';
 import {lookAtRun} from './read.js';
 import {
   answered,
@@ -24,6 +24,7 @@ import {
   type NewInput,
 } from './inputs.js';
 import {stopAttempt} from './stop-attempt.js';
+import {noSummariser, summaryOf} from './summary.js';
 import {acceptTask, digest} from './submit.js';
 import {toChange} from './to-change.js';
 
@@ -34,6 +35,8 @@ export interface InputRequest {
   readonly idempotencyKey?: string;
   readonly provenance?: Readonly<Record<string, unknown>>;
   readonly routing?: Readonly<Record<string, unknown>>;
+  /** Of what is collected, where twenty wait already. Default drop_old. */
+  readonly overflow?: Overflow;
   /** Of an interrupt: drop what was buffered before. */
   readonly discardBuffered?: boolean;
   /** Of an interrupt: go on after so many milliseconds though what runs has not stopped. Default: never. */
@@ -53,18 +56,126 @@ export interface RunInputResult {
   readonly inputId: string;
 }
 
+/** The command that became input because its session was at work: whoever repeats it is told of the input. */
+export interface Origin {
+  /** Its idempotency key in Redis, and what is kept there. */
+  readonly key: string;
+  readonly record: (task: AgentTask) => string;
+}
+
 /**
  * @throws {ByError} RUN_NOT_FOUND, INVALID_INPUT, TASK_ARCHIVED, TASK_FINAL, SESSION_BUSY, IDEMPOTENCY_CONFLICT,
- *   INTERRUPT_DRAIN_TIMEOUT (the message is kept, and goes with the next turn).
+ *   INTERRUPT_DRAIN_TIMEOUT (the message is kept, and goes with the next turn), QUEUE_FULL, and what the summariser throws.
  */
 export async function acceptRunInput(
   deps: OrchestratorDeps,
   runId: string,
   request: InputRequest,
-  more?: (change: Change, task: AgentTask) => void,
+  origin?: Origin,
 ): Promise<RunInputResult> {
   const {workspace} = deps;
-  const {message, mode = 'followup', idempotencyKey} = request;
+  if (request.overflow === 'summarize' && deps.summarise === undefined) throw noSummariser();
+  /** Its place is before the message that needs it. */
+  const summaryId = newInputId();
+  let fresh = newInput(request);
+  const {idempotencyKey} = request;
+  const key = idempotencyKey === undefined ? undefined : inputKey(workspace, runId, idempotencyKey);
+  /** The run whose question is answered: whatever became of it since, that only remains to be noted there. */
+  let answeredRun: string | undefined;
+  /** The attempt that takes no answer of ours any more. */
+  let late: string | undefined;
+  for (let attempt = 0; ; attempt++) {
+    const known = key === undefined ? undefined : await knownInput(workspace, key, fresh);
+    const input = known === undefined ? fresh : {...fresh, inputId: known.inputId};
+    const isRepeat = input.inputId !== fresh.inputId;
+    const work = await (answeredRun === undefined
+      ? current(workspace, runId)
+      : lookAtRun(workspace, answeredRun));
+    if (known !== undefined && known.answers === undefined) {
+      const {text: _text, ...result} = known;
+      return {task: work.task, ...result, idempotentHit: isRepeat};
+    }
+    const begun = known?.answers;
+    if (answeredRun === undefined && begun !== undefined && begun.attemptId !== late) {
+      if (await answer(deps, work, input, begun, {key, text: known?.text ?? '', origin}))
+        answeredRun = known?.runId ?? runId;
+      else late = begun.attemptId;
+      continue;
+    }
+    const step: InputStep =
+      answeredRun === undefined
+        ? inputStep(
+            work,
+            input,
+            work.attempt?.attemptId !== late,
+            await listens(workspace, work, request.mode),
+          )
+        : noted(work, input);
+    if (step.kind === 'summarise') {
+      fresh = {...fresh, summary: await summaryOf(deps, step, summaryId, request.signal)};
+      continue;
+    }
+    if (step.kind === 'task') return asTask(workspace, work, request, input.inputId);
+    // Nobody can repeat what has no key.
+    if (step.kind === 'answer' && key === undefined) {
+      const {attempt: asking, run} = step.work;
+      if (await answer(deps, work, input, asking)) answeredRun = run.runId;
+      else late = asking.attemptId;
+      continue;
+    }
+    const run = runOf(work, step) ?? runId;
+    const record = {key, was: known?.text ?? '', is: recordOf(input, run, step), origin};
+    if (!(await commit(workspace, changeOf(workspace, work, step, record)))) {
+      await wait(Math.random() * 2 * attempt);
+      continue;
+    }
+    // What is to be answered is answered at the next look.
+    if (step.kind === 'answer') continue;
+    const {downgraded, steers, stops, outcome, decision} = step;
+    if (stops) await drain(deps, work, input, request);
+    return {
+      ...{task: decision.task, runId: run, idempotentHit: isRepeat, outcome, inputId: input.inputId},
+      ...(downgraded ? {downgraded} : {}),
+      ...(steers ? {delivery: 'steer' as const} : {}),
+    };
+  }
+}
+
+type Writing = Extract<InputStep, {kind: 'answer' | 'write'}>;
+
+/** The run a message has gone to. */
+const runOf = ({run}: Work, step: Writing): string | undefined =>
+  step.kind === 'write' && step.outcome === 'restarted' ? step.decision.task.currentRunId : run?.runId;
+
+/** All that a step writes: what becomes of the message, or that it is going to be an answer. */
+function changeOf(
+  workspace: Workspace,
+  work: Work,
+  step: Writing,
+  {
+    key,
+    was,
+    is,
+    origin,
+  }: {
+    readonly key: string | undefined;
+    /** What stands under the key, '' for nothing, and what is to. */
+    readonly was: string;
+    readonly is: string;
+    readonly origin: Origin | undefined;
+  },
+): Change {
+  const change = toChange(workspace, work, step.kind === 'write' ? step.decision : {task: work.task});
+  if (key !== undefined) change.unlessOther(key, was).write('SET', key, is, 'EX', IDEMPOTENCY_TTL_S);
+  if (origin !== undefined)
+    change.write('SET', origin.key, origin.record(work.task), 'EX', IDEMPOTENCY_TTL_S);
+  if (step.kind === 'write' && step.steers !== undefined)
+    steer(change, workspace, work.attempt?.attemptId ?? '', step.steers);
+  return change;
+}
+
+/** @throws {ByError} INVALID_INPUT */
+function newInput({message, mode = 'followup', idempotencyKey, ...more}: InputRequest): NewInput {
   if (message.trim() === '' || message.length > MAX_MESSAGE)
     throw new ByError(
       'INVALID_INPUT',
@@ -74,50 +185,20 @@ export async function acceptRunInput(
       },
     );
   const inputId = newInputId();
-  const input: NewInput = {
+  const {provenance, routing, discardBuffered, overflow} = more;
+  return {
     ...{inputId, mode, message, idempotencyKey: idempotencyKey ?? inputId},
-    ...{provenance: request.provenance, routing: request.routing, discardBuffered: request.discardBuffered},
+    ...{provenance, routing, discardBuffered},
+    ...(overflow === undefined ? {} : {overflow}),
   };
-  const remembered =
-    idempotencyKey === undefined ? undefined : idempotencyOf(workspace, runId, idempotencyKey);
-  let isAnswered = false;
-  for (let attempt = 0; ; attempt++) {
-    const known = remembered === undefined ? undefined : await earlierInput(workspace, remembered, input);
-    // The answer is given: whatever became of the run since, it only remains to be noted there.
-    const work: Work = await (isAnswered ? lookAtRun(workspace, runId) : current(workspace, runId));
-    if (known !== undefined) return {task: work.task, ...known, idempotentHit: known.inputId !== inputId};
-    const step: Written | {readonly kind: 'task'} = isAnswered
-      ? noted(work, input)
-      : await answerFirst(
-          deps,
-          work,
-          input,
-          inputStep(work, input, true, await listens(workspace, work, mode)),
-        );
-    if (step.kind === 'task') return asTask(workspace, work, request, inputId);
-    const {decision, downgraded} = step;
-    const outcome: InputOutcome = step.outcome;
-    isAnswered = outcome === 'direct';
-    const run = outcome === 'restarted' ? (decision.task.currentRunId ?? runId) : (work.run?.runId ?? runId);
-    const change = toChange(workspace, work, decision);
-    if (remembered !== undefined)
-      change
-        .unlessThere(remembered)
-        .write('SET', remembered, recorded(input, run, outcome, downgraded), 'EX', IDEMPOTENCY_TTL_S);
-    if (step.steers !== undefined) steer(change, workspace, work.attempt?.attemptId ?? '', step.steers);
-    more?.(change, work.task);
-    if (await commit(workspace, change)) {
-      if (step.stops) await drain(deps, work, input, request);
-      const {task} = decision;
-      const how = {...(downgraded ? {downgraded} : {}), ...(step.steers ? {delivery: 'steer' as const} : {})};
-      return {task, runId: run, idempotentHit: false, outcome, ...how, inputId};
-    }
-    await wait(Math.random() * 2 * attempt);
-  }
 }
 
 /** Whether the agent that runs now takes messages; asked for those that are to reach it. */
-const listens = async (workspace: Workspace, {attempt}: Work, mode: AgentQueueMode): Promise<boolean> =>
+const listens = async (
+  workspace: Workspace,
+  {attempt}: Work,
+  mode: AgentQueueMode | undefined,
+): Promise<boolean> =>
   mode === 'steer' && attempt?.status === 'running' && isListening(workspace, attempt.attemptId);
 
 /** The run, or the one that has taken its place. */
@@ -128,33 +209,52 @@ async function current(workspace: Workspace, runId: string): Promise<Work> {
   return (await lookAt(workspace, 'task', work.task.taskId)) ?? work;
 }
 
-type Written = Extract<InputStep, {kind: 'write'}>;
+/** What is written down of an answer before it is given. */
+interface Begun {
+  readonly key: string | undefined;
+  readonly text: string;
+  readonly origin: Origin | undefined;
+}
 
-/** What the run waits for is answered; whoever comes too late waits for the next turn. */
-async function answerFirst(
-  {workspace: {store}, now}: OrchestratorDeps,
-  work: Work,
-  input: NewInput,
-  step: InputStep,
-): Promise<Written | {readonly kind: 'task'}> {
-  if (step.kind !== 'answer') return step;
-  const {task, attempt} = step.work;
+/**
+ * Answer what an attempt asks; whoever does it again with the same input does nothing.
+ * @returns false if the attempt takes no answer any more.
+ */
+async function answer(
+  {workspace, now}: OrchestratorDeps,
+  {task}: Work,
+  {message, idempotencyKey}: NewInput,
+  {attemptId, executionId}: Answering,
+  begun?: Begun,
+): Promise<boolean> {
   try {
-    await reply(store, now, {
-      ...{sessionId: task.sessionId, executionId: attempt.executionId, content: input.message},
-      // The same for whoever repeats it.
-      replyId: `reply-${digest(attempt.attemptId, input.idempotencyKey)}`,
+    await reply(workspace.store, now, {
+      ...{sessionId: task.sessionId, executionId, content: message},
+      replyId: `reply-${digest(attemptId, idempotencyKey)}`,
     });
-    return noted(work, input);
+    return true;
   } catch (error) {
-    const isLate = error instanceof ByError && LATE.has(error.code);
-    if (!isLate) throw error;
-    const next = inputStep(work, input, false);
-    return next.kind === 'answer' ? {kind: 'task'} : next;
+    if (!(error instanceof ByError)) throw error;
+    if (LATE.has(error.code)) return false;
+    // It is refused for what it says: the key is free for another.
+    if (begun?.key !== undefined && !error.retryable) await withdraw(workspace, task, begun.key, begun);
+    throw error;
   }
 }
 
-const noted = (work: Work, input: NewInput): Written => ({
+async function withdraw(
+  workspace: Workspace,
+  {taskId}: AgentTask,
+  key: string,
+  {text, origin}: Begun,
+): Promise<void> {
+  const change = new Change(workspace.keys.orchTask(workspace.name, taskId));
+  change.unlessOther(key, text).write('DEL', key);
+  if (origin !== undefined) change.write('DEL', origin.key);
+  await commit(workspace, change);
+}
+
+const noted = (work: Work, input: NewInput): Extract<InputStep, {kind: 'write'}> => ({
   ...{kind: 'write', outcome: 'direct'},
   decision: isBegun(work) ? answered(work, input) : {task: work.task},
 });
@@ -224,45 +324,4 @@ async function drain(
       details: {runId, inputId},
     },
   );
-}
-
-const idempotencyOf = ({keys, name}: Workspace, runId: string, key: string): string =>
-  keys.orchIdempotency(name, 'input', digest(runId, key));
-
-const hashOf = ({mode, message}: NewInput): string => digest(mode, message);
-
-const recorded = (input: NewInput, runId: string, outcome: InputOutcome, downgraded?: string): string =>
-  JSON.stringify({id: input.inputId, request_hash: hashOf(input), run_id: runId, outcome, downgraded});
-
-/** @returns what came of it then. */
-async function earlierInput(
-  workspace: Workspace,
-  key: string,
-  input: NewInput,
-): Promise<Omit<RunInputResult, 'task' | 'idempotentHit'> | undefined> {
-  const text = await readText(workspace, key);
-  if (text === undefined) return undefined;
-  const known = JSON.parse(text) as {
-    readonly id: string;
-    readonly request_hash: string;
-    readonly run_id: string;
-    readonly outcome: InputOutcome;
-    readonly downgraded?: 'steer_unsupported';
-  };
-  if (known.request_hash !== hashOf(input))
-    throw new ByError(
-      'IDEMPOTENCY_CONFLICT',
-      `This idempotency key was used for another input (${known.id}).`,
-      {
-        hint: 'Use a new key for a new message.',
-        details: {id: known.id},
-      },
-    );
-  const {downgraded} = known;
-  return {
-    inputId: known.id,
-    runId: known.run_id,
-    outcome: known.outcome,
-    ...(downgraded ? {downgraded} : {}),
-  };
 }

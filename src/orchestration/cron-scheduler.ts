@@ -11,6 +11,7 @@ import type {ScheduledTask} from '../protocol/orchestration/schedule.js';
 import {
   abandonedSchedules,
   advanceSchedule,
+  countEnd,
   dueSchedules,
   lookLater,
   readFiringSchedule,
@@ -18,6 +19,7 @@ import {
   revertSchedule,
   strikeTick,
   takeTicks,
+  waitingEnds,
   type Strike,
 } from '../store/schedules.js';
 import {serverNowMs, type Store} from '../store/store.js';
@@ -58,6 +60,8 @@ export interface TickReport {
   missed: number;
   /** Schedules whose ticks were taken over. */
   takenOver: number;
+  /** Because too many failed in a row, by how their tasks ended. */
+  paused: number;
   /** Schedules that could not be dealt with at all. */
   errors: number;
   /** Whether more is due already. */
@@ -122,15 +126,17 @@ export class CronScheduler {
     const {store, workspace} = this.options;
     const report: TickReport = {
       ...{looked: 0, submitted: 0, skipped: 0, failed: 0, putBack: 0},
-      ...{missed: 0, takenOver: 0, errors: 0, more: false},
+      ...{missed: 0, takenOver: 0, paused: 0, errors: 0, more: false},
     };
     const now = await serverNowMs(store);
     this.watchClock(now);
+    // First: what failed too often is not fired again.
+    await this.countEnds(report);
     const [abandoned, due] = await Promise.all([
       abandonedSchedules(store, workspace, now, this.batch),
       dueSchedules(store, workspace, now, this.batch),
     ]);
-    report.more = abandoned.length === this.batch || due.length === this.batch;
+    report.more ||= abandoned.length === this.batch || due.length === this.batch;
     const acts = [
       ...abandoned.map(id => () => this.takeOver(id, report, signal)),
       ...due.map(id => async () => {
@@ -155,6 +161,22 @@ export class CronScheduler {
     // What could not be dealt with is not looked for again at once.
     if (report.errors > 0) report.more = false;
     return report;
+  }
+
+  /** One after the other: of two replicas none counts an end before the one that came before it. */
+  private async countEnds(report: TickReport): Promise<void> {
+    const {store, workspace} = this.options;
+    const ends = await waitingEnds(store, workspace, this.batch);
+    report.more = ends.length === this.batch;
+    for (const one of ends) {
+      const schedule = one.end && (await readScheduleById(store, workspace, one.end.scheduleId));
+      const verdict = await countEnd(store, workspace, one, schedule?.pauseAfterFailures ?? 0);
+      if (verdict !== 'paused') continue;
+      report.paused++;
+      this.log.warn('a schedule was paused: its tasks failed too often', {
+        ...{schedule: schedule?.externalId, task_id: one.end?.taskId, reason: one.end?.reason},
+      });
+    }
   }
 
   private async fireDue(id: string, now: number, report: TickReport, signal?: AbortSignal): Promise<void> {
@@ -224,7 +246,7 @@ export class CronScheduler {
       }
       const {strike} = dealt;
       const verdict = await strikeTick(store, workspace, schedule, {
-        ...{owner, tick, leaseMs: this.leaseMs},
+        ...{owner, tick, leaseMs: this.leaseMs, resets: port.tellsEnds !== true},
         ...strike,
       });
       count(report, strike.outcome);

@@ -12,10 +12,21 @@ export interface OrchestratorDeps {
   readonly now: Clock;
   readonly log: Logger;
   readonly tracer?: Tracer;
+  readonly summarise?: Summarise;
   readonly times: OrchestratorTimes;
   /** Rung by one role when there may be something to do for another. */
   readonly bells: {readonly dispatcher: Bell; readonly projector: Bell};
 }
+
+/**
+ * Makes one message of several that were said to a run, where more is collected for its next turn than is kept.
+ * @param messages oldest first.
+ * @param signal aborts when nobody waits for it any more.
+ */
+export type Summarise = (
+  messages: readonly string[],
+  context: {readonly runId: string; readonly agentType: string; readonly signal: AbortSignal},
+) => Promise<string>;
 
 /** In milliseconds. */
 export interface OrchestratorTimes extends WatchTimes {

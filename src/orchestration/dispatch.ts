@@ -18,6 +18,7 @@ import {
   takeOut,
 } from '../store/orchestration-lists.js';
 import {type Work} from '../store/orchestration.js';
+import {routableMembers} from '../store/routable.js';
 import {draftOf} from './by-run.js';
 import type {Decision} from './decision.js';
 import {decideOn} from './decide.js';
@@ -40,12 +41,13 @@ export async function dispatchPass(deps: OrchestratorDeps, signal?: AbortSignal)
   const pools = await setMembers(workspace, keys.orchPools(name));
   const ready = (await Promise.all(pools.map(pool => readyIn(deps, pool, nowMs)))).flat();
   let claims = 0;
+  const routable = counting(deps);
   await forEach(deps, ready, 'dispatching an attempt', async id => {
     const claim = await decideOn(workspace, 'att', id, begun(claimed));
     const attempt = claim?.done?.decision.takes;
     if (claim === undefined || attempt === undefined || !isBegun(claim.work)) return;
     claims++;
-    await sendAttempt(deps, {...claim.work, attempt}, signal);
+    await sendAttempt(deps, {...claim.work, attempt}, signal, routable);
   });
   return claims;
 }
@@ -102,7 +104,12 @@ const ALL = 10_000;
  * Send a claimed attempt. Its message and its execution have their ids since it was made, and by-framework's side accepts a
  * message once: whoever sends it again finds it sent.
  */
-export async function sendAttempt(deps: OrchestratorDeps, work: Begun, signal?: AbortSignal): Promise<void> {
+export async function sendAttempt(
+  deps: OrchestratorDeps,
+  work: Begun,
+  signal?: AbortSignal,
+  routable: CountRoutable = counting(deps),
+): Promise<void> {
   const {workspace, now, tracer} = deps;
   const {store} = workspace;
   const {attemptId} = work.attempt;
@@ -120,12 +127,15 @@ export async function sendAttempt(deps: OrchestratorDeps, work: Begun, signal?: 
       return;
     }
     const cursor = await lastEventId(store, work.task.sessionId);
-    const result = await route({store, now, tracer}, draftOf(work, now(), signal));
+    const [result, workers] = await Promise.all([
+      route({store, now, tracer}, draftOf(work, now(), signal)),
+      routable(work.task.agentType),
+    ]);
     const {streamName, streamId, policy, status, duplicate} = result;
     isSent = !duplicate;
     // Sent before, nobody knows when: its events may be among the first.
     const from = duplicate ? '0-0' : cursor;
-    decide = one => sent(one, {streamName, streamId, policy, status, cursor: from});
+    decide = one => sent(one, {streamName, streamId, policy, status, cursor: from, routable: workers});
   } catch (error) {
     if (signal?.aborted) return;
     deps.log.debug('an attempt was not sent', {attempt_id: attemptId, error: messageOf(error)});
@@ -138,6 +148,24 @@ export async function sendAttempt(deps: OrchestratorDeps, work: Begun, signal?: 
   const isLate = isFinalAttempt(attempt.status);
   if (isLate || attempt.stopRequestedAt !== undefined)
     await stopAttempt(deps, task.sessionId, attempt, isLate ? 'force' : (attempt.stopMode ?? 'graceful'));
+}
+
+type CountRoutable = (agentType: string) => Promise<number | undefined>;
+
+/** Counts the workers of each agent type once: they are told to people, and decide nothing. */
+function counting({workspace: {store}}: OrchestratorDeps): CountRoutable {
+  const counted = new Map<string, Promise<number | undefined>>();
+  return agentType => {
+    const known = counted.get(agentType);
+    if (known !== undefined) return known;
+    const count = routableMembers(store, agentType).then(
+      ({workerIds}) => workerIds.length,
+      // Whoever can not count sends all the same.
+      () => undefined,
+    );
+    counted.set(agentType, count);
+    return count;
+  };
 }
 
 async function wasSent({workspace: {store}}: OrchestratorDeps, {task, attempt}: Begun): Promise<boolean> {

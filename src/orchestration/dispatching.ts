@@ -68,6 +68,8 @@ export interface Sent {
   readonly streamId: string;
   readonly policy: string;
   readonly status: string;
+  /** Workers that could have taken it; undefined where nobody could count them. */
+  readonly routable: number | undefined;
   /** The last event of the session before it was sent. */
   readonly cursor: string;
 }
@@ -75,7 +77,7 @@ export interface Sent {
 /** It is on its stream. Undefined if that was noted before. */
 export function sent(
   work: Begun,
-  {streamName, streamId, policy, status, cursor}: Sent,
+  {streamName, streamId, policy, status, routable, cursor}: Sent,
 ): Decision | undefined {
   const {nowMs, task, run, attempt} = work;
   if (attempt.dispatchPhase !== 'claimed') return undefined;
@@ -99,6 +101,7 @@ export function sent(
         data: {
           ...{attempt_no: attemptNo, try_no: tryNo, max_attempts: task.policy.retry.maxAttempts},
           ...{execution_id: executionId, fence, route_policy: policy, route_status: status},
+          ...(routable === undefined ? {} : {routable_workers: routable}),
         },
       },
     ],

@@ -1,7 +1,7 @@
 /** What becomes of a message to a run: decided by its mode and by how the run stands. Pure. */
 import {ByError} from '../errors.js';
 import {newOrchestrationId} from '../protocol/orchestration/ids.js';
-import type {InputOutcome, PendingInput} from '../protocol/orchestration/input.js';
+import type {InputOutcome, Overflow, PendingInput} from '../protocol/orchestration/input.js';
 import {isFinalRun, type AgentQueueMode} from '../protocol/orchestration/states.js';
 import type {Work} from '../store/orchestration.js';
 import {newRun, nextAttempt} from './begin.js';
@@ -19,6 +19,17 @@ export interface NewInput {
   readonly routing?: Readonly<Record<string, unknown>>;
   /** Of an interrupt: what was buffered before is dropped. */
   readonly discardBuffered?: boolean;
+  /** Of what is collected, where twenty wait already. Default drop_old. */
+  readonly overflow?: Overflow;
+  readonly summary?: Summary;
+}
+
+/** One message in the place of several. */
+export interface Summary {
+  readonly inputId: string;
+  readonly message: string;
+  /** Ids of the inputs it is made of. */
+  readonly of: readonly string[];
 }
 
 export type InputStep =
@@ -26,6 +37,8 @@ export type InputStep =
   | {readonly kind: 'answer'; readonly work: Begun}
   /** It becomes a task of its own, behind those that wait. */
   | {readonly kind: 'task'}
+  /** It can be written once there is a summary of these. */
+  | {readonly kind: 'summarise'; readonly inputs: readonly PendingInput[]; readonly work: Begun}
   | {
       readonly kind: 'write';
       readonly decision: Decision;
@@ -40,7 +53,7 @@ export type InputStep =
 /**
  * @param mayAnswer false: what it could have answered was answered by somebody else.
  * @param listens the running agent takes messages while it works.
- * @throws {ByError} TASK_ARCHIVED, TASK_FINAL, SESSION_BUSY.
+ * @throws {ByError} TASK_ARCHIVED, TASK_FINAL, SESSION_BUSY, QUEUE_FULL.
  */
 export function inputStep(work: Work, input: NewInput, mayAnswer = true, listens = false): InputStep {
   const {task, run} = work;
@@ -135,11 +148,16 @@ function buffer(work: Begun, input: NewInput, listens: boolean): InputStep {
     ...(isCollect ? {notBeforeAt: nowMs + QUIET_MS} : {}),
   };
   const collected = work.inputs.filter(({state, mode}) => state === 'buffered' && mode === 'collect');
+  const isFull = isCollect && collected.length >= COLLECTED;
+  if (isFull && input.overflow === 'drop_new')
+    throw new ByError('QUEUE_FULL', `${COLLECTED} messages wait for the next turn of ${run.runId} already.`, {
+      hint: 'Try again when it has begun, or let the oldest be dropped.',
+      details: {runId: run.runId},
+    });
+  if (isFull && input.overflow === 'summarize') return summarised(work, input, collected, mine);
   const [oldest] = collected;
   const overflow: PendingInput[] =
-    isCollect && oldest !== undefined && collected.length >= COLLECTED
-      ? [{...oldest, state: 'dropped', dropReason: 'collect_overflow'}]
-      : [];
+    isFull && oldest !== undefined ? [{...oldest, state: 'dropped', dropReason: 'collect_overflow'}] : [];
   const left = work.inputs.filter(({inputId}) => overflow.every(one => one.inputId !== inputId));
   return {
     kind: 'write',
@@ -153,6 +171,44 @@ function buffer(work: Begun, input: NewInput, listens: boolean): InputStep {
       events: [
         inputEvent('input_buffered', work, input),
         ...(isSteer ? [inputEvent('steer_downgraded', work, input)] : []),
+      ],
+    },
+  };
+}
+
+/** The summary stands for all that was collected; what it is made of is kept as merged. */
+function summarised(
+  work: Begun,
+  input: NewInput,
+  collected: readonly PendingInput[],
+  mine: PendingInput,
+): InputStep {
+  const {nowMs, task, run, attempt} = work;
+  const {summary} = input;
+  const ids = collected.map(({inputId}) => inputId);
+  // What was collected since, or has gone with a turn, makes another summary.
+  if (summary === undefined || ids.join() !== summary.of.join())
+    return {kind: 'summarise', inputs: collected, work};
+  const {inputId, message} = summary;
+  const whole: PendingInput = {
+    ...{inputId, runId: run.runId, message, mode: 'collect', idempotencyKey: inputId},
+    ...{createdAt: nowMs, state: 'buffered'},
+  };
+  const left = work.inputs.filter(one => !ids.includes(one.inputId));
+  return {
+    kind: 'write',
+    outcome: 'queued',
+    decision: {
+      task,
+      runs: [counted(work, [...left, whole], mine)],
+      inputs: [...collected.map(one => ({...one, state: 'merged'}) as const), whole, mine],
+      events: [
+        {
+          ...({type: 'input_summarized', kind: 'input', runId: run.runId} as const),
+          attemptId: attempt.attemptId,
+          data: {input_id: inputId, input_ids: ids},
+        },
+        inputEvent('input_buffered', work, input),
       ],
     },
   };

@@ -31,6 +31,11 @@ export type SubmitTask = (
 ) => Promise<{readonly taskId: string; readonly idempotentHit?: boolean}>;
 
 export interface SchedulePort {
+  /**
+   * How tasks end is noted where schedulers find it: then the success of one ends a row of failures, and failures of tasks count for
+   * `pauseAfterFailures`. Default false: whatever could be submitted ends it.
+   */
+  readonly tellsEnds?: boolean;
   readonly submitTask: SubmitTask;
   /** Also true for a task nobody knows any more. */
   isTaskFinal(workspace: string, taskId: string): Promise<boolean>;

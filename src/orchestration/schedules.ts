@@ -127,7 +127,7 @@ export class Schedules {
    * @param ifVersion refuse to change another version than this.
    * @throws {ByError} SCHEDULE_NOT_FOUND, VERSION_CONFLICT, and as {@link createSchedule}.
    */
-  updateSchedule(
+  async updateSchedule(
     workspace: string,
     externalId: string,
     patch: SchedulePatch,

@@ -3,7 +3,6 @@ import type {Logger} from '../log.js';
 import type {AgentCommandParams} from '../protocol/orchestration/command.js';
 import type {PendingInput} from '../protocol/orchestration/input.js';
 import type {RunInteraction} from '../protocol/orchestration/run.js';
-import {IDEMPOTENCY_TTL_S} from '../protocol/orchestration/retention.js';
 import type {AgentQueueMode} from '../protocol/orchestration/states.js';
 import type {AgentTask} from '../protocol/orchestration/task.js';
 import type {Tracer} from '../protocol/tracer.js';
@@ -11,7 +10,7 @@ import {liveOrchestrators} from '../store/orchestrators.js';
 import {openWorkspace, type Workspace} from '../store/orchestration.js';
 import {checkWorkspace, DEFAULT_WORKSPACE} from '../protocol/orchestration/keys.js';
 import type {Store} from '../store/store.js';
-import {orchestratorDeps, type OrchestratorDeps, type OrchestratorTimes} from './deps.js';
+import {orchestratorDeps, type OrchestratorDeps, type OrchestratorTimes, type Summarise} from './deps.js';
 import {acceptRunInput, type InputRequest, type RunInputResult} from './accept-input.js';
 import {lookAtRun} from './read.js';
 import {
@@ -22,13 +21,15 @@ import {
   type OrchestratorRole,
   type RoleName,
 } from './serve.js';
-import {acceptPrepared, busyRun, earlier, idempotencyKey, prepareTask} from './submit.js';
+import {acceptPrepared, busyRun, commandRecord, earlier, idempotencyKey, prepareTask} from './submit.js';
 
 export interface AgentServiceOptions {
   readonly store: Store;
   readonly log?: Logger;
   readonly tracer?: Tracer;
   readonly times?: Partial<OrchestratorTimes>;
+  /** For inputs with `overflow: 'summarize'`; without it they are refused. It has a minute. */
+  readonly summarise?: Summarise;
 }
 
 export interface AcceptResult {
@@ -107,8 +108,8 @@ export class AgentService {
     const prepared = await prepareTask(at, params);
     const {task} = prepared;
     const remembered = params.idempotencyKey === undefined ? undefined : idempotencyKey(at, task);
-    const known = remembered && (await earlier(at, remembered, task.requestHash));
-    const runId = known === undefined ? await busyRun(at, params, task) : undefined;
+    const known = remembered === undefined ? undefined : await earlier(at, remembered, task.requestHash);
+    const runId = known === undefined ? await busyRun(at, params, task) : known.inputOf;
     if (runId === undefined) return acceptPrepared(at, params, prepared);
     const {queueMode: mode = 'followup', message, idempotencyKey: key, inputProvenance, routing} = params;
     const input = await acceptRunInput(
@@ -118,11 +119,12 @@ export class AgentService {
         ...{message, mode, provenance: inputProvenance, routing},
         ...(key === undefined ? {} : {idempotencyKey: key}),
       },
-      (change, {taskId}) => {
-        if (remembered === undefined) return;
-        const record = JSON.stringify({id: taskId, request_hash: task.requestHash});
-        change.write('SET', remembered, record, 'EX', IDEMPOTENCY_TTL_S);
-      },
+      remembered === undefined
+        ? undefined
+        : {
+            key: remembered,
+            record: ({taskId}) => commandRecord({taskId, requestHash: task.requestHash}, runId),
+          },
     );
     return {
       idempotentHit: input.idempotentHit,

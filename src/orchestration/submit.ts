@@ -39,11 +39,12 @@ export async function acceptPrepared(
   const idempotency = params.idempotencyKey === undefined ? undefined : idempotencyKey(workspace, task);
   const {taskId} = task;
   for (let attempt = 0; ; attempt++) {
-    const known = idempotency && (await earlier(workspace, idempotency, task.requestHash));
+    const known =
+      idempotency === undefined ? undefined : await earlier(workspace, idempotency, task.requestHash);
     if (known !== undefined) {
       // The first try was made, and its answer was lost.
-      const isOurs = known === taskId;
-      const work = await lookAt(workspace, 'task', known);
+      const isOurs = known.taskId === taskId;
+      const work = await lookAt(workspace, 'task', known.taskId);
       if (work !== undefined)
         return {idempotentHit: !isOurs, task: work.task, runId: work.task.currentRunId ?? ''};
     }
@@ -51,7 +52,7 @@ export async function acceptPrepared(
     const decision = accepted(task, ground, profile);
     const change = toChange(workspace, ground, decision);
     if (idempotency !== undefined) {
-      const record = JSON.stringify({id: taskId, request_hash: task.requestHash});
+      const record = commandRecord(task);
       if (known === undefined) change.unlessThere(idempotency);
       change.write('SET', idempotency, record, 'EX', ttlOf(params));
     }
@@ -131,16 +132,29 @@ const isTick = (spawnedBy: string): boolean => spawnedBy.startsWith('schedule:')
 const ttlOf = ({spawnedBy = ''}: AgentCommandParams): number =>
   isTick(spawnedBy) ? HISTORY_TTL_S : IDEMPOTENCY_TTL_S;
 
+/** What a command is remembered by. @param inputOf the run it went to, as input, where its session was at work. */
+export const commandRecord = (
+  {taskId, requestHash}: Pick<AgentTask, 'taskId' | 'requestHash'>,
+  inputOf?: string,
+) => JSON.stringify({id: taskId, request_hash: requestHash, input_of: inputOf});
+
+export interface EarlierCommand {
+  readonly taskId: string;
+  /** It was, or is to be, input of this run. */
+  readonly inputOf: string | undefined;
+}
+
 /** @returns what the key was used for. @throws {ByError} IDEMPOTENCY_CONFLICT if that was another request. */
 export async function earlier(
   workspace: Workspace,
   key: string,
   requestHash: string,
-): Promise<string | undefined> {
+): Promise<EarlierCommand | undefined> {
   const text = await readText(workspace, key);
   if (text === undefined) return undefined;
-  const {id, request_hash: hash} = JSON.parse(text) as {id: string; request_hash: string};
-  if (hash === requestHash) return id;
+  const kept = JSON.parse(text) as {id: string; request_hash: string; input_of?: string};
+  const {id, request_hash: hash, input_of: inputOf} = kept;
+  if (hash === requestHash) return {taskId: id, inputOf};
   throw new ByError('IDEMPOTENCY_CONFLICT', `This idempotency key was used for another request (${id}).`, {
     hint: 'Use a new key for a new request.',
     details: {id},

@@ -14,6 +14,7 @@ export function taskPort(store: Store): SchedulePort {
   const taskOf = async (workspace: string, taskId: string): Promise<AgentTask | undefined> =>
     (await lookAt(openWorkspace(store, workspace), 'task', taskId))?.task;
   return {
+    tellsEnds: true,
     async submitTask(params) {
       try {
         const {task, idempotentHit} = await acceptTask(

@@ -1,5 +1,5 @@
 /** From a decision to the one change that makes all of it true, or nothing of it. */
-import {RunAttempt} from '../protocol/orchestration/attempt.js';
+import {leaseOwner, RunAttempt} from '../protocol/orchestration/attempt.js';
 import {AgentRunSnapshot, RunEvent, TaskLogEntry} from '../protocol/orchestration/history.js';
 import {PendingInput} from '../protocol/orchestration/input.js';
 import type {RunKeys} from '../protocol/orchestration/keys.js';
@@ -16,9 +16,11 @@ import {
   UNDELIVERABLE_CAP,
 } from '../protocol/orchestration/retention.js';
 import {AgentRun} from '../protocol/orchestration/run.js';
+import {ScheduleEnd} from '../protocol/orchestration/schedule.js';
 import {
   ATTEMPT_MOVES,
   isFinalAttempt,
+  isFinalRun,
   isFinalTask,
   mayMove,
   PRIORITIES,
@@ -72,6 +74,7 @@ export function toChange({keys, name: w}: Workspace, ground: Ground & Known, dec
   moveInSession(writing);
   tell(writing);
   keep(writing);
+  tellSchedule(writing);
   return change;
 }
 
@@ -207,13 +210,16 @@ function moveInSession(writing: Writing): void {
         'attempt_id',
         takes.attemptId,
         'owner',
-        `?:${takes.executionId}`,
+        leaseOwner(undefined, takes.executionId),
         'fence',
         takes.fence,
       )
       .write('PERSIST', lease);
+  const seen = decision.attempts?.find(({attemptId}) => attemptId === ground.holder);
+  if (seen?.workerId !== undefined && seen.workerId !== ground.attempt?.workerId)
+    change.write('HSET', lease, 'owner', leaseOwner(seen.workerId, seen.executionId));
   if (releases !== undefined && ground.holder === releases)
-    change.write('HDEL', lease, 'attempt_id', 'owner').write('EXPIRE', lease, RECORD_TTL_S);
+    change.write('HDEL', lease, 'attempt_id', 'owner', 'expires_at').write('EXPIRE', lease, RECORD_TTL_S);
 }
 
 function tell({keys, w, ground: {nowMs}, decision, change}: Writing): void {
@@ -242,6 +248,37 @@ function tell({keys, w, ground: {nowMs}, decision, change}: Writing): void {
       ...(['XADD', keys.orchUndeliverable(w), 'MAXLEN', '~', UNDELIVERABLE_CAP, '*'] as const),
       ...['doc', JSON.stringify({...undeliverable, at: nowMs})],
     );
+}
+
+/** How a schedule's task ended is counted there, by a scheduler. Who cancels it says nothing about it. */
+function tellSchedule({keys, w, ground, decision: {task, runs = []}, change}: Writing): void {
+  const scheduleId = task.spawnedBy?.startsWith(SCHEDULE) ? task.spawnedBy.slice(SCHEDULE.length) : '';
+  const over = runs.find(
+    ({runId, status}) => isFinalRun(status) && ground.run?.runId === runId && !isFinalRun(ground.run.status),
+  );
+  if (scheduleId === '' || over === undefined || over.status === 'cancelled') return;
+  const {taskId, createdAt, inputProvenance} = task;
+  const {runId, status, error, statusReason} = over;
+  const isOk = status === 'ok';
+  const why = [error?.code ?? statusReason ?? status, error?.message].filter(Boolean).join(': ');
+  const end = writeRecord(ScheduleEnd, {
+    ...{scheduleId, taskId, runId, isOk},
+    tick: scheduledAt(inputProvenance) ?? createdAt,
+    ...(isOk ? {} : {reason: maskSecrets(`${taskId} ${why}`).slice(0, MAX_REASON)}),
+  });
+  const key = keys.orchScheduleEnds(w);
+  change.write('ZADD', key, ground.nowMs, end).write('ZREMRANGEBYRANK', key, 0, -MAX_ENDS - 1);
+}
+
+const SCHEDULE = 'schedule:';
+const MAX_REASON = 150;
+/** Where no scheduler runs for long, the oldest are forgotten. */
+const MAX_ENDS = 10_000;
+
+function scheduledAt({schedule}: AgentTask['inputProvenance']): number | undefined {
+  const at =
+    typeof schedule === 'object' && schedule !== null && 'scheduled_at' in schedule && schedule.scheduled_at;
+  return typeof at === 'number' ? at : undefined;
 }
 
 /** What has ended gets its lifetime; what is taken up again loses it. */

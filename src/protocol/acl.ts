@@ -289,6 +289,8 @@ function workerGrants(options: AclOptions): Grant[] {
     },
     {commands: 'hgetall', access: 'R', keys: [runKeys.orchAllowed('*', '*')]},
     {commands: 'eval evalsha hset hgetall expire', access: 'RW', keys: [runKeys.orchSteering('*', '*')]},
+    // They renew the lease of a session whose run they work on, and see whether another attempt has it.
+    {commands: 'eval evalsha hmget hset', access: 'RW', keys: [runKeys.orchLease('*', '*')]},
     {commands: 'set', access: 'W', keys: [runKeys.orchAbilities(workers)]},
     // Of what they serve, where it may open because executions fail.
     {commands: 'get set del exists hincrby hgetall hdel pexpire', access: 'RW', keys: circuits},

@@ -37,6 +37,8 @@ export interface Ground {
   readonly holder: string;
   /** The session's last fence. */
   readonly fence: number;
+  /** Until when its worker has said that it is at work; 0 if it never did. */
+  readonly leaseUntilMs: number;
 }
 
 /** A task, and what a decision about it rests on. */
@@ -95,7 +97,16 @@ async function look(
 ) {
   const reply = await lookScript(store.commands, {keys: {base: keys.orchBase(name)}, args}, RETRY);
   const [now, task, run, attempt, pool, inflight, first = '', second = '', ...more] = reply;
-  const [attemptId = '', place = '', itsPool = '', score = '', holder = '', fence = '', ...inputs] = more;
+  const [
+    attemptId = '',
+    place = '',
+    itsPool = '',
+    score = '',
+    holder = '',
+    fence = '',
+    until = '',
+    ...inputs
+  ] = more;
   const ground: Ground = {
     nowMs: Number(now),
     pool: readRecord(AgentPool, pool),
@@ -104,6 +115,7 @@ async function look(
     second: attemptId === '' ? undefined : {attemptId, place, pool: itsPool, score},
     holder,
     fence: Number(fence),
+    leaseUntilMs: Number(until),
   };
   return {ground, task, run, attempt, inputs};
 }
@@ -137,6 +149,12 @@ export class Change {
 
   unlessThere(key: string): this {
     this.checks.push(['absent', this.at(key)]);
+    return this;
+  }
+
+  /** The string must be this; '' where there may be none. */
+  unlessOther(key: string, text: string): this {
+    this.checks.push(['value', this.at(key), text]);
     return this;
   }
 

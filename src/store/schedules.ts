@@ -3,11 +3,13 @@ import {
   readSchedule,
   readTick,
   ScheduleDefinition,
+  ScheduleEnd,
   type ScheduledTask,
   type TickRecord,
 } from '../protocol/orchestration/schedule.js';
 import {createScheduleKeys} from '../protocol/orchestration/schedule-keys.js';
-import {writeRecord} from '../protocol/orchestration/record.js';
+import {createRunKeys} from '../protocol/orchestration/keys.js';
+import {readRecord, writeRecord} from '../protocol/orchestration/record.js';
 import {defineScript, flag, integer, texts} from './script.js';
 import type {Store} from './store.js';
 
@@ -276,7 +278,7 @@ const strikeScript = defineScript({
   keys: ['schedule', 'due', 'firing', 'ticks'],
   args: [
     ...(['id', 'owner', 'tick', 'outcome', 'taskId', 'reason', 'leaseMs'] as const),
-    ...(['pauseAfter', 'maxRuns', 'cap'] as const),
+    ...(['pauseAfter', 'maxRuns', 'cap', 'resets'] as const),
   ],
   reply: raw => text(raw) as StrikeVerdict,
 });
@@ -288,6 +290,8 @@ export interface Strike {
   readonly outcome: 'submitted' | 'skipped_overlap' | 'failed';
   readonly taskId?: string;
   readonly reason?: string;
+  /** Of a submit: whether it ends a row of failures. */
+  readonly resets?: boolean;
 }
 
 /** Strike out a tick that was dealt with. @returns whether to go on with the others. */
@@ -295,15 +299,54 @@ export function strikeTick(
   store: Store,
   workspace: string,
   schedule: ScheduledTask,
-  {owner, leaseMs, tick, outcome, taskId = '', reason = ''}: Strike,
+  {owner, leaseMs, tick, outcome, taskId = '', reason = '', resets = true}: Strike,
 ): Promise<StrikeVerdict> {
   return strikeScript(store.commands, {
     keys: firingKeys(store, workspace, schedule.scheduleId),
     args: {
       ...{id: schedule.scheduleId, owner, tick, outcome, taskId, reason, leaseMs},
       ...{pauseAfter: schedule.pauseAfterFailures, maxRuns: schedule.maxRuns ?? 0, cap: KEPT_TICKS},
+      resets: resets ? '1' : '0',
     },
   });
+}
+
+/** An end as it stands in Redis; undefined where it can not be read. */
+export interface WaitingEnd {
+  readonly member: string;
+  readonly end: ScheduleEnd | undefined;
+}
+
+/** Ends of schedules' tasks that are to be counted, the oldest first. */
+export async function waitingEnds(store: Store, workspace: string, most: number): Promise<WaitingEnd[]> {
+  const key = createRunKeys({prefix: store.keys.prefix}).orchScheduleEnds(workspace);
+  const members = await store.commands.run(redis => redis.zrange(key, '0', String(most - 1)), RETRY);
+  return members.map(member => ({member, end: readRecord(ScheduleEnd, member)}));
+}
+
+const endedScript = defineScript({
+  file: 'orch-sched-ended.lua',
+  keys: ['schedule', 'due', 'ended', 'ticks'],
+  args: ['id', 'member', 'isOk', 'tick', 'taskId', 'reason', 'pauseAfter', 'cap'],
+  reply: raw => text(raw) as 'known' | 'gone' | 'counted' | 'paused',
+});
+
+/**
+ * Count an end at its schedule, once, whoever else tries.
+ * @param pauseAfter failures in a row after which the schedule is paused; 0: never.
+ */
+export function countEnd(store: Store, workspace: string, {member, end}: WaitingEnd, pauseAfter: number) {
+  const {schedule, due, ticks} = firingKeys(store, workspace, end?.scheduleId ?? '');
+  const ended = createRunKeys({prefix: store.keys.prefix}).orchScheduleEnds(workspace);
+  const {scheduleId: id = '', isOk = false, tick = 0, taskId = '', reason = ''} = end ?? {};
+  return endedScript(
+    store.commands,
+    {
+      keys: {schedule, due, ended, ticks},
+      args: {id, member, isOk: isOk ? '1' : '0', tick, taskId, reason, pauseAfter, cap: KEPT_TICKS},
+    },
+    RETRY,
+  );
 }
 
 const revertScript = defineScript({

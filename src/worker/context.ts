@@ -239,6 +239,15 @@ export class TurnContext {
   get run(): RunMeta | undefined {
     return runMetaOf(this.metadata);
   }
+  /** {@link run}, or null. */
+  get runMeta(): RunMeta | null {
+    return this.run ?? null;
+  }
+  /** Of the run's session: the attempt of a higher one has taken the place of this. null without a run. */
+  get fence(): number | null {
+    return this.run?.fence ?? null;
+  }
+
   /**
    * What was said to the run since it began, or since this was asked last (`by run input --mode steer`): take it up where your agent can,
    * between calls of tools and models. Whoever never asks gets it as the next turn. In a durable agent it is a step.

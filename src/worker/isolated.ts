@@ -6,6 +6,7 @@ import {loggerTo} from '../log.js';
 import {PluginHost} from '../plugins/host.js';
 import {ProtocolError} from '../protocol/limits.js';
 import {AgentStatusService} from '../registry/agent-status-service.js';
+import {LEASE_MS} from '../store/presence.js';
 import {RenewedSessions} from '../store/renewed-sessions.js';
 import {openStore, type Store} from '../store/store.js';
 import {toHandler, type Agent} from './agent.js';
@@ -15,6 +16,7 @@ import {HistoryOverPipe} from './isolated-history.js';
 import {loadAgents} from './load-agents.js';
 import {readEntry} from './read-entry.js';
 import {Recovery} from './recovery.js';
+import {RunFences} from './run-fences.js';
 import {RunningTasks, type ClaimUnderWay, type RunningTask} from './running.js';
 import {Settler} from './settler.js';
 import {exhaust} from './status-report.js';
@@ -94,6 +96,17 @@ async function work(job: IsolatedJob): Promise<void> {
   }
 }
 
+/** As a worker does with its heartbeats. */
+let fences: RunFences | undefined;
+function fencesOf(store: Store, workerId: string, log: TurnEnvironment['log']): RunFences {
+  if (fences === undefined) {
+    const one = new RunFences(store, {workerId, log, ttlMs: LEASE_MS});
+    setInterval(() => void one.beat(), LEASE_MS / 3).unref();
+    fences = one;
+  }
+  return fences;
+}
+
 /** In this process they are other objects than the worker's: what they count and keep is not the worker's. */
 async function startPlugins(
   {plugins: {paths, settings, hookTimeoutMs}, worker: {workerId}, agentType}: IsolatedJob,
@@ -122,6 +135,7 @@ function environment(
   return {
     ...worker,
     ...{store, settler, log, running},
+    fences: fencesOf(store, worker.workerId, log),
     ends: {note: (agentType, status) => void tell({kind: 'ended', agentType, status})},
     metrics: {
       routed: (...args) => counted({name: 'routed', args}),

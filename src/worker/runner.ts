@@ -53,6 +53,7 @@ import {quarantine} from './poison.js';
 import {readEntry} from './read-entry.js';
 import {LOOK_EVERY_MS, Recovery, type Recovered} from './recovery.js';
 import {DEFAULT_MAX_ATTEMPTS, isCount} from './retry.js';
+import {RunFences} from './run-fences.js';
 import {RunningTasks, type AbandonReason} from './running.js';
 import {ExecutionEnds} from './execution-ends.js';
 import {Settler} from './settler.js';
@@ -207,6 +208,7 @@ class Worker implements WorkerHandle {
   private readonly lease: Lease;
   private readonly slots: Slots;
   private readonly tasks: RunningTasks;
+  private readonly fences: RunFences;
   private readonly log: Logger;
   private readonly now: Clock;
   private readonly group: string;
@@ -300,6 +302,7 @@ class Worker implements WorkerHandle {
     this.tasks = new RunningTasks();
     this.now = options.now ?? systemClock;
     this.log = (options.log ?? createLogger()).child({worker_id: this.workerId});
+    this.fences = new RunFences(store, {workerId: this.workerId, log: this.log, ttlMs: this.leaseMs});
     this.group = options.group ?? CONSUMER_GROUP;
     const {plugins: sources = [], pluginSettings: settings, hookTimeoutMs} = options;
     const paths = sources.filter(source => typeof source === 'string');
@@ -355,6 +358,7 @@ class Worker implements WorkerHandle {
       now: this.now,
       log: this.log,
       running: this.tasks,
+      fences: this.fences,
       renewed: new RenewedSessions(this.now),
       settler: new Settler(store, this.group, stream => !this.sharedStreams.has(stream), this.log),
       deletesEntries: stream => !this.sharedStreams.has(stream),
@@ -1050,6 +1054,7 @@ class Worker implements WorkerHandle {
     const [answer] = await Promise.all([
       heartbeat(this.store, this.lease, {agentTypes: this.agentTypes, join: joins, nowMs: this.now()}),
       this.status.beat(),
+      this.fences.beat(),
     ]);
     this.silentSince = undefined;
     if (answer.kind === 'lost') {

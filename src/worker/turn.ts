@@ -51,6 +51,7 @@ import {joinAnswer, type Answered} from './resume.js';
 import {resumableFields, snapshotAfter} from './snapshots.js';
 import {asksForRetry, isRetryableError, retryDelayMs, type RetryPolicy} from './retry.js';
 import type {ClaimUnderWay, RunningTask, RunningTasks} from './running.js';
+import {isStaleFence, type RunFences} from './run-fences.js';
 import type {Settler} from './settler.js';
 import type {PluginHost} from '../plugins/host.js';
 import {asideOnce} from './slots.js';
@@ -72,6 +73,7 @@ export interface TurnEnvironment {
   readonly now: () => number;
   readonly log: Logger;
   readonly running: RunningTasks;
+  readonly fences: Pick<RunFences, 'mayRun' | 'ended'>;
   readonly renewed: RenewedSessions;
   /** Told of turns and calls; undefined: nobody is. */
   readonly tracer?: Tracer | undefined;
@@ -183,6 +185,7 @@ export async function runTurn(
     return await carryOut(env, delivery, command, agentType, handler, begun);
   } finally {
     clearTimeout(deadline);
+    env.fences.ended(task);
     env.running.end(task);
     await begun.plugins?.finish();
   }
@@ -661,8 +664,11 @@ async function runCode(
   stepAside: () => () => void,
 ): Promise<Handled> {
   await facts.plugins?.start();
-  if (handler.run === undefined)
+  if (handler.run === undefined) {
+    if (!(await env.fences.mayRun(task, command.header.metadata)))
+      return {cancelled: task.cancelReason ?? ''};
     return {value: await handler.handle(command, new AgentContext(facts, writer, calls))};
+  }
   const send = durableCalls(env, {claim, task}, facts, writer, stepAside);
   const end = await runDurable(
     env,
@@ -679,7 +685,10 @@ async function runCode(
     case 'refused':
       if (end.verdict === 'terminal') return {parked: 'TERMINAL'};
       if (end.verdict === 'cancelling')
-        return {cancelled: await cancelReasonOf(env, facts.header.sessionId, claim.executionId)};
+        return {
+          cancelled:
+            task.cancelReason ?? (await cancelReasonOf(env, facts.header.sessionId, claim.executionId)),
+        };
       task.abandon('fenced');
       return {value: undefined};
   }
@@ -894,6 +903,8 @@ function errorFields(ending: Ended['ending']): Record<string, unknown> {
   if (ending.kind === 'late') return {error_code: ending.error.code, error_message: messageOf(ending.error)};
   if (ending.kind === 'result' && ending.refused)
     return {error_code: ending.refused.error_code, error_message: ending.refused.error};
+  // Who cancels an execution says why in its record; here nobody did.
+  if (ending.kind === 'cancelled' && isStaleFence(ending.reason)) return {cancel_reason: ending.reason};
   if (ending.kind !== 'failed') return {};
   return {
     error_type: ending.error instanceof Error ? ending.error.name : typeof ending.error,

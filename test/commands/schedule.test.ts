@@ -13,7 +13,9 @@ let dir = '';
 beforeAll(async () => {
   server = await startRedisServer();
   dir = mkdtempSync(join(tmpdir(), 'by-schedule-'));
-  writeFileSync(join(dir, 'policy.json'), '{"ask": "off"}');
+  writeFileSync(join(dir, 'policy.json'), '{"ask": "off", "retry": {"max_attempts": 3}}');
+  writeFileSync(join(dir, 'no-policy.json'), '{"network": "off"}');
+  writeFileSync(join(dir, 'wild-policy.json'), '{"resources": {"gpu_count": 99}}');
   writeFileSync(join(dir, 'prompt.md'), 'Write the report.\n');
 });
 afterAll(async () => {
@@ -138,7 +140,7 @@ describe('the life of a schedule', () => {
         },
         ...{
           skill_paths: ['a', 'b'],
-          task_defaults: {priority: 'high', policy: {ask: 'off'}},
+          task_defaults: {priority: 'high', policy: {ask: 'off', retry: {max_attempts: 3}}},
           state: 'active',
           version: 1,
         },
@@ -197,6 +199,8 @@ test.each([
   ['a file that is not there', ['create', 'x', '--prompt', '@none'], 2, 'INVALID_INPUT'],
   ['a policy that is no file', ['create', 'x', '--policy', '{}'], 2, 'USAGE'],
   ['a policy that is not JSON', ['create', 'x', '--policy', '@prompt.md'], 2, 'INVALID_INPUT'],
+  ['a policy with an unknown field', ['create', 'x', '--policy', '@no-policy.json'], 2, 'POLICY_INVALID'],
+  ['a policy out of bounds', ['create', 'x', '--policy', '@wild-policy.json'], 2, 'POLICY_INVALID'],
   ['a moment of no zone', ['create', 'x', '--starts', '2026-01-01T00:00'], 2, 'INVALID_INPUT'],
   ['no moment', ['create', 'x', '--ends', 'tomorrow'], 2, 'INVALID_INPUT'],
   ['no runs', ['create', 'x', '--max-runs', '0'], 2, 'INVALID_INPUT'],

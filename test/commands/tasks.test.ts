@@ -15,6 +15,9 @@ import TaskShow from '../../commands/task/show.js';
 import TaskSubmit from '../../commands/task/submit.js';
 import {poolsSection, tasksSection} from '../../src/cli/status/tasks.js';
 import type {EmbeddedStore} from '../../src/dev/embedded/start.js';
+import {Schedules} from '../../src/orchestration/schedules.js';
+import {taskPort} from '../../src/orchestration/task-port.js';
+import {createScheduleKeys} from '../../src/protocol/orchestration/schedule-keys.js';
 import {silentLogger} from '../../src/log.js';
 import {openStore, type Store} from '../../src/store/store.js';
 import {defineAgent} from '../../src/worker/agent.js';
@@ -25,6 +28,8 @@ let embedded: EmbeddedStore;
 let store: Store;
 let worker: WorkerHandle;
 let failures = 0;
+let fired: () => void = () => undefined;
+const scheduled = new Promise<void>(resolve => (fired = resolve));
 
 beforeAll(async () => {
   const {startEmbeddedStore} = await import('../../src/dev/embedded/start.js');
@@ -32,7 +37,9 @@ beforeAll(async () => {
   store = openStore({url: embedded.url, name: 'test'});
   const flaky = defineAgent({
     type: 'researcher',
-    run: (_, ask) => {
+    run: async (_, ask) => {
+      if (ask.text === 'of a schedule') fired();
+      if (ask.text === 'until a schedule fires') await scheduled;
       if (failures-- > 0) throw Object.assign(new Error('no answer'), {code: 'MODEL_TIMEOUT'});
       return {content: `summary of ${ask.text}`};
     },
@@ -76,9 +83,9 @@ test('a task is followed to its end, over a failure', async () => {
     .filter(line => !line.includes('running'));
   expect(lines).toEqual([
     'task_ID queued run_ID session sess-ID',
-    'TIME dispatched attempt 1/2 exec-ID (FAIL_FAST)',
+    'TIME dispatched attempt 1/2 exec-ID (FAIL_FAST, 1 routable worker)',
     'TIME attempt failed agent_error MODEL_TIMEOUT → retry now (2/2)',
-    'TIME dispatched attempt 2/2 exec-ID (FAIL_FAST)',
+    'TIME dispatched attempt 2/2 exec-ID (FAIL_FAST, 1 routable worker)',
     ' summary of issue 42',
     'TIME ok AGO 2 attempts',
     '',
@@ -91,6 +98,37 @@ test('a task is followed to its end, over a failure', async () => {
     ok: false,
     error: {code: 'TASK_FAILED', details: {error: {code: 'MODEL_TIMEOUT'}, status: 'error'}},
   });
+});
+
+test('a task that brings its own orchestrator brings all of it: schedules fire while it is waited for', async () => {
+  const schedules = new Schedules({store, port: taskPort(store)});
+  const {externalId} = await schedules.createSchedule('default', {
+    ...{cronExpr: '0 0 1 1 *', agentType: 'researcher', prompt: 'of a schedule', externalId: 'inline'},
+  });
+  const {scheduleId} = await schedules.getSchedule('default', externalId);
+  const keys = createScheduleKeys({prefix: store.keys.prefix});
+  const due = String(Math.floor(Date.now() / 60_000) * 60_000);
+  await store.commands.run(redis => redis.hset(keys.schedule('default', scheduleId), 'next_run_at', due));
+  await store.commands.run(redis => redis.zadd(keys.schedulesDue('default'), due, scheduleId));
+  const {stdout, stderr, exit} = await submit('until a schedule fires', '--wait', '--inline');
+  expect([plain(stdout), exit]).toEqual(['summary of until a schedule fires\n', 0]);
+  expect(plain(stderr)).toContain('TIME dispatched attempt 1/2 exec-ID (FAIL_FAST, 1 routable worker)');
+  await schedules.deleteSchedule('default', externalId);
+});
+
+test('an overflow is of what is collected, and no command can summarise', async () => {
+  const {task_id: task, run_id: run} = await submitted('waits for nobody');
+  const say = async (...args: string[]) => {
+    const {stdout, exit} = await runCommand(RunInput, [run, 'more', ...args, '--json']);
+    return {exit, error: (JSON.parse(stdout) as {error?: {code: string; hint: string}}).error};
+  };
+  expect(await say('--overflow', 'drop_new')).toMatchObject({exit: 2, error: {code: 'USAGE'}});
+  expect(await say('--mode', 'collect', '--overflow', 'summarize')).toMatchObject({
+    ...{exit: 2, error: {code: 'INVALID_INPUT', hint: expect.stringContaining('summarise') as string}},
+  });
+  expect(await say('--mode', 'collect', '--overflow', 'drop_new')).toMatchObject({exit: 0});
+  await runCommand(RunCancel, [run]);
+  await runCommand(TaskArchive, [task]);
 });
 
 test('what was done is shown in every way there is', async () => {

@@ -34,6 +34,7 @@ const GROUND: Ground = {
   second: undefined,
   holder: '',
   fence: 0,
+  leaseUntilMs: 0,
 };
 
 /** What Redis would hold, as far as decisions read it. */
@@ -132,7 +133,14 @@ function step(world: World, name: string): Decision | undefined {
     case 'claim':
       return claimed(work);
     case 'send':
-      return sent(work, {streamName: 's', streamId: '1-0', policy: 'P', status: 'S', cursor: '0-0'});
+      return sent(work, {
+        streamName: 's',
+        streamId: '1-0',
+        policy: 'P',
+        status: 'S',
+        routable: 2,
+        cursor: '0-0',
+      });
     case 'refuse':
       return notSent(work, new ByError('AGENT_TYPE_UNAVAILABLE', 'x', {hint: ''}));
     case 'break':

@@ -88,6 +88,66 @@ describeEachStore('input of a run', at => {
     expect(heard.slice(1)).toEqual([Array.from({length: 20}, (_, i) => `m${i + 1}`).join('\n\n')]);
   });
 
+  test('that is collected beyond twenty is summed up, refused, or drops the oldest', async () => {
+    const {ws, api, service, heard, hold, release} = await open(at);
+    const {runId} = await hold();
+    const asked: (readonly string[])[] = [];
+    const summing = new AgentAPI({
+      runtime: new AgentService({
+        ...{store: ws.store, times: QUICK},
+        summarise: (messages, context) => {
+          expect(context).toMatchObject({runId, agentType: 'busy'});
+          asked.push(messages);
+          return Promise.resolve(`sum of ${messages.length}`);
+        },
+      }),
+    });
+    const collect = (message: string, overflow?: 'summarize' | 'drop_new', by = summing) =>
+      by.enqueueRunInput(W, runId, {message, mode: 'collect', ...(overflow ? {overflow} : {})});
+    const first = Array.from({length: 20}, (_, i) => `m${i}`);
+    await collect('m0', 'summarize');
+    for (const message of first.slice(1)) await collect(message);
+    expect(asked).toEqual([]);
+    await expect(collect('no', 'drop_new')).rejects.toMatchObject({code: 'QUEUE_FULL'});
+    await expect(collect('no', 'summarize', api)).rejects.toMatchObject({code: 'INVALID_INPUT'});
+    expect(await collect('last', 'summarize')).toMatchObject({outcome: 'queued', runId});
+    expect(asked).toEqual([first]);
+    expect(await service.listRunPendingInputs(W, runId)).toMatchObject([
+      {message: 'sum of 20', mode: 'collect'},
+      {message: 'last'},
+    ]);
+    expect(await api.getRunInteraction(W, runId)).toMatchObject({pendingCount: 2});
+    release();
+    await ended(ws, runId);
+    expect(heard.slice(1)).toEqual(['sum of 20\n\nlast']);
+    expect(await eventTypes(ws, runId)).toContain('input_summarized');
+  });
+
+  test('that is summed up while others speak loses nothing they say, and one that fails accepts nothing', async () => {
+    const {ws, api, service, heard, hold, release} = await open(at);
+    const {runId} = await hold();
+    const collect = (message: string) => api.enqueueRunInput(W, runId, {message, mode: 'collect'});
+    for (let i = 0; i < 20; i++) await collect(`m${i}`);
+    let sums = 0;
+    const summing = (summarise: (messages: readonly string[]) => Promise<string>) =>
+      new AgentService({store: ws.store, times: QUICK, summarise}).acceptRunInput(
+        ...([W, runId, 'collect', 'last', undefined, {overflow: 'summarize'}] as const),
+      );
+    await expect(summing(() => Promise.reject(new Error('the model is away')))).rejects.toThrow('away');
+    await expect(summing(() => Promise.resolve(' '))).rejects.toMatchObject({code: 'INVALID_INPUT'});
+    expect(await service.listRunPendingInputs(W, runId)).toHaveLength(20);
+    // It drops m0, so that what was summed up first is not what waits.
+    const between = async (messages: readonly string[]) => {
+      if (++sums === 1) await collect('between');
+      return `${messages.at(0)} to ${messages.at(-1)}`;
+    };
+    await summing(between);
+    expect(sums).toBe(2);
+    release();
+    await ended(ws, runId);
+    expect(heard.slice(1)).toEqual(['m1 to between\n\nlast']);
+  });
+
   test('that interrupts stops what runs and takes its place before what was said earlier', async () => {
     const {ws, api, heard, hold} = await open(at);
     const {runId} = await hold();

@@ -122,6 +122,12 @@ describeEachStore('Schedules', stores => {
       'end before it starts',
     ],
     ['an end before the first tick', params({endsAt: 1e12}), 'INVALID_INPUT', 'end before its first tick'],
+    [
+      'a policy no task could have',
+      params({taskDefaults: {policy: {ask: 'sometimes' as 'off'}}}),
+      'POLICY_INVALID',
+      'ask',
+    ],
     ['a lane with blanks', params({taskDefaults: {lane: 'a b'}}), 'INVALID_INPUT', 'taskDefaults.lane'],
   ])('%s is refused', async (_case, wrong, code, text) => {
     const {store, schedules} = opened();
@@ -157,6 +163,9 @@ describeEachStore('Schedules', stores => {
       ...{version: 2, prompt: 'Another one.', nextRunAt: before.nextRunAt, taskDefaults: {priority: 'low'}},
     });
     expect('maxRuns' in worded).toBe(false);
+    await expect(update({taskDefaults: {policy: {retry: {tries: 3} as never}}}, 2)).rejects.toMatchObject({
+      code: 'POLICY_INVALID',
+    });
     const moved = await update({cronExpr: '*/5 * * * *', taskDefaults: {timeoutMs: 1000}}, 2);
     expect(moved.taskDefaults).toEqual({priority: 'low', timeoutMs: 1000});
     const now = await serverTimeMs(store);

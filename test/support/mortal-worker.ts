@@ -14,6 +14,7 @@ import type {Store} from '../../src/store/store.js';
 import {sweepTimers} from '../../src/store/timers.js';
 import {toHandler, type Agent, type Handler} from '../../src/worker/agent.js';
 import {readEntry} from '../../src/worker/read-entry.js';
+import {RunFences} from '../../src/worker/run-fences.js';
 import {RunningTasks} from '../../src/worker/running.js';
 import {Settler} from '../../src/worker/settler.js';
 import {runTurn, type TurnEnvironment} from '../../src/worker/turn.js';
@@ -129,6 +130,7 @@ export class MortalWorker {
     return {
       ...{store, owner, group: CONSUMER_GROUP, workerId: 'w', now: Date.now, log: silentLogger},
       running: new RunningTasks(),
+      fences: new RunFences(store, {workerId: 'w', log: silentLogger, ttlMs: 15_000}),
       tracer: this.tracer,
       renewed: new RenewedSessions(Date.now),
       settler: new Settler(store, CONSUMER_GROUP, () => true, silentLogger),

@@ -11,6 +11,7 @@ import type {Store} from '../../src/store/store.js';
 import {contentText, defineAgent, GatewayWorker, toHandler, type Agent} from '../../src/worker/agent.js';
 import type {DurableContext} from '../../src/worker/durable/context.js';
 import {readEntry} from '../../src/worker/read-entry.js';
+import {RunFences} from '../../src/worker/run-fences.js';
 import {RunningTasks} from '../../src/worker/running.js';
 import {Settler} from '../../src/worker/settler.js';
 import {runTurn, type TurnCommand, type TurnEnvironment} from '../../src/worker/turn.js';
@@ -69,6 +70,7 @@ async function turn(
     ...{running: new RunningTasks(), renewed: new RenewedSessions(() => performance.now()), settler},
     ...{deletesEntries: () => true, abandon: abandon.signal, cancelGraceMs: 1000, maxAttempts: 5},
     reportExhausted: () => Promise.resolve(),
+    fences: new RunFences(store, {workerId: 'w', log: silentLogger, ttlMs: 15_000}),
     ...{workspaceRoot: tmpdir(), stepAside: () => () => undefined, isGone: () => Promise.resolve(false)},
   };
   const delivery = {entry, agentType, takenFrom: owner === DEAD ? '' : DEAD, alone: false};

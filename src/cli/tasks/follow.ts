@@ -33,7 +33,7 @@ export async function followTask(api: AgentAPI, request: FollowRequest) {
       ...{waitMs: WAIT_MS, signal},
     });
     if (mode === 'follow') tell(printer, batch);
-    else if (mode === 'wait') tellDeferrals(printer, batch);
+    else if (mode === 'wait') tellProgress(printer, batch);
     const {run} = batch;
     if (run !== undefined && isFinalRun(run.status) && isCaughtUp(batch)) return atEnd(printer, run, mode);
     if (signal.aborted) throw goesOn(batch, request);
@@ -62,13 +62,16 @@ function tell(printer: Printer, {logs, runEvents}: TaskEventBatch): void {
   }
 }
 
-function tellDeferrals(printer: Printer, {runEvents}: TaskEventBatch): void {
+/** Where it is, and what it waits for. */
+function tellProgress(printer: Printer, {runEvents}: TaskEventBatch): void {
   for (const event of runEvents) {
-    if (event.type !== 'deferred' && event.type !== 'waiting_for_input') continue;
+    if (!PROGRESS.has(event.type)) continue;
     const line = eventLine(printer, event);
     if (line !== undefined) printer.note(line);
   }
 }
+
+const PROGRESS: ReadonlySet<string> = new Set(['dispatched', 'deferred', 'waiting_for_input']);
 
 function atEnd(printer: Printer, run: AgentRun, mode: FollowRequest['mode']) {
   if (mode === 'follow') printer.out(endLine(run));

@@ -4,12 +4,14 @@ import {AgentAPI} from '../../orchestration/api.js';
 import {resolveId} from '../../orchestration/find.js';
 import type {RunInputResult} from '../../orchestration/accept-input.js';
 import {AgentService} from '../../orchestration/service.js';
+import type {Overflow} from '../../protocol/orchestration/input.js';
 import {readQueueMode} from '../../protocol/orchestration/command.js';
 import {warnWithoutOrchestrator, type At} from './tasks.js';
 
 export interface RunInputRequest {
   readonly mode: string;
   readonly message: string;
+  readonly overflow: Overflow | undefined;
   readonly discardBuffered: boolean;
   readonly forceAfterMs: number | undefined;
   readonly idempotencyKey: string | undefined;
@@ -23,7 +25,11 @@ export async function inputForPeople(
   request: RunInputRequest,
 ) {
   const mode = readQueueMode(request.mode);
-  const {message, discardBuffered, forceAfterMs, idempotencyKey, signal} = request;
+  const {message, overflow, discardBuffered, forceAfterMs, idempotencyKey, signal} = request;
+  if (mode !== 'collect' && overflow !== undefined)
+    throw new ByError('USAGE', '--overflow belongs to --mode collect.', {
+      hint: 'Add --mode collect, or leave it out.',
+    });
   if (mode !== 'interrupt' && (discardBuffered || forceAfterMs !== undefined))
     throw new ByError('USAGE', '--discard-buffered and --force-after belong to --mode interrupt.', {
       hint: 'Add --mode interrupt, or leave them out.',
@@ -33,6 +39,7 @@ export async function inputForPeople(
   if (mode === 'interrupt') await warnWithoutOrchestrator(printer, service.workspace(workspace));
   const result = await new AgentAPI({runtime: service}).enqueueRunInput(workspace, runId, {
     ...{mode, message, discardBuffered, signal},
+    ...(overflow === undefined ? {} : {overflow}),
     ...(forceAfterMs === undefined ? {} : {forceAfterMs}),
     ...(idempotencyKey === undefined ? {} : {idempotencyKey}),
   });

@@ -44,11 +44,14 @@ export function eventLine(printer: Printer, {type, ts, data}: RunEvent): Text | 
   ];
   const tries = `${number(data['try_no'])}/${number(data['max_attempts'])}`;
   switch (type) {
-    case 'dispatched':
+    case 'dispatched': {
+      const workers = data['routable_workers'];
+      const routable = typeof workers === 'number' ? [amount(workers, 'routable worker')] : [];
       return line(
         'dispatched ',
-        `attempt ${tries}  ${text(data['execution_id'])}  (${text(data['route_policy'])})`,
+        `attempt ${tries}  ${text(data['execution_id'])}  (${[text(data['route_policy']), ...routable].join(', ')})`,
       );
+    }
     case 'running':
       return line(paint.cyan('running    '), text(data['worker_id']));
     case 'retry_scheduled': {

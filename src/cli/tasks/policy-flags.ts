@@ -49,7 +49,7 @@ export async function policyOf(flags: PolicyFlags): Promise<PolicyRequest | unde
 }
 
 /** A file speaks snake_case, as `--json` does. */
-async function policyFile(argument: string): Promise<PolicyRequest> {
+export async function policyFile(argument: string): Promise<PolicyRequest> {
   const path = argument.replace(/^@/, '');
   try {
     const doc: unknown = JSON.parse(await readFile(path, 'utf8'));

@@ -2,22 +2,19 @@
 import {aborted} from '../../clock.js';
 import {serveTokenFromEnv} from '../../config/load.js';
 import {ByError} from '../../errors.js';
-import {createLogger} from '../../json-log.js';
-import {loggerTo, type Logger} from '../../log.js';
+import type {Logger} from '../../log.js';
 import {parseHealthAddress} from '../../observe/health-server.js';
 import {AgentAPI} from '../../orchestration/api.js';
 import {serveHttp, type HttpServing} from '../../orchestration/http/server.js';
 import {AgentService, OWN_ROLES} from '../../orchestration/service.js';
-import {schedulerRole} from '../../orchestration/cron-scheduler.js';
 import {orphansRole} from '../../orchestration/ack-orphans.js';
-import {statusSweeperRole} from '../../orchestration/status-role.js';
-import {taskPort} from '../../orchestration/task-port.js';
-import type {OrchestratorRole, RoleName} from '../../orchestration/serve.js';
+import type {RoleName} from '../../orchestration/serve.js';
 import {refuseEviction} from '../../store/durability.js';
 import {checkServer, type Store} from '../../store/store.js';
 import {paint, type Printer} from '../printer.js';
 import {rememberSecret} from '../../redact.js';
 import {secretIn} from '../secret-file.js';
+import {moreRoles, serveLog} from './roles.js';
 
 export interface ServeRequest {
   readonly store: Store;
@@ -47,10 +44,7 @@ export async function runServe(request: ServeRequest) {
   const facts = await checkServer(store);
   refuseEviction(facts, store.address);
   const log = serveLog(printer);
-  const more: readonly OrchestratorRole[] = [
-    schedulerRole({store, workspace, port: taskPort(store), log}),
-    statusSweeperRole(store, {log, enforceExhausted, openCircuit}),
-  ];
+  const more = moreRoles(store, workspace, {log, enforceExhausted, openCircuit});
   const known: readonly string[] = [...OWN_ROLES, ...more.map(({name}) => name)];
   const wanted = wantedRoles(request, known);
   const missing = wanted.find(role => !known.includes(role));
@@ -129,13 +123,4 @@ async function drained(signal: AbortSignal, force: AbortSignal, drainMs: number)
     force.addEventListener('abort', () => resolve(), {once: true});
     signal.addEventListener('abort', () => setTimeout(resolve, drainMs).unref(), {once: true});
   });
-}
-
-/** For a person what goes wrong, for a program JSON lines: both on standard error. */
-function serveLog(printer: Printer): Logger {
-  if (printer.mode !== 'text') return createLogger();
-  return loggerTo(
-    (_level, message, fields) => printer.err(paint.yellow(`${message} ${JSON.stringify(fields)}`)),
-    'warn',
-  );
 }

@@ -15,6 +15,7 @@ import {paint, type Printer} from '../printer.js';
 import {followTask} from './follow.js';
 import {inputLine} from './input.js';
 import {amount, statusText} from './lines.js';
+import {moreRoles, serveLog} from './roles.js';
 
 export interface SubmitRequest {
   readonly store: Store;
@@ -33,7 +34,7 @@ export interface SubmitRequest {
 /** @throws {ByError} as the API; TASK_FAILED, TASK_CANCELLED or TIMEOUT where the end was waited for. */
 export async function submitForPeople(request: SubmitRequest) {
   const {store, printer, workspace, params, mode, inline, dryRun} = request;
-  const service = new AgentService({store});
+  const service = new AgentService(inline ? {store, log: serveLog(printer)} : {store});
   if (dryRun) return showPlan(service, request);
   const api = new AgentAPI({runtime: service});
   const accepted = await api.acceptAgentCommand(workspace, params);
@@ -55,7 +56,10 @@ export async function submitForPeople(request: SubmitRequest) {
   }
   const orchestrator = new AbortController();
   const running = inline
-    ? service.start({workspace, signal: AbortSignal.any([orchestrator.signal, request.signal])})
+    ? service.start({
+        ...{workspace, signal: AbortSignal.any([orchestrator.signal, request.signal])},
+        more: moreRoles(store, workspace, {log: serveLog(printer)}),
+      })
     : Promise.resolve();
   try {
     const run = await followTask(api, {...request, taskId: task.taskId, logs});

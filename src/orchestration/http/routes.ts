@@ -1,12 +1,6 @@
 /** The table of what can be asked over HTTP: each row has its path, what it takes, what it answers, and the call. */
 import {ByError} from '../../errors.js';
-import {
-  answers,
-  policyDocument,
-  queries,
-  requests,
-  type Schema,
-} from '../../protocol/orchestration/http-api.js';
+import {answers, queries, requests, type Schema} from '../../protocol/orchestration/http-api.js';
 import {stateOf, type ScheduledTask} from '../../protocol/orchestration/schedule.js';
 import type {AgentAPI} from '../api.js';
 import type {AcceptResult} from '../service.js';
@@ -176,7 +170,11 @@ const runs: readonly Route[] = [
     summary: 'Say something to a run: an answer, the next turn, or in the place of what runs.',
     ...{body: requests.RunInput, answer: answers.InputAccepted},
     call: async ({api, workspace, id, body, signal}) => {
-      const {mode = 'followup', discardBuffered = false, forceAfterMs} = body;
+      const {mode = 'followup', discardBuffered = false, forceAfterMs, overflow} = body;
+      if (mode !== 'collect' && overflow !== undefined)
+        throw new ByError('INVALID_INPUT', 'overflow belongs to what is collected.', {
+          hint: 'Add "mode": "collect", or leave it out.',
+        });
       if (mode !== 'interrupt' && (discardBuffered || forceAfterMs !== undefined))
         throw new ByError('INVALID_INPUT', 'discard_buffered and force_after_ms belong to an interrupt.', {
           hint: 'Add "mode": "interrupt", or leave them out.',
@@ -304,12 +302,4 @@ function accepted({convertedToInput, warnings, ...rest}: AcceptResult) {
 
 const one = (schedule: ScheduledTask) => ({schedule: shown(schedule)});
 
-function shown(schedule: ScheduledTask) {
-  const {taskDefaults} = schedule;
-  const {policy} = taskDefaults;
-  return {
-    ...schedule,
-    taskDefaults: policy === undefined ? taskDefaults : {...taskDefaults, policy: policyDocument(policy)},
-    state: stateOf(schedule),
-  };
-}
+const shown = (schedule: ScheduledTask) => ({...schedule, state: stateOf(schedule)});

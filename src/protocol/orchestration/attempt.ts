@@ -60,6 +60,10 @@ export const RunAttempt = record({
 });
 export type RunAttempt = z.output<typeof RunAttempt>;
 
+/** Who has a session. @param workerId undefined while nobody knows who will run it. */
+export const leaseOwner = (workerId: string | undefined, executionId: string): string =>
+  `${workerId ?? '?'}:${executionId}`;
+
 /** The execution in a session lease's owner, `workerID:executionID`; '' if there is none. */
 export const extractLeaseExecutionID = (owner: string): string =>
   owner.includes(':') ? owner.slice(owner.lastIndexOf(':') + 1) : '';

@@ -10,6 +10,7 @@ export const EVENT_TYPES = [
   'deferred',
   'pickup_slow',
   'input_buffered',
+  'input_summarized',
   'input_dispatched',
   'input_direct',
   'steer_downgraded',

@@ -4,7 +4,7 @@ import {Approval, DECISIONS, MAX_NOTE} from './approval.js';
 import {RunAttempt} from './attempt.js';
 import {agentCommand} from './command.js';
 import {AgentRunSnapshot, RunEvent, TaskLogEntry} from './history.js';
-import {OUTCOMES, PendingInput} from './input.js';
+import {OUTCOMES, OVERFLOWS, PendingInput} from './input.js';
 import {policyShape, resourceShape, retryShape, RunExecutionPolicy} from './policy.js';
 import {AgentProfile} from './profile.js';
 import {snakeCase} from '../../snake-case.js';
@@ -60,6 +60,8 @@ export const requests = {
   RunInput: request({
     message: str(MAX_MESSAGE),
     mode: z.enum(QUEUE_MODES).optional(),
+    /** Of `collect`. Default drop_old. */
+    overflow: z.enum(OVERFLOWS).optional(),
     idempotencyKey: str(256).optional(),
     provenance: anyObject().optional(),
     routing: anyObject().optional(),
@@ -119,13 +121,20 @@ export const queries = {
   preview: request({cron: str(200), timezone: str(64).default('UTC'), from: number(0), n: number(1, 100)}),
 };
 
+/** A schedule's policy is kept as it was given: any part of one. */
+const SchedulePolicy = record({
+  ...optional(policyShape),
+  resources: record(resourceShape).optional(),
+  retry: record(optional(retryShape)).nullable().optional(),
+});
+
 /** Documents that are parts of others, by their names in the OpenAPI document. */
 export const records = {
   ...{AgentProfile, AgentTask, AgentRun, RunAttempt, RunInteraction, RunExecutionPolicy, PendingInput},
   ...{RunEvent, TaskLogEntry, AgentRunSnapshot, Approval},
   Schedule: record({
     ...ScheduledTask.out.shape,
-    taskDefaults: record({...taskDefaults}),
+    taskDefaults: record({...taskDefaults, policy: SchedulePolicy.optional()}),
     state: z.enum(['active', 'paused', 'finished']),
   }),
 };
@@ -201,16 +210,6 @@ export const TaskState = record({
   run: AgentRun.nullable(),
   pendingInputs: z.array(PendingInput),
 });
-
-const SchedulePolicy = record({
-  ...optional(policyShape),
-  resources: record(resourceShape).optional(),
-  retry: record(optional(retryShape)).nullable().optional(),
-});
-
-/** A schedule's policy is kept as it was given; this is how it may be given again. */
-export const policyDocument = (policy: Readonly<Record<string, unknown>>): Record<string, unknown> =>
-  SchedulePolicy.safeEncode(policy).data ?? {...policy};
 
 type JsonSchema = Record<string, unknown>;
 

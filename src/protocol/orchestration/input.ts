@@ -6,6 +6,10 @@ import {QUEUE_MODES} from './states.js';
 export const OUTCOMES = ['direct', 'queued', 'interrupted', 'restarted'] as const;
 export type InputOutcome = (typeof OUTCOMES)[number];
 
+/** What happens when more is collected for one turn than is kept. */
+export const OVERFLOWS = ['drop_old', 'drop_new', 'summarize'] as const;
+export type Overflow = (typeof OVERFLOWS)[number];
+
 export const PendingInput = record({
   inputId: z.string(),
   runId: z.string(),

@@ -60,6 +60,8 @@ export function createRunKeys({prefix = ''}: {readonly prefix?: string} = {}) {
     orchRunApprovals: (w: string, runId: string) => key(w, `aprs:run:${runId}`),
     /** What an agent type may run without a question: pattern to who allowed it. */
     orchAllowed: (w: string, agentType: string) => key(w, `allow:${agentType}`),
+    /** Sorted set: how runs of schedules' tasks ended, by when; until it is counted at the schedule. */
+    orchScheduleEnds: (w: string) => key(w, 'sch:ended'),
     /** What could not be sent. */
     orchUndeliverable: (w: string) => key(w, 'dlq'),
     /** Orchestrators that run, by their last sign of life. Of the deployment, not of a workspace. */

@@ -74,6 +74,16 @@ export type PolicyRequest = Partial<Omit<RunExecutionPolicy, 'retry'>> & {
   readonly retry?: Partial<RunRetryPolicy> | null;
 };
 
+const anything = (shape: object) =>
+  Object.fromEntries(Object.keys(shape).map(field => [field, z.unknown().optional()]));
+
+/** A request that is kept until it is made: checked when it was given, so that a reader need not know every value of a newer program. */
+export const KeptPolicy = record({
+  ...anything(policyShape),
+  resources: record(anything(resourceShape)).optional(),
+  retry: record(anything(retryShape)).nullable().optional(),
+}) as unknown as z.ZodType<PolicyRequest, Record<string, unknown>>;
+
 const DEFAULT_RETRY: RunRetryPolicy = {maxAttempts: 2, delayMs: 0};
 
 export function defaultRunExecutionPolicy(): RunExecutionPolicy {
@@ -127,6 +137,10 @@ const strictPolicy = z.strictObject({
 export function validateRunExecutionPolicy(policy: RunExecutionPolicy): void {
   checkInput(strictPolicy, policy, 'POLICY_INVALID');
 }
+
+/** @throws {ByError} POLICY_INVALID for a request that no task could be made of. */
+export const checkPolicyRequest = (request: PolicyRequest): void =>
+  validateRunExecutionPolicy(normalizeRunExecutionPolicy(request));
 
 const STRICTER = {
   security: ['deny', 'allowlist', 'full'],

@@ -1,7 +1,8 @@
 /** Schedules: what is to be done again and again, when, and what became of it so far. */
 import {z} from 'zod';
 import {isValidId} from '../../ids.js';
-import {anyObject, at, checkInput, count, record, str} from './record.js';
+import {checkPolicyRequest, KeptPolicy, type PolicyRequest} from './policy.js';
+import {at, checkInput, count, record, str} from './record.js';
 
 export const MISSED_POLICIES = ['skip', 'once', 'all'] as const;
 export type MissedPolicy = (typeof MISSED_POLICIES)[number];
@@ -23,7 +24,8 @@ const agentType = z.string().refine(isValidId, 'letters, digits and . _ : @ -, a
 
 /** What each tick's task is given besides its prompt. */
 export const taskDefaults = {
-  policy: anyObject().optional(),
+  /** Any part of one, as of a task. */
+  policy: z.custom<PolicyRequest>(value => isObject(value), 'it is no object').optional(),
   /** Of each attempt; 0: none. */
   timeoutMs: z.number().int().min(0).max(86_400_000).optional(),
   /** Default `schedule:` and the schedule's name. */
@@ -33,6 +35,12 @@ export const taskDefaults = {
     .optional(),
   priority: z.enum(TASK_PRIORITIES).optional(),
 };
+
+/** As they are kept. */
+export const TaskDefaults = record({...taskDefaults, policy: KeptPolicy.optional()});
+
+const isObject = (value: unknown): boolean =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** What is said of a schedule; everything else follows. */
 const definition = {
@@ -55,7 +63,7 @@ const definition = {
   startsAt: at().optional(),
   endsAt: at().optional(),
   maxRuns: z.number().int().min(1).optional(),
-  /** Failures in a row after which it is paused; 0: never. */
+  /** Failures in a row, of ticks that can not be submitted and of tasks, after which it is paused; 0: never. */
   pauseAfterFailures: z.number().int().min(0).max(1000),
   /** `sticky`: one session for all ticks. */
   sessionMode: z.enum(SESSION_MODES),
@@ -97,13 +105,13 @@ const state = {
 export const ScheduledTask = record({
   scheduleId: z.string(),
   ...definition,
-  taskDefaults: record(taskDefaults),
+  taskDefaults: TaskDefaults,
   ...state,
 });
 export type ScheduledTask = z.output<typeof ScheduledTask>;
 
 /** The part of it people write; kept as one document. */
-export const ScheduleDefinition = record({...definition, taskDefaults: record(taskDefaults)});
+export const ScheduleDefinition = record({...definition, taskDefaults: TaskDefaults});
 export type ScheduleDefinition = z.output<typeof ScheduleDefinition>;
 
 const notDefined: ReadonlySet<string> = new Set(['scheduleId', ...Object.keys(state)]);
@@ -146,13 +154,22 @@ export const patch = z.strictObject({
 });
 export type SchedulePatch = z.input<typeof patch>;
 
-/** @throws {ByError} INVALID_INPUT with the field that does not fit. */
+/** @throws {ByError} INVALID_INPUT, POLICY_INVALID with the field that does not fit. */
 export const checkCreateSchedule = (params: CreateScheduleParams): z.output<typeof createParams> =>
-  checkInput(createParams, params);
+  withPolicy(checkInput(createParams, params));
 
-/** @throws {ByError} INVALID_INPUT with the field that does not fit. */
+/** @throws {ByError} INVALID_INPUT, POLICY_INVALID with the field that does not fit. */
 export const checkSchedulePatch = (params: SchedulePatch): z.output<typeof patch> =>
-  checkInput(patch, params);
+  withPolicy(checkInput(patch, params));
+
+/** What every tick's task would be refused for is refused before the first. */
+function withPolicy<
+  T extends {readonly taskDefaults?: {readonly policy?: PolicyRequest | undefined} | undefined},
+>(given: T): T {
+  const policy = given.taskDefaults?.policy;
+  if (policy !== undefined) checkPolicyRequest(policy);
+  return given;
+}
 
 /** The hash of a schedule: its definition as one document, what changes with each tick as fields of its own. */
 const INTEGERS = [
@@ -188,8 +205,21 @@ export type ScheduleState = 'active' | 'paused' | 'finished';
 export const stateOf = ({active, finishedReason}: ScheduledTask): ScheduleState =>
   finishedReason !== undefined ? 'finished' : active ? 'active' : 'paused';
 
-/** What became of a tick. */
-export const TICK_OUTCOMES = ['submitted', 'skipped_overlap', 'failed', 'missed'] as const;
+/** How a run of a schedule's task ended, on its way to the schedule. */
+export const ScheduleEnd = record({
+  scheduleId: z.string(),
+  taskId: z.string(),
+  runId: z.string(),
+  /** The minute the task was for. */
+  tick: at(),
+  isOk: z.boolean(),
+  /** Why not. */
+  reason: z.string().optional(),
+});
+export type ScheduleEnd = z.output<typeof ScheduleEnd>;
+
+/** What became of a tick; or that failures paused the schedule. */
+export const TICK_OUTCOMES = ['submitted', 'skipped_overlap', 'failed', 'missed', 'paused'] as const;
 
 /** An entry of a schedule's stream of ticks. */
 export const TickRecord = record({
@@ -201,7 +231,7 @@ export const TickRecord = record({
   taskId: z.string().optional(),
   /** `tick`, `run_now` or `backfill`. */
   trigger: z.string().optional(),
-  /** Why it failed or was missed. */
+  /** Why it failed or was missed, or the schedule was paused. */
   reason: z.string().optional(),
   /** Of missed ticks: how many, and the last of them. */
   count: z.number().int().optional(),

@@ -5,6 +5,7 @@
 -- ARGV[2]   checks  how many; each is the number of its words and then those: kind, place of its key in KEYS, and
 --                     field NAME VALUE  the field of the hash is this; '' also where there is none
 --                     absent            there is no such key
+--                     value TEXT        the string is this; '' also where there is none
 --                     room LIMIT        the sorted set has fewer members
 --                     head MEMBERS      its first two members, joined by a comma
 -- then      writes  how many; each as above: a Redis command, place of its key in KEYS, its other arguments. One of ours:
@@ -33,6 +34,7 @@ if redis.call('HGET', KEYS[1], 'commit') == ARGV[1] then return {'done'} end
 local function holds(check)
   local kind, key = check[1], KEYS[tonumber(check[2])]
   if kind == 'field' then return (redis.call('HGET', key, check[3]) or '') == check[4] end
+  if kind == 'value' then return (redis.call('GET', key) or '') == check[3] end
   if kind == 'absent' then return redis.call('EXISTS', key) == 0 end
   if kind == 'room' then return redis.call('ZCARD', key) < tonumber(check[3]) end
   return table.concat(redis.call('ZRANGE', key, 0, 1), ',') == check[3]

@@ -8,7 +8,7 @@
 --
 -- Returns {now in ms, task, run, attempt, pool, attempts of the pool under way, first run that wants the session, second,
 --          the second's attempt, its place, its pool, its score among the ready, attempt that has the session, fence,
---          inputs of the run ...}; '' for what is not there.
+--          until when the session's lease was renewed, inputs of the run ...}; '' for what is not there.
 --
 -- One script, because what is read one after another may never have been true together.
 local base, kind, id = KEYS[1], ARGV[1], ARGV[2]
@@ -32,13 +32,14 @@ if kind ~= 'new' then session, pool = field('task:' .. task, 'session'), field('
 local heads = redis.call('ZRANGE', base .. 'sess:queue:' .. session, 0, 1)
 local first, second = heads[1] or '', heads[2] or ''
 local waiting = second ~= '' and field('run:' .. second, 'att') or ''
-local has = redis.call('HMGET', base .. 'lease:' .. session, 'attempt_id', 'fence')
+local has = redis.call('HMGET', base .. 'lease:' .. session, 'attempt_id', 'fence', 'expires_at')
 
 local answer = {
   tostring(now), field('task:' .. task, 'doc'), field('run:' .. run, 'doc'), field('att:' .. attempt, 'doc'),
   field('inst:' .. pool, 'doc'), tostring(redis.call('ZCARD', base .. 'inflight:' .. pool)), first, second,
   waiting, field('att:' .. waiting, 'place'), second ~= '' and field('run:' .. second, 'pool') or '',
   field('att:' .. waiting, 'score'), has[1] or '', has[2] or '',
+  has[3] or '',
 }
 for _, input in ipairs(redis.call('HVALS', base .. 'inputs:' .. run)) do answer[#answer + 1] = input end
 return answer

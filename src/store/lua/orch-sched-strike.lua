@@ -14,6 +14,7 @@
 -- ARGV[8]  pause_after  failures in a row after which it is paused; 0 never
 -- ARGV[9]  max_runs     0 for no limit
 -- ARGV[10] cap          entries the stream keeps
+-- ARGV[11] resets       '1': a submit ends a row of failures; '0': only the success of a task does (orch-sched-ended.lua)
 --
 -- Returns 'go' on with the rest; 'lost' if the ticks are somebody else's; 'gone' with the schedule; 'stop' because it was
 -- paused or has ended; 'cancel' if it was paused and what runs is to be cancelled.
@@ -37,13 +38,17 @@ redis.call('HDEL', KEYS[1], 'retry_at', 'retries', 'reverted_tick')
 
 local ended = false
 if ARGV[4] == 'submitted' then
-  redis.call('HSET', KEYS[1], 'last_run_at', ARGV[3], 'last_task_id', ARGV[5], 'failure_streak', 0)
+  redis.call('HSET', KEYS[1], 'last_run_at', ARGV[3], 'last_task_id', ARGV[5])
+  if ARGV[11] == '1' then redis.call('HSET', KEYS[1], 'failure_streak', 0) end
   local runs = redis.call('HINCRBY', KEYS[1], 'run_count', 1)
   if ARGV[9] ~= '0' and runs >= tonumber(ARGV[9]) then ended = 'max_runs' end
 elseif ARGV[4] == 'failed' then
   local streak = redis.call('HINCRBY', KEYS[1], 'failure_streak', 1)
   if held[3] == '1' and ARGV[8] ~= '0' and streak >= tonumber(ARGV[8]) then
-    redis.call('HSET', KEYS[1], 'active', '0', 'pause_note', 'failed ' .. streak .. ' times in a row: ' .. ARGV[6])
+    local note = 'failed ' .. streak .. ' times in a row: ' .. ARGV[6]
+    redis.call('HSET', KEYS[1], 'active', '0', 'pause_note', note)
+    redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[10], '*', 'at', string.format('%.0f', now), 'tick', ARGV[3],
+      'outcome', 'paused', 'reason', note)
     redis.call('HDEL', KEYS[1], 'next_run_at', 'ending')
     redis.call('ZREM', KEYS[2], ARGV[1])
     redis.call('HINCRBY', KEYS[1], 'version', 1)

@@ -77,6 +77,9 @@ export async function runDurable(
   const journal = await openJournal(env.store, turn);
   const began = journal.ask === '' ? command : readBegin(journal.ask);
   if (journal.ask !== '') await facts.plugins?.pin(began.header.metadata, record);
+  // Another attempt has its session: as if it had been cancelled.
+  if (!(await env.fences.mayRun(turn.task, began.header.metadata)))
+    return {kind: 'refused', verdict: 'cancelling'};
   let hasAsk = journal.ask !== '';
   const emitted = await emittedBefore(env.store, turn, journal);
   const host: DurableHost = {

@@ -1,0 +1,38 @@
+-- Count the end of a task at its schedule, once.
+--
+-- KEYS[1]  schedule  hash
+-- KEYS[2]  due       sorted set of those that will fire
+-- KEYS[3]  ended     sorted set of ends that are to be counted
+-- KEYS[4]  ticks     stream: what became of its ticks
+-- ARGV[1]  id
+-- ARGV[2]  member       of the ends
+-- ARGV[3]  is_ok        '1': it ends a row of failures; '0': it is one more
+-- ARGV[4]  tick         the minute the task was for
+-- ARGV[5]  task_id
+-- ARGV[6]  reason       of a failure
+-- ARGV[7]  pause_after  failures in a row after which the schedule is paused; 0 never
+-- ARGV[8]  cap          entries the stream keeps
+--
+-- Returns 'known' if it was counted before; 'gone' with the schedule; 'counted'; 'paused'.
+-- One script, because an end that was taken and not counted would be lost with who took it, and one counted twice could
+-- pause what has failed once.
+if redis.call('ZREM', KEYS[3], ARGV[2]) == 0 then return 'known' end
+local active = redis.call('HGET', KEYS[1], 'active')
+if not active then return 'gone' end
+if ARGV[3] == '1' then
+  redis.call('HSET', KEYS[1], 'failure_streak', 0)
+  return 'counted'
+end
+local streak = redis.call('HINCRBY', KEYS[1], 'failure_streak', 1)
+if active ~= '1' or ARGV[7] == '0' or streak < tonumber(ARGV[7]) then return 'counted' end
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local note = 'failed ' .. streak .. ' times in a row: ' .. ARGV[6]
+redis.call('HSET', KEYS[1], 'active', '0', 'pause_note', note)
+redis.call('HDEL', KEYS[1], 'next_run_at', 'ending')
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('HINCRBY', KEYS[1], 'version', 1)
+redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[8], '*', 'at', string.format('%.0f', now), 'tick', ARGV[4],
+  'outcome', 'paused', 'task_id', ARGV[5], 'reason', note)
+return 'paused'
