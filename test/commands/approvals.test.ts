@@ -72,6 +72,23 @@ describe('by run approve', {timeout: 180_000}, () => {
     );
   });
 
+  test('whoever waits for a task is told what it waits for, and how to decide it', async () => {
+    const submitted = by('task', 'submit', 'go', '--agent', 'counter', '--ask', 'always', '--wait');
+    const {approvalId, runId} = await until(
+      async () => (await pendingApprovals(openWorkspace(store, 'default')))[0] ?? false,
+    );
+    // What is decided before anybody has seen it is not told.
+    await until(
+      async () => (await service.getRunInteraction('default', runId)).state === 'waiting_for_approval',
+    );
+    await data('run', 'approve', approvalId, '--once');
+    const {code, stdout, stderr} = await submitted;
+    expect({code, stdout: stdout.trim()}).toEqual({code: 0, stdout: '4'});
+    expect(stderr).toMatch(
+      new RegExp(`approval +.*wc -c.*: by run approve ${approvalId} --once, --always or --deny`),
+    );
+  });
+
   test('refuses what it can not understand', async () => {
     expect(await failure('run', 'approve', 'apr_01M80877PZTNW9H9Z4ZSEKEJ8Y')).toMatchObject({
       code: 'USAGE',

@@ -71,7 +71,10 @@ function tellProgress(printer: Printer, {runEvents}: TaskEventBatch): void {
   }
 }
 
-const PROGRESS: ReadonlySet<string> = new Set(['dispatched', 'deferred', 'waiting_for_input']);
+const PROGRESS: ReadonlySet<string> = new Set([
+  ...['dispatched', 'deferred', 'waiting_for_input', 'answered'],
+  ...['approval_requested', 'approval_decided'],
+]);
 
 function atEnd(printer: Printer, run: AgentRun, mode: FollowRequest['mode']) {
   if (mode === 'follow') printer.out(endLine(run));

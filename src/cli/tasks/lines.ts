@@ -35,7 +35,7 @@ const text = (value: unknown): string => (typeof value === 'string' ? value : ''
 const number = (value: unknown): number => (typeof value === 'number' ? value : 0);
 
 /** What happened, for somebody who watches; undefined for what only programs care about. */
-export function eventLine(printer: Printer, {type, ts, data}: RunEvent): Text | undefined {
+export function eventLine(printer: Printer, {type, ts, data, runId}: RunEvent): Text | undefined {
   const line = (what: Text, ...rest: Text[]): Text => [
     paint.dim(shortTime(ts)),
     ' ',
@@ -71,7 +71,14 @@ export function eventLine(printer: Printer, {type, ts, data}: RunEvent): Text | 
     case 'pickup_slow':
       return line(paint.yellow('not begun  '), 'nobody has picked it up yet');
     case 'waiting_for_input':
-      return line(paint.yellow('asks       '), 'it waits for an answer');
+      return line(paint.yellow('asks       '), `it waits for an answer: by run input ${runId} TEXT`);
+    case 'approval_requested':
+      return line(
+        paint.yellow('approval   '),
+        `${text(data['summary'])}: by run approve ${text(data['approval_id'])} --once, --always or --deny`,
+      );
+    case 'approval_decided':
+      return line(paint.cyan('decided    '), text(data['state']).replace('_', ' '));
     case 'answered':
       return line(paint.cyan('answered   '));
     case 'orphan_recovered':
