@@ -1,4 +1,5 @@
 /** What agent code holds while it works: who it is, what it may say, and when it must stop. */
+import {ByError} from '../errors.js';
 import type {Header} from '../protocol/header.js';
 import {
   artifactEvent,
@@ -69,6 +70,8 @@ export interface ContextFacts {
   readonly plugins?: TurnPlugins | undefined;
   readonly trace: TurnTrace;
   readonly reportExhausted: (report: ExhaustReport) => Promise<void>;
+  /** What the record keeps of the run, for turns whose command does not say it. */
+  readonly keptRun: unknown;
 }
 
 /** A step's own message id, and the one it belongs to. */
@@ -235,9 +238,9 @@ export class TurnContext {
     this.facts.trace.usage(call);
   }
 
-  /** The run this command belongs to; undefined for one that was sent without (`by send`). */
+  /** The run this execution belongs to, in every turn of it; undefined for one that was sent without (`by send`). */
   get run(): RunMeta | undefined {
-    return runMetaOf(this.metadata);
+    return runMetaOf(this.metadata) ?? runMetaOf({by_run: this.facts.keptRun});
   }
   /**
    * What was said to the run since it began, or since this was asked last (`by run input --mode steer`): take it up where your agent can,
@@ -290,6 +293,15 @@ export class TurnContext {
     this.signal.throwIfAborted();
   }
 
+  /** @throws {ByError} TOOL_DENIED if the policy of the run lets nobody be asked. */
+  protected checkMayAsk(): void {
+    if (this.run?.policy.interactive !== false) return;
+    throw new ByError('TOOL_DENIED', 'The policy of this run lets its agent ask no person.', {
+      hint: 'Do without the answer, or submit the task without `--no-interactive` (`interactive: false`).',
+      details: {tool: 'ask_user', interactive: false},
+    });
+  }
+
   private get guard(): ToolGuard {
     return (this.guarding ??= this.makeGuard());
   }
@@ -334,8 +346,10 @@ export class AgentContext extends TurnContext {
 
   /**
    * Ask the person. Return what this returns from the handler: the turn ends, and the answer comes as a RESUME.
+   * @throws {ByError} TOOL_DENIED if the policy of the run says `interactive: false`.
    */
   async askUser(prompt: string, metadata: Record<string, unknown> = {}): Promise<{status: 'WAITING_USER'}> {
+    this.checkMayAsk();
     const named = {...metadata, by_question: turnQuestionId(this.executionId, this.attempt)};
     await this.emit(askUserEvent(this.emitter, {prompt, metadata: named}));
     this.calls.askedUser();

@@ -345,6 +345,7 @@ async function carryOut(
     history,
     trace,
     reportExhausted: report => env.reportExhausted(report),
+    keptRun: claim.record.extra['x_run'],
   };
   const plugins = env.plugins && (await TurnPlugins.begin(env.plugins, bare, claim.record));
   turn.plugins = plugins;
@@ -459,6 +460,10 @@ async function carryOut(
   });
   return outcome.isHeld ? heldByFullLetters(env) : OVER;
 }
+
+/** The RESUME that goes on with it may be anybody's: what its turn is held to is known from here. */
+const runFields = ({metadata: {by_run: run}}: Header): {readonly x_run?: unknown} =>
+  run === undefined ? {} : {x_run: run};
 
 /** The result of an agent as text; '' for a turn that waits, or has none. */
 function wholeAnswer(ending: Finished): string {
@@ -809,6 +814,7 @@ async function endTurn(
     ...turn.plugins?.recordFields(terminal),
     ...(terminal ? {} : resumableFields(claim.executionId, turn.plugins?.config.version)),
     ...(terminal ? {} : turn.noted),
+    ...(terminal ? {} : runFields(header)),
   };
   const answersCaller = terminal && caller !== undefined;
   const reply = answersCaller ? await replyTo(env, caller, turn, result) : {};

@@ -72,6 +72,15 @@ describe('by run approve', {timeout: 180_000}, () => {
     );
   });
 
+  test('a run whose agent may ask no person says so', async () => {
+    const {run_id: runId = ''} = (await data(
+      ...['task', 'submit', 'go', '--agent', 'counter', '--no-interactive', '--security', 'full'],
+    )) as {run_id?: string};
+    const show = () => by('run', 'show', runId);
+    await until(async () => (await show()).stdout.includes('worker '));
+    expect((await show()).stdout).toContain('interactive off enforced');
+  });
+
   test('refuses what it can not understand', async () => {
     expect(await failure('run', 'approve', 'apr_01M80877PZTNW9H9Z4ZSEKEJ8Y')).toMatchObject({
       code: 'USAGE',
