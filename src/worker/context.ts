@@ -38,8 +38,10 @@ import type {ExhaustReport} from './status-report.js';
 import type {TurnTrace} from './turn-trace.js';
 import {openWorkspace, workspaceFolder, type Workspace} from './workspace.js';
 import {runMetaOf, type RunMeta} from '../protocol/orchestration/run-meta.js';
+import {approvalQuestion, type Approval} from '../protocol/orchestration/approval.js';
 import {machineAbilities} from '../sandbox/probe.js';
 import {ToolGuard, type SpawnOptions, type SpawnResult} from '../sandbox/tool-guard.js';
+import {noteAskedBy} from '../store/approvals.js';
 import {openWorkspace as openRunWorkspace} from '../store/orchestration.js';
 import {takeSteered} from '../store/steering.js';
 import type {Store} from '../store/store.js';
@@ -313,9 +315,29 @@ export class TurnContext {
       abilities: machineAbilities,
       folder: () => this.workspace.path,
       run: run && {...run, workspace: openRunWorkspace(this.facts.store, run.workspace)},
-      asked: ({approvalId, summary}) =>
-        this.emitState(`waits for approval: ${summary}`, {by_approval: approvalId}),
+      turn: turnOf(this),
+      asked: approval => this.showApproval(approval),
     });
+  }
+
+  /** As a question, so that every front end shows it; what is answered to it decides (approval-answer.ts). */
+  private async showApproval(approval: Approval): Promise<void> {
+    const {run} = this;
+    const {approvalId, summary, expiresAt, createdAt} = approval;
+    const {prompt, choices} = approvalQuestion(approval);
+    // Before anybody can answer.
+    if (run !== undefined)
+      await noteAskedBy(
+        this.facts.store,
+        {sessionId: this.sessionId, messageId: this.facts.messageId},
+        {workspace: run.workspace, runId: run.runId, turn: turnOf(this)},
+      );
+    await this.emitState(`waits for approval: ${summary}`, {by_approval: approvalId});
+    const metadata = {
+      ...{by_approval: approvalId, by_question: approvalId, by_choices: choices},
+      by_answer_within_ms: expiresAt - createdAt,
+    };
+    await this.emit(askUserEvent(this.emitter, {prompt, metadata}));
   }
 
   protected emit(event: DataEvent): Promise<void> {
@@ -332,6 +354,9 @@ export class TurnContext {
     return {agentType, sessionId, executionId, attempt, userCode, log, signal};
   }
 }
+
+const turnOf = ({executionId, attempt}: Pick<ContextFacts, 'executionId' | 'attempt'>): string =>
+  `${executionId}@${attempt}`;
 
 /** What a message agent holds. */
 export class AgentContext extends TurnContext {

@@ -40,6 +40,7 @@ import {
 import {holderOf} from '../store/recovery.js';
 import type {Store} from '../store/store.js';
 import type {Handler} from './agent.js';
+import {answersApproval, mayAnswerApproval} from './approval-answer.js';
 import {TurnCalls, type Refusal} from './calls.js';
 import {AgentContext, type ContextFacts} from './context.js';
 import type {ExhaustReport} from './status-report.js';
@@ -169,6 +170,12 @@ export async function runTurn(
   agentType: string,
   handler: Handler,
 ): Promise<TurnOutcome> {
+  if (command.action === 'RESUME' && mayAnswerApproval(command.header)) {
+    if (await answersApproval(env.store, env.log, delivery.entry, command)) {
+      env.settler.add(delivery.entry);
+      return OVER;
+    }
+  }
   const maxAttempts = handler.retry.maxAttempts ?? env.maxAttempts;
   const begun = await env.running.whileClaiming(claim =>
     handler.run && command.action === 'RESUME'
