@@ -79,7 +79,11 @@ With --wait the command ends with it: 0 if it is done, 6 if it failed, 7 if it w
       helpValue: 'FIELD',
       description: 'put off until all its workers enforce this: network_enabled, workspace_access, resources',
     }),
-    interactive: Flags.boolean({description: 'keep the task open for more input when its run is done'}),
+    interactive: Flags.boolean({
+      allowNo: true,
+      description:
+        'keep the task open for more input when its run is done; with no-, its agent may not ask a person',
+    }),
     route: Flags.string({
       description: 'what to do when nobody is online; default fail-fast, and try again later',
       helpValue: 'POLICY',

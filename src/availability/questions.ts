@@ -4,7 +4,9 @@ import type {ExecutionRecord} from '../protocol/execution.js';
 import {integerOf} from '../protocol/fields.js';
 import {readable} from '../protocol/limits.js';
 import {announcedQuestion, turnQuestionId, type QuestionTerms} from '../protocol/question.js';
+import {approvalQuestion} from '../protocol/orchestration/approval.js';
 import {isTerminal} from '../protocol/states.js';
+import {approvalsOfMessage} from '../store/approvals.js';
 import {eventsBefore} from '../store/data-streams.js';
 import {sessionExecutions} from '../store/executions.js';
 import {readJournal} from '../store/journal.js';
@@ -36,7 +38,8 @@ export interface Asking {
 export async function askingOf(store: Store, record: ExecutionRecord): Promise<Asking> {
   const {entries, outcomes} = await readJournal(store, record);
   if (isTerminal(record.status)) return {open: [], closed: []};
-  if (entries.size === 0) return {open: await askedByTurn(store, record), closed: []};
+  const approvals = await approvalsAsked(store, record);
+  if (entries.size === 0) return {open: [...approvals, ...(await askedByTurn(store, record))], closed: []};
   const asked = [...entries].filter(([, {kind}]) => kind === 'ask-user').sort(([a], [b]) => a - b);
   // Its timer may go off a moment late; the answer would come too late all the same.
   const now = asked.some(([, {dueAt}]) => dueAt > 0) ? await serverTimeMs(store) : 0;
@@ -51,13 +54,13 @@ export async function askingOf(store: Store, record: ExecutionRecord): Promise<A
       dueAt: entry.dueAt,
     }));
   const closed = asked.filter(isOver).map(([, {messageId}]) => messageId);
-  return {open, closed};
+  return {open: [...approvals, ...open], closed};
 }
 
 /** Every question of a session that waits, oldest execution first. */
 export async function openQuestions(store: Store, sessionId: string): Promise<OpenQuestion[]> {
   const records = await sessionExecutions(store, sessionId);
-  const waiting = records.filter(({status}) => status === 'WAITING_USER');
+  const waiting = records.filter(({status}) => status === 'WAITING_USER' || status === 'RUNNING');
   const asking = await Promise.all(waiting.map(record => askingOf(store, record)));
   return asking.flatMap(({open}) => open);
 }
@@ -66,6 +69,18 @@ const placeOf = ({sessionId, executionId, messageId, targetAgentType}: Execution
   ...{sessionId, executionId, messageId},
   agentType: targetAgentType,
 });
+
+/** Calls of the turn that runs which a person has to allow. */
+async function approvalsAsked(store: Store, record: ExecutionRecord): Promise<OpenQuestion[]> {
+  if (record.status !== 'RUNNING') return [];
+  const asked = await approvalsOfMessage(store, record);
+  return (asked?.open ?? []).map(approval => ({
+    ...placeOf(record),
+    questionId: approval.approvalId,
+    ...approvalQuestion(approval),
+    dueAt: approval.expiresAt,
+  }));
+}
 
 async function askedByTurn(store: Store, record: ExecutionRecord): Promise<OpenQuestion[]> {
   if (record.status !== 'WAITING_USER' || (await isTurnAnswered(store, record))) return [];

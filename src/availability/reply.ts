@@ -5,7 +5,9 @@ import {isValidId, newReplyId, spanIdHex} from '../ids.js';
 import {encodeSendable, hasContent, type Content, type ResumeCommand} from '../protocol/commands.js';
 import type {ExecutionRecord} from '../protocol/execution.js';
 import {createHeader} from '../protocol/header.js';
+import {approvalQuestion, decisionIn} from '../protocol/orchestration/approval.js';
 import {isTerminal} from '../protocol/states.js';
+import {approvalsOfMessage, decideApproval} from '../store/approvals.js';
 import {findByMessage, findExecution} from '../store/executions.js';
 import {notTheirs, requireOwn, sessionUser} from '../store/ownership.js';
 import type {Store} from '../store/store.js';
@@ -45,7 +47,7 @@ export interface ReplyResult {
   readonly replyId: string;
   /** What was answered; '' of a worker of another SDK, and of what had ended. */
   readonly questionId: string;
-  /** Entry id on the agent type's stream. '' for a duplicate. */
+  /** Entry id on the agent type's stream. '' for a duplicate, and for the decision of an approval. */
   readonly streamId: string;
   /** This reply id had been accepted before: nothing was sent. */
   readonly duplicate: boolean;
@@ -77,6 +79,8 @@ export async function reply(store: Store, now: Clock, request: ReplyRequest): Pr
     const continues = request.continues === true && isTerminal(record.status);
     const asking = await askingOf(store, record);
     const questionId = continues ? '' : questionOf(request, record, asking);
+    if (questionId.startsWith('apr_'))
+      return decide(store, request, record, {replyId, approvalId: questionId});
     if (!continues)
       checkChoice(
         request,
@@ -109,6 +113,35 @@ export async function reply(store: Store, now: Clock, request: ReplyRequest): Pr
       duplicate: outcome.kind === 'known' && request.replyId !== undefined,
     };
   }
+}
+
+/** An approval is decided here and now: the turn that waits for it runs, and looks by itself. */
+async function decide(
+  store: Store,
+  request: ReplyRequest,
+  record: ExecutionRecord,
+  {replyId, approvalId}: {readonly replyId: string; readonly approvalId: string},
+): Promise<ReplyResult> {
+  const asked = await approvalsOfMessage(store, record);
+  const approval = asked?.all.find(one => one.approvalId === approvalId);
+  if (asked === undefined || approval === undefined)
+    throw refusal(
+      {kind: 'unasked', status: record.status},
+      {record, questionId: approvalId, replyId, userCode: request.userCode ?? ''},
+    );
+  const heard = `reply/${replyId}`;
+  const place = {...placeOf(record, replyId), questionId: approvalId, streamId: ''};
+  if (approval.heard === heard) return {...place, duplicate: true};
+  const {choices} = approvalQuestion(approval);
+  const decision = decisionIn(request.content, request.data);
+  if (decision === undefined)
+    throw new ByError('INVALID_INPUT', `This is no decision: ${choices.join(', ')}.`, {
+      hint: 'Answer with one of them.',
+      details: {choices},
+    });
+  const by = request.userCode ?? '';
+  await decideApproval(asked.workspace, approvalId, decision, {by: by === '' ? 'form' : by, heard});
+  return {...place, duplicate: false};
 }
 
 const placeOf = ({sessionId, executionId, messageId, targetAgentType}: ExecutionRecord, replyId: string) => ({

@@ -117,7 +117,10 @@ async function settled(
   const questions: OpenQuestion[] = [];
   for (const asker of new Set([messageId, ...askers])) {
     const asking = asker === messageId ? record : await findByMessage(store, sessionId, asker);
-    if (asking?.status !== 'WAITING_USER' || !(await isWithin(store, asking, messageId))) continue;
+    // One that runs may wait for an approval, and has shown it then.
+    const mayAsk =
+      asking?.status === 'WAITING_USER' || (asking?.status === 'RUNNING' && askers.has(asking.messageId));
+    if (asking === undefined || !mayAsk || !(await isWithin(store, asking, messageId))) continue;
     questions.push(...(await askingOf(store, asking)).open);
   }
   return questions.length === 0 ? undefined : {record, questions};

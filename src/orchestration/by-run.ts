@@ -3,7 +3,7 @@ import type {Draft} from '../availability/send.js';
 import {spanIdHex} from '../ids.js';
 import {createHeader} from '../protocol/header.js';
 import {recordDocument} from '../protocol/orchestration/record.js';
-import {RunExecutionPolicy} from '../protocol/orchestration/policy.js';
+import {materialisedPolicy, RunExecutionPolicy} from '../protocol/orchestration/policy.js';
 import type {Priority} from '../protocol/orchestration/states.js';
 import type {Begun} from './ending.js';
 
@@ -57,7 +57,7 @@ function byRun({task, run, attempt}: Pick<Begun, 'task' | 'run' | 'attempt'>): R
     ...{attempt_no: attempt.attemptNo, fence: attempt.fence, slot_type: task.slotType},
     // The clock of the attempt begins with its work, so this is how long it may take.
     timeout_ms: task.timeoutMs,
-    policy: recordDocument(RunExecutionPolicy, task.policy),
+    policy: recordDocument(RunExecutionPolicy, materialisedPolicy(task.policy)),
   };
 }
 

@@ -208,7 +208,7 @@ function endOf(
   const upper = status.toUpperCase();
   // Whoever finishes before it is stopped has finished.
   if (upper === 'COMPLETED' || upper === 'SUCCESS') return {status: 'ok', isProven: true, ...text};
-  const isPermanent = record.retryable === false;
+  const isPermanent = record.retryable === false || REFUSED.has(code);
   switch (stopClass) {
     case 'timeout':
       return {...TIMED_OUT, isProven: true};
@@ -236,6 +236,9 @@ function endOf(
     ...text,
   };
 }
+
+/** The policy of the run refuses it, or a person has: the next try would meet the same. */
+const REFUSED: ReadonlySet<string> = new Set(['TOOL_DENIED', 'APPROVAL_DENIED']);
 
 const CANCELLED = {status: 'cancelled', errorClass: 'cancelled'} as const;
 

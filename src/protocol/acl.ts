@@ -279,7 +279,7 @@ function workerGrants(options: AclOptions): Grant[] {
     },
     // They ask people what a policy does not let them do by themselves, and say what they can be held to.
     {
-      commands: 'eval evalsha hget hset hexists exists expire zadd zrem',
+      commands: 'eval evalsha hget hset hexists exists expire zadd zrem zrange',
       access: 'RW',
       keys: [
         runKeys.orchApproval('*', '*'),
@@ -287,7 +287,8 @@ function workerGrants(options: AclOptions): Grant[] {
         runKeys.orchRunApprovals('*', '*'),
       ],
     },
-    {commands: 'hgetall', access: 'R', keys: [runKeys.orchAllowed('*', '*')]},
+    // An answer they hear may allow for good.
+    {commands: 'eval evalsha hgetall hset', access: 'RW', keys: [runKeys.orchAllowed('*', '*')]},
     {commands: 'eval evalsha hset hgetall expire', access: 'RW', keys: [runKeys.orchSteering('*', '*')]},
     // They renew the lease of a session whose run they work on, and see whether another attempt has it.
     {commands: 'eval evalsha hmget hset', access: 'RW', keys: [runKeys.orchLease('*', '*')]},

@@ -91,6 +91,8 @@ export interface OwnFields {
   readonly x_deadline: number;
   /** 16 hex digits: the span that sent an execution that waits, where it does not follow from its message id. */
   readonly x_trace_parent: string;
+  /** `by_run` of the command that began an execution that waits. */
+  readonly x_run: Readonly<Record<string, unknown>>;
 }
 
 /** What a reply needs, kept because the execution may end in a turn the ASK did not start (§6.7). */

@@ -24,8 +24,7 @@ export function resolveEnforcement(
     runtime_type: 'unsupported',
     workspace_access: held(sandbox?.workspace),
     network_enabled: held(sandbox?.network),
-    // Nothing keeps an agent from asking a person.
-    interactive: 'advisory',
+    interactive: 'enforced',
     resources: resourcesBy(sandbox, resources),
     // Kept by whoever dispatches the run, whatever the worker is.
     retry: 'enforced',

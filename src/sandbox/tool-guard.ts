@@ -41,9 +41,11 @@ export interface GuardFacts {
   readonly abilities: () => Promise<SandboxAbilities>;
   /** Undefined: the command came without a run. */
   readonly run: GuardedRun | undefined;
+  /** `{execution}@{attempt}`. */
+  readonly turn: string;
   /** The folder programs work in; made when it is asked for. */
   readonly folder: () => string;
-  /** Told that a person is asked. */
+  /** Told that a person is asked, and again after an answer that was no decision. */
   readonly asked: (approval: Approval) => Promise<void>;
   /** How long a person has. Default 30 minutes. */
   readonly approvalMs?: number;
@@ -193,14 +195,14 @@ export class ToolGuard {
   }
 
   private async ask(run: GuardedRun, subject: ToolSubject, what: string): Promise<void> {
-    const {agentType, sessionId, workerId, signal, approvalMs = APPROVAL_MS} = this.facts;
+    const {agentType, sessionId, workerId, turn, signal, approvalMs = APPROVAL_MS} = this.facts;
     const {taskId, runId, attemptId, workspace, policy} = run;
     const always = allowPattern(subject);
     const {tool, argv, cwd, envKeys} = subject;
     const approval = await askApproval(
       workspace,
       {
-        ...{kind: 'tool', runId, taskId, attemptId, agentType, sessionId, workerId, tool},
+        ...{kind: 'tool', runId, taskId, attemptId, agentType, sessionId, workerId, turn, tool},
         ...(argv === undefined ? {} : {argv: [...argv]}),
         ...(cwd === undefined ? {} : {cwd}),
         ...(envKeys === undefined ? {} : {envKeys: [...envKeys]}),
@@ -211,17 +213,23 @@ export class ToolGuard {
     );
     await this.facts.asked(approval);
     const endsAt = performance.now() + approvalMs;
+    let unclear: string | undefined;
     for (;;) {
       await sleep(LOOK_EVERY_MS, signal);
       if (signal.aborted) {
         await settleApproval(workspace, approval.approvalId, {state: 'cancelled'});
         signal.throwIfAborted();
       }
-      const state =
+      const now =
         performance.now() >= endsAt
-          ? (await settleApproval(workspace, approval.approvalId, {state: 'expired'}))?.approval.state
-          : (await readApproval(workspace, approval.approvalId))?.state;
-      if (state === 'pending') continue;
+          ? (await settleApproval(workspace, approval.approvalId, {state: 'expired'}))?.approval
+          : await readApproval(workspace, approval.approvalId);
+      const state = now?.state;
+      if (now !== undefined && state === 'pending') {
+        if (now.unclear !== unclear) await this.facts.asked(now);
+        unclear = now.unclear;
+        continue;
+      }
       if (state === 'allowed_once' || state === 'allowed_always') return;
       if (state !== 'denied' && policy.askFallback === 'allow') return;
       throw new ByError(

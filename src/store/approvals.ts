@@ -13,13 +13,18 @@ import {
 import {newOrchestrationId} from '../protocol/orchestration/ids.js';
 import {readRecord, writeRecord} from '../protocol/orchestration/record.js';
 import {RECORD_TTL_S} from '../protocol/orchestration/retention.js';
-import {Change, commit, type Workspace} from './orchestration.js';
-import {serverNowMs} from './store.js';
+import {objectOf, textOf} from '../protocol/fields.js';
+import {parseUntrustedObject, readable} from '../protocol/limits.js';
+import {Change, commit, openWorkspace, type Workspace} from './orchestration.js';
+import {serverNowMs, type Store} from './store.js';
 
 const RETRY = {retryForMs: 5000};
 
 /** What is asked; the rest is filled in. */
-export type ApprovalRequest = Omit<Approval, 'approvalId' | 'state' | 'createdAt' | 'expiresAt'>;
+export type ApprovalRequest = Omit<
+  Approval,
+  'approvalId' | 'state' | 'createdAt' | 'expiresAt' | 'heard' | 'unclear'
+>;
 
 /** @param waitMs how long a person has. */
 export async function askApproval(
@@ -57,11 +62,11 @@ export async function readApproval(
   return readRecord(Approval, doc ?? undefined);
 }
 
-/** Those of a run, oldest first, at most 200. */
+/** Those of a run, the newest 200, oldest first. */
 export async function approvalsOfRun(workspace: Workspace, runId: string): Promise<Approval[]> {
   const {store, keys, name: w} = workspace;
   const ids = await store.commands.run(
-    redis => redis.zrange(keys.orchRunApprovals(w, runId), '0', '199'),
+    redis => redis.zrange(keys.orchRunApprovals(w, runId), '-200', '-1'),
     RETRY,
   );
   return readAll(workspace, ids);
@@ -84,6 +89,8 @@ export interface Verdict {
   readonly state: Exclude<ApprovalState, 'pending'>;
   readonly decidedBy?: string;
   readonly note?: string;
+  /** The answer that says so; kept with it, so that it is known when it comes again. */
+  readonly heard?: string;
 }
 
 /**
@@ -93,7 +100,7 @@ export interface Verdict {
 export async function settleApproval(
   workspace: Workspace,
   approvalId: string,
-  {state, decidedBy, note}: Verdict,
+  {state, decidedBy, note, heard}: Verdict,
 ): Promise<{readonly approval: Approval; readonly isOurs: boolean} | undefined> {
   const {keys, name: w} = workspace;
   const found = await readApproval(workspace, approvalId);
@@ -105,6 +112,7 @@ export async function settleApproval(
     state: nowMs >= found.expiresAt && state !== 'cancelled' ? 'expired' : state,
     ...(decidedBy === undefined ? {} : {decidedBy}),
     ...(note === undefined || note === '' ? {} : {note}),
+    ...(heard === undefined ? {} : {heard}),
     decidedAt: nowMs,
   };
   const key = keys.orchApproval(w, approvalId);
@@ -135,7 +143,7 @@ export async function decideApproval(
   workspace: Workspace,
   approvalId: string,
   decision: Decision,
-  {by, note}: {readonly by: string; readonly note?: string | undefined},
+  {by, note, heard}: {readonly by: string; readonly note?: string | undefined; readonly heard?: string},
 ): Promise<Approval> {
   const found = await readApproval(workspace, approvalId);
   if (found === undefined) {
@@ -155,6 +163,7 @@ export async function decideApproval(
   const settled = await settleApproval(workspace, approvalId, {
     ...{state: decidedState(decision), decidedBy: by},
     ...(note === undefined ? {} : {note}),
+    ...(heard === undefined ? {} : {heard}),
   } as Verdict);
   const approval = settled?.approval ?? found;
   if (settled?.isOurs) return approval;
@@ -172,6 +181,68 @@ export async function decideApproval(
       details: {approvalId, state: approval.state, decidedBy: approval.decidedBy ?? ''},
     },
   );
+}
+
+/** An answer that is no decision: whoever waits is to ask again. Of one that is decided nothing changes. */
+export async function misheardApproval(
+  workspace: Workspace,
+  approval: Approval,
+  unclear: string,
+): Promise<void> {
+  const key = workspace.keys.orchApproval(workspace.name, approval.approvalId);
+  const change = new Change(key)
+    .unlessChanged(key, 'state', 'pending')
+    .write('HSET', key, 'doc', writeRecord(Approval, {...approval, unclear}));
+  await commit(workspace, change);
+}
+
+/** Where the approvals of a message are, for whoever knows only its session and the message. */
+export interface AskedBy {
+  readonly workspace: string;
+  readonly runId: string;
+  /** `{execution}@{attempt}` that asked last. */
+  readonly turn: string;
+}
+
+const askedField = (messageId: string): string => `x_asks:${messageId}`;
+
+/** Note it beside the execution's record, whose lifetime it has. */
+export async function noteAskedBy(
+  store: Store,
+  {sessionId, messageId}: {readonly sessionId: string; readonly messageId: string},
+  {workspace, runId, turn}: AskedBy,
+): Promise<void> {
+  const registry = store.keys.sessionRegistry(sessionId);
+  const doc = JSON.stringify({workspace, run_id: runId, turn});
+  await store.commands.run(redis => redis.hset(registry, askedField(messageId), doc), RETRY);
+}
+
+/** @returns undefined if no turn of the message ever asked to be allowed something. */
+export async function askedBy(
+  store: Store,
+  {sessionId, messageId}: {readonly sessionId: string; readonly messageId: string},
+): Promise<AskedBy | undefined> {
+  const registry = store.keys.sessionRegistry(sessionId);
+  const text = await store.commands.run(redis => redis.hget(registry, askedField(messageId)), RETRY);
+  if (text === null) return undefined;
+  const doc = objectOf(readable(() => parseUntrustedObject(text)));
+  return {workspace: textOf(doc['workspace']), runId: textOf(doc['run_id']), turn: textOf(doc['turn'])};
+}
+
+/** What the message's turn waits for a person to allow, oldest first, and everything its run ever asked. */
+export async function approvalsOfMessage(
+  store: Store,
+  message: {readonly sessionId: string; readonly messageId: string},
+): Promise<
+  | {readonly workspace: Workspace; readonly open: readonly Approval[]; readonly all: readonly Approval[]}
+  | undefined
+> {
+  const asked = await askedBy(store, message);
+  if (asked === undefined) return undefined;
+  const workspace = openWorkspace(store, asked.workspace);
+  const ofRun = await approvalsOfRun(workspace, asked.runId);
+  const all = ofRun.filter(({sessionId, kind}) => kind === 'tool' && sessionId === message.sessionId);
+  return {workspace, all, open: all.filter(({state, turn}) => state === 'pending' && turn === asked.turn)};
 }
 
 export interface AllowedPattern extends AllowEntry {

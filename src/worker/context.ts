@@ -1,4 +1,5 @@
 /** What agent code holds while it works: who it is, what it may say, and when it must stop. */
+import {ByError} from '../errors.js';
 import type {Header} from '../protocol/header.js';
 import {
   artifactEvent,
@@ -37,8 +38,10 @@ import type {ExhaustReport} from './status-report.js';
 import type {TurnTrace} from './turn-trace.js';
 import {openWorkspace, workspaceFolder, type Workspace} from './workspace.js';
 import {runMetaOf, type RunMeta} from '../protocol/orchestration/run-meta.js';
+import {approvalQuestion, type Approval} from '../protocol/orchestration/approval.js';
 import {machineAbilities} from '../sandbox/probe.js';
 import {ToolGuard, type SpawnOptions, type SpawnResult} from '../sandbox/tool-guard.js';
+import {noteAskedBy} from '../store/approvals.js';
 import {openWorkspace as openRunWorkspace} from '../store/orchestration.js';
 import {takeSteered} from '../store/steering.js';
 import type {Store} from '../store/store.js';
@@ -69,6 +72,8 @@ export interface ContextFacts {
   readonly plugins?: TurnPlugins | undefined;
   readonly trace: TurnTrace;
   readonly reportExhausted: (report: ExhaustReport) => Promise<void>;
+  /** What the record keeps of the run, for turns whose command does not say it. */
+  readonly keptRun: unknown;
 }
 
 /** A step's own message id, and the one it belongs to. */
@@ -235,9 +240,9 @@ export class TurnContext {
     this.facts.trace.usage(call);
   }
 
-  /** The run this command belongs to; undefined for one that was sent without (`by send`). */
+  /** The run this execution belongs to, in every turn of it; undefined for one that was sent without (`by send`). */
   get run(): RunMeta | undefined {
-    return runMetaOf(this.metadata);
+    return runMetaOf(this.metadata) ?? runMetaOf({by_run: this.facts.keptRun});
   }
   /** {@link run}, or null. */
   get runMeta(): RunMeta | null {
@@ -299,6 +304,15 @@ export class TurnContext {
     this.signal.throwIfAborted();
   }
 
+  /** @throws {ByError} TOOL_DENIED if the policy of the run lets nobody be asked. */
+  protected checkMayAsk(): void {
+    if (this.run?.policy.interactive !== false) return;
+    throw new ByError('TOOL_DENIED', 'The policy of this run lets its agent ask no person.', {
+      hint: 'Do without the answer, or submit the task without `--no-interactive` (`interactive: false`).',
+      details: {tool: 'ask_user', interactive: false},
+    });
+  }
+
   private get guard(): ToolGuard {
     return (this.guarding ??= this.makeGuard());
   }
@@ -310,9 +324,29 @@ export class TurnContext {
       abilities: machineAbilities,
       folder: () => this.workspace.path,
       run: run && {...run, workspace: openRunWorkspace(this.facts.store, run.workspace)},
-      asked: ({approvalId, summary}) =>
-        this.emitState(`waits for approval: ${summary}`, {by_approval: approvalId}),
+      turn: turnOf(this),
+      asked: approval => this.showApproval(approval),
     });
+  }
+
+  /** As a question, so that every front end shows it; what is answered to it decides (approval-answer.ts). */
+  private async showApproval(approval: Approval): Promise<void> {
+    const {run} = this;
+    const {approvalId, summary, expiresAt, createdAt} = approval;
+    const {prompt, choices} = approvalQuestion(approval);
+    // Before anybody can answer.
+    if (run !== undefined)
+      await noteAskedBy(
+        this.facts.store,
+        {sessionId: this.sessionId, messageId: this.facts.messageId},
+        {workspace: run.workspace, runId: run.runId, turn: turnOf(this)},
+      );
+    await this.emitState(`waits for approval: ${summary}`, {by_approval: approvalId});
+    const metadata = {
+      ...{by_approval: approvalId, by_question: approvalId, by_choices: choices},
+      by_answer_within_ms: expiresAt - createdAt,
+    };
+    await this.emit(askUserEvent(this.emitter, {prompt, metadata}));
   }
 
   protected emit(event: DataEvent): Promise<void> {
@@ -330,6 +364,9 @@ export class TurnContext {
   }
 }
 
+const turnOf = ({executionId, attempt}: Pick<ContextFacts, 'executionId' | 'attempt'>): string =>
+  `${executionId}@${attempt}`;
+
 /** What a message agent holds. */
 export class AgentContext extends TurnContext {
   constructor(
@@ -343,8 +380,10 @@ export class AgentContext extends TurnContext {
 
   /**
    * Ask the person. Return what this returns from the handler: the turn ends, and the answer comes as a RESUME.
+   * @throws {ByError} TOOL_DENIED if the policy of the run says `interactive: false`.
    */
   async askUser(prompt: string, metadata: Record<string, unknown> = {}): Promise<{status: 'WAITING_USER'}> {
+    this.checkMayAsk();
     const named = {...metadata, by_question: turnQuestionId(this.executionId, this.attempt)};
     await this.emit(askUserEvent(this.emitter, {prompt, metadata: named}));
     this.calls.askedUser();

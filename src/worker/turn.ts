@@ -40,6 +40,7 @@ import {
 import {holderOf} from '../store/recovery.js';
 import type {Store} from '../store/store.js';
 import type {Handler} from './agent.js';
+import {answersApproval, mayAnswerApproval} from './approval-answer.js';
 import {TurnCalls, type Refusal} from './calls.js';
 import {AgentContext, type ContextFacts} from './context.js';
 import type {ExhaustReport} from './status-report.js';
@@ -171,6 +172,12 @@ export async function runTurn(
   agentType: string,
   handler: Handler,
 ): Promise<TurnOutcome> {
+  if (command.action === 'RESUME' && mayAnswerApproval(command.header)) {
+    if (await answersApproval(env.store, env.log, delivery.entry, command)) {
+      env.settler.add(delivery.entry);
+      return OVER;
+    }
+  }
   const maxAttempts = handler.retry.maxAttempts ?? env.maxAttempts;
   const begun = await env.running.whileClaiming(claim =>
     handler.run && command.action === 'RESUME'
@@ -348,6 +355,7 @@ async function carryOut(
     history,
     trace,
     reportExhausted: report => env.reportExhausted(report),
+    keptRun: claim.record.extra['x_run'],
   };
   const plugins = env.plugins && (await TurnPlugins.begin(env.plugins, bare, claim.record));
   turn.plugins = plugins;
@@ -462,6 +470,10 @@ async function carryOut(
   });
   return outcome.isHeld ? heldByFullLetters(env) : OVER;
 }
+
+/** The RESUME that goes on with it may be anybody's: what its turn is held to is known from here. */
+const runFields = ({metadata: {by_run: run}}: Header): {readonly x_run?: unknown} =>
+  run === undefined ? {} : {x_run: run};
 
 /** The result of an agent as text; '' for a turn that waits, or has none. */
 function wholeAnswer(ending: Finished): string {
@@ -818,6 +830,7 @@ async function endTurn(
     ...turn.plugins?.recordFields(terminal),
     ...(terminal ? {} : resumableFields(claim.executionId, turn.plugins?.config.version)),
     ...(terminal ? {} : turn.noted),
+    ...(terminal ? {} : runFields(header)),
   };
   const answersCaller = terminal && caller !== undefined;
   const reply = answersCaller ? await replyTo(env, caller, turn, result) : {};

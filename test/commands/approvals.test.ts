@@ -89,6 +89,30 @@ describe('by run approve', {timeout: 180_000}, () => {
     );
   });
 
+  test('is asked and answered like any question', async () => {
+    const {approvalId, sessionId, runId} = await asked();
+    await until(async () => (await by('reply', sessionId)).stdout.includes('May the agent run the program'));
+    const listed = await by('reply', sessionId);
+    expect(listed.stdout).toContain('[allow once/allow always/deny]');
+    expect(listed.stdout + listed.stderr).toContain(`--question ${approvalId}`);
+    expect(await failure('reply', sessionId, 'perhaps')).toMatchObject({code: 'INVALID_INPUT'});
+    expect((await by('reply', sessionId, 'deny')).stdout).toContain('answered');
+    expect(await failure('reply', sessionId, 'yes', '--question', approvalId)).toMatchObject({exit: 11});
+    await until(async () => {
+      const {run} = (await data('run', 'show', runId)) as {run: {status: string}};
+      return run.status === 'error';
+    });
+  });
+
+  test('a run whose agent may ask no person says so', async () => {
+    const {run_id: runId = ''} = (await data(
+      ...['task', 'submit', 'go', '--agent', 'counter', '--no-interactive', '--security', 'full'],
+    )) as {run_id?: string};
+    const show = () => by('run', 'show', runId);
+    await until(async () => (await show()).stdout.includes('worker '));
+    expect((await show()).stdout).toContain('interactive off enforced');
+  });
+
   test('refuses what it can not understand', async () => {
     expect(await failure('run', 'approve', 'apr_01M80877PZTNW9H9Z4ZSEKEJ8Y')).toMatchObject({
       code: 'USAGE',

@@ -3,9 +3,14 @@ import {describe, expect, test} from 'vitest';
 import {AgentAPI} from '../../src/orchestration/api.js';
 import {AgentService} from '../../src/orchestration/service.js';
 import type {Approval} from '../../src/protocol/orchestration/approval.js';
-import {lookAt, type Workspace} from '../../src/store/orchestration.js';
+import {eventKind, readEventEntry} from '../../src/protocol/events.js';
+import type {AskCommand, ResumeCommand} from '../../src/protocol/commands.js';
+import type {ByError} from '../../src/errors.js';
+import {lookAt, type Work, type Workspace} from '../../src/store/orchestration.js';
+import {eventsBefore} from '../../src/store/data-streams.js';
 import {pendingApprovals} from '../../src/store/approvals.js';
-import {defineAgent} from '../../src/worker/agent.js';
+import {defineAgent, GatewayWorker} from '../../src/worker/agent.js';
+import type {AgentContext} from '../../src/worker/context.js';
 import {describeEachStore, until, type TestStore} from '../support/stores.js';
 import {PlainWorker} from './plain-worker.js';
 import {ended, eventTypes, orchestrate, work, workspaceOf} from './support.js';
@@ -64,6 +69,73 @@ describeEachStore('a run under a policy', at => {
     const {runId} = await submit('writer', {security: 'deny', retry: {maxAttempts: 1}});
     expect(await ended(ws, runId)).toMatchObject({run: {status: 'error'}});
     expect(await pendingApprovals(ws)).toEqual([]);
+  });
+
+  describe('that lets its agent ask no person', () => {
+    const asks = defineAgent({
+      type: 'asks',
+      run: ctx => ctx.step('x', () => 1).then(() => ctx.askUser('Who?')),
+    });
+    const caller = new (class extends GatewayWorker {
+      override getAgentTypes() {
+        return ['caller'];
+      }
+      override async processCommand(command: AskCommand | ResumeCommand, ctx: AgentContext) {
+        if (command.action === 'ASK_AGENT' && command.content === 'call')
+          return ctx.callAgent({agentType: 'helper', content: 'hi'});
+        const tool = await ctx
+          .guardTool('search', {}, () => Promise.resolve(''))
+          .catch((error: unknown) => (error as ByError).code);
+        if (tool !== 'TOOL_DENIED') return {content: 'the tool was not held back'};
+        return ctx.askUser('Who?');
+      }
+    })();
+    const helper = defineAgent({type: 'helper', run: () => ({content: 'here'})});
+    const session = async ({store}: Workspace, {sessionId}: Work['task']) =>
+      (await eventsBefore(store, sessionId, '+', 500)).map(({data}) => eventKind(readEventEntry(data)));
+
+    test.each([
+      ['a durable agent', 'asks', 'go'],
+      ['one that handles each command', 'caller', 'go'],
+      ['one that asks when it goes on', 'caller', 'call'],
+    ])('%s is refused, for good, before anything is said', async (_, agentType, message) => {
+      const {store, ws, api} = open(at);
+      await work(at, store, [asks, caller, helper]);
+      const policy = {security: 'deny', interactive: false} as const;
+      const {runId} = await api.acceptAgentCommand('default', {agentType, message, policy});
+      const seen = await ended(ws, runId);
+      expect(seen).toMatchObject({run: {status: 'error', attemptCount: 1, error: {code: 'TOOL_DENIED'}}});
+      expect(seen.run?.error?.message).toContain('ask no person');
+      expect(await session(ws, seen.task)).not.toContain('ask');
+    });
+
+    test.each([
+      ['asks', 'go'],
+      ['caller', 'call'],
+    ])(
+      'whose policy says nothing of it lets %s ask, and is over when it ends',
+      async (agentType, message) => {
+        const {store, ws, api} = open(at);
+        await work(at, store, [asks, caller, helper]);
+        const policy = {security: 'deny'} as const;
+        const {runId} = await api.acceptAgentCommand('default', {agentType, message, policy});
+        await until(async () => (await interaction(ws, runId)) === 'waiting_for_input');
+        expect((await lookAt(ws, 'run', runId))?.task.policy.interactive).toBeUndefined();
+        expect(await session(ws, (await lookAt(ws, 'run', runId))!.task)).toContain('ask');
+        await api.cancelRun('default', runId);
+        await ended(ws, runId);
+      },
+    );
+
+    test('is that of the agent too, whatever a task says', async () => {
+      const {store, ws, api} = open(at);
+      await work(at, store, [asks]);
+      const agent = await api.createAgent('default', {agentKey: 'asks', defaultPolicy: {interactive: false}});
+      const {runId} = await api.acceptAgentCommand('default', {
+        ...{agentId: agent.agentId, message: 'go', policy: {interactive: true}},
+      });
+      expect(await ended(ws, runId)).toMatchObject({run: {error: {code: 'TOOL_DENIED'}}});
+    });
   });
 
   describe('before a worker that asks nobody', () => {

@@ -118,7 +118,7 @@ describe('what a policy is worth', () => {
   test('on ours: what it has shown; a runtime or a GPU never', () => {
     expect(resolveEnforcement(whole)).toMatchObject({
       ...{network_enabled: 'enforced', workspace_access: 'enforced', security: 'enforced'},
-      ...{runtime_type: 'unsupported', resources: 'advisory', interactive: 'advisory'},
+      ...{runtime_type: 'unsupported', resources: 'advisory', interactive: 'enforced'},
     });
     expect(resolveEnforcement(bare)).toMatchObject({
       ...{

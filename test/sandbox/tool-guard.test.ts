@@ -37,7 +37,7 @@ describeEachStore('a tool under a policy', at => {
     ];
     const asked: string[] = [];
     const made = new ToolGuard({
-      ...{agentType: 'writer', sessionId: `s-${randomUUID()}`, workerId: 'w-1'},
+      ...{agentType: 'writer', sessionId: `s-${randomUUID()}`, workerId: 'w-1', turn: 'e@1'},
       signal: new AbortController().signal,
       abilities: machineAbilities,
       run: policy && {workspace, policy: normalizeRunExecutionPolicy(policy), taskId, runId, attemptId},
@@ -109,7 +109,8 @@ describeEachStore('a tool under a policy', at => {
     expect(await allowedPatterns(workspace, 'writer')).toMatchObject([{pattern: PROGRAM, addedBy: 'maria'}]);
     expect(await tools.spawn(['wc', '-l'], {stdin: 'a\n'})).toMatchObject({stdout: '1\n'});
     const strict = new ToolGuard({
-      ...{agentType: 'writer', sessionId: 's', workerId: 'w-1', signal: new AbortController().signal},
+      ...{agentType: 'writer', sessionId: 's', workerId: 'w-1', turn: 'e@1'},
+      signal: new AbortController().signal,
       ...{abilities: machineAbilities, folder: () => folder, asked: () => Promise.resolve(), approvalMs: 700},
       run: {
         ...{workspace, policy: normalizeRunExecutionPolicy({ask: 'always'})},

@@ -37,7 +37,7 @@ export async function policyOf(flags: PolicyFlags): Promise<PolicyRequest | unde
           // Those that are no fields are refused with the rest of the policy.
           requireEnforcement: flags['require-enforcement'] as PolicyRequest['requireEnforcement'],
         }),
-    ...(flags.interactive === true ? {interactive: true} : {}),
+    ...(flags.interactive === undefined ? {} : {interactive: flags.interactive}),
     ...(Object.keys(resources).length === 0 ? {} : {resources: {...file.resources, ...resources}}),
     ...(Object.keys(retry).length === 0 ? {} : {retry: {...file.retry, ...retry}}),
   };

@@ -31,7 +31,10 @@ export function policyLines(
   ].join(', ');
   const resolved = isolation === 'none' ? 'none' : 'process';
   return [
-    ['security ', policy.security, level(held?.security), '   ask ', policy.ask, level(held?.ask)],
+    [
+      ...['security ', policy.security, level(held?.security), '   ask ', policy.ask, level(held?.ask)],
+      ...(policy.interactive === false ? ['   interactive off', level(held?.interactive)] : []),
+    ],
     [
       ...['network ', policy.networkEnabled ? 'on' : 'off'],
       policy.networkEnabled ? '' : level(held?.network_enabled, means(held?.network_enabled)),

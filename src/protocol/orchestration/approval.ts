@@ -1,5 +1,6 @@
 /** Approvals: one call of a tool, or one whole run, that a person has to allow before it happens. */
 import {z} from 'zod';
+import {parseUntrusted} from '../limits.js';
 import {at, record} from './record.js';
 
 export const APPROVAL_STATES = [
@@ -42,6 +43,12 @@ export const Approval = record({
   /** Who says to have decided: claimed, not proven. */
   decidedBy: z.string().optional(),
   note: z.string().optional(),
+  /** `{execution}@{attempt}`: what waits; absent for a whole run. */
+  turn: z.string().optional(),
+  /** The answer that decided it, where one did: `{stream}/{entry id}` of a RESUME, or `reply/{reply id}`. */
+  heard: z.string().optional(),
+  /** The last answer that was no decision, named as {@link heard}: whoever waits asks again. */
+  unclear: z.string().optional(),
   createdAt: at(),
   expiresAt: at(),
   decidedAt: at().optional(),
@@ -50,6 +57,55 @@ export type Approval = z.output<typeof Approval>;
 
 export const decidedState = (decision: Decision): ApprovalState =>
   decision === 'deny' ? 'denied' : decision === 'allow-once' ? 'allowed_once' : 'allowed_always';
+
+/** What a form shows, and may be answered. */
+export function approvalQuestion({tool, summary, pattern}: Approval): {
+  readonly prompt: string;
+  readonly choices: readonly string[];
+} {
+  const choices = pattern === undefined ? ['allow once', 'deny'] : ['allow once', 'allow always', 'deny'];
+  const what = tool === 'exec' ? `run the program: ${summary}` : `use the tool: ${summary}`;
+  return {prompt: `May the agent ${what}? Answer one of: ${choices.join(', ')}.`, choices};
+}
+
+const WORDS: ReadonlyMap<string, Decision> = new Map([
+  ...['allow', 'allow once', 'yes', 'once'].map(word => [word, 'allow-once'] as const),
+  ...['allow always', 'always'].map(word => [word, 'allow-always'] as const),
+  ...['deny', 'no'].map(word => [word, 'deny'] as const),
+]);
+const MOST_DEEP = 8;
+
+/**
+ * The decision in what a person answered: a text, or the fields of a form, as an object or as JSON.
+ * @returns undefined if there is none, or more than one.
+ */
+export function decisionIn(...answers: readonly unknown[]): Decision | undefined {
+  const found = new Set(answers.flatMap(answer => decisionsIn(answer, 0)));
+  const [one] = found;
+  return found.size === 1 ? one : undefined;
+}
+
+function decisionsIn(value: unknown, depth: number): Decision[] {
+  if (depth > MOST_DEEP) return [];
+  if (typeof value === 'object' && value !== null)
+    return Object.values(value).flatMap(part => decisionsIn(part, depth + 1));
+  if (typeof value !== 'string') return [];
+  const text = value.trim();
+  const word = WORDS.get(
+    text
+      .toLowerCase()
+      .replace(/[.!]$/, '')
+      .replace(/[\s_-]+/g, ' '),
+  );
+  if (word !== undefined) return [word];
+  if (!/^[[{]/.test(text)) return [];
+  try {
+    return decisionsIn(parseUntrusted(text), depth + 1);
+  } catch {
+    // Not a form; and no decision either.
+    return [];
+  }
+}
 
 /** Why an agent type may run something without a question. */
 export const AllowEntry = record({

@@ -55,7 +55,11 @@ export const policyShape = {
   runtimeType: z.enum(['gvisor', 'runc']),
   workspaceAccess: z.enum(['none', 'ro', 'rw']),
   networkEnabled: z.boolean(),
-  interactive: z.boolean(),
+  /**
+   * Whether the agent may ask a person, and the task stays open when its run is done. Absent: it may ask, and the task is
+   * done with its run. False refuses questions.
+   */
+  interactive: z.boolean().optional(),
   requireEnforcement: z.array(z.enum(POLICY_FIELDS)),
 };
 
@@ -95,7 +99,6 @@ export function defaultRunExecutionPolicy(): RunExecutionPolicy {
     runtimeType: 'gvisor',
     workspaceAccess: 'rw',
     networkEnabled: true,
-    interactive: false,
     resources: {},
     retry: {...DEFAULT_RETRY},
     requireEnforcement: [],
@@ -162,10 +165,17 @@ export function stricterPolicy(agent: RunExecutionPolicy, request: RunExecutionP
     askFallback: stricter('askFallback'),
     workspaceAccess: stricter('workspaceAccess'),
     networkEnabled: agent.networkEnabled && request.networkEnabled,
+    ...(agent.interactive === false ? {interactive: false} : {}),
     resources: lesser(agent.resources, request.resources),
     requireEnforcement: [...new Set([...agent.requireEnforcement, ...request.requireEnforcement])],
   };
 }
+
+/** The policy a run is held to, where the request left something open: whoever said nothing of questions lets them be asked. */
+export const materialisedPolicy = (policy: RunExecutionPolicy): RunExecutionPolicy => ({
+  ...policy,
+  interactive: policy.interactive ?? true,
+});
 
 type Resources = RunExecutionPolicy['resources'];
 
@@ -192,7 +202,7 @@ export function executionClassKey(
   const {cpuMillicores = null, memoryBytes = null, gpuCount = null} = resources;
   const parts = [
     ...[workspace, agentId, lane, host, security, ask, runtimeType, workspaceAccess],
-    ...[networkEnabled, interactive, cpuMillicores, memoryBytes, gpuCount],
+    ...[networkEnabled, interactive ?? null, cpuMillicores, memoryBytes, gpuCount],
   ];
   return `execclass_${createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 32)}`;
 }

@@ -180,8 +180,10 @@ export class DurableContext extends TurnContext {
   /**
    * Ask the person, and get the answer, however long that takes: its text, or its data if it has none.
    * @throws {CallFailed} DEADLINE_EXCEEDED after `deadlineMs` without an answer and without a default.
+   * @throws {ByError} TOOL_DENIED if the policy of the run says `interactive: false`.
    */
   askUser(question: string | Question): DurablePromise<unknown> {
+    this.checkMayAsk();
     const asked: Question = typeof question === 'string' ? {prompt: question} : question;
     const {prompt, choices, deadlineMs} = asked;
     return this.durable.run.ask(

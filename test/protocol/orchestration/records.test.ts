@@ -5,6 +5,7 @@ import {newOrchestrationId, isOrchestrationId} from '../../../src/protocol/orche
 import {
   defaultRunExecutionPolicy,
   executionClassKey,
+  materialisedPolicy,
   normalizeRunExecutionPolicy,
   normalizeRunRetryPolicy,
   retryDelayMs,
@@ -79,6 +80,17 @@ describe('policies', () => {
         ...{security: 'deny', ask: 'always', workspaceAccess: 'ro', networkEnabled: false},
         resources: {cpuMillicores: 500},
       });
+  });
+
+  test('questions are allowed where nobody said otherwise, and refused for good where an agent refuses them', () => {
+    const of = (interactive?: boolean) => normalizeRunExecutionPolicy({interactive});
+    expect([undefined, true, false].map(said => materialisedPolicy(of(said)).interactive)).toEqual([
+      ...[true, true, false],
+    ]);
+    expect(of()).not.toHaveProperty('interactive');
+    expect(stricterPolicy(of(false), of(true)).interactive).toBe(false);
+    expect(stricterPolicy(of(true), of()).interactive).toBeUndefined();
+    expect(stricterPolicy(of(), of(false)).interactive).toBe(false);
   });
 
   test('runs share a pool by what matters to it, not by their tries', () => {
