@@ -29,6 +29,8 @@ export interface ReplyRequest {
   readonly extraPayload?: Readonly<Record<string, unknown>>;
   /** Which question; needed only where an execution asks several at once. */
   readonly questionId?: string;
+  /** Whether it may decide an approval that it does not name. Default true. */
+  readonly mayDecide?: boolean;
   /** Give your own to make the reply idempotent: the same id in a session is accepted once. Default: a new one. */
   readonly replyId?: string;
   /** Who answers; the session must be theirs. Without one the sender is an operator. */
@@ -76,8 +78,11 @@ export async function reply(store: Store, now: Clock, request: ReplyRequest): Pr
     const record = await findAsker(store, request);
     if (request.replyId !== undefined && (await wasAccepted(store, record, request.replyId)))
       return {...placeOf(record, request.replyId), questionId: '', streamId: '', duplicate: true};
+    const decided = request.replyId === undefined ? undefined : await decidedBy(store, record, replyId);
+    if (decided !== undefined)
+      return {...placeOf(record, replyId), questionId: decided, streamId: '', duplicate: true};
     const continues = request.continues === true && isTerminal(record.status);
-    const asking = await askingOf(store, record);
+    const asking = asked(request, await askingOf(store, record));
     const questionId = continues ? '' : questionOf(request, record, asking);
     if (questionId.startsWith('apr_'))
       return decide(store, request, record, {replyId, approvalId: questionId});
@@ -115,6 +120,24 @@ export async function reply(store: Store, now: Clock, request: ReplyRequest): Pr
   }
 }
 
+/** @returns the approval that a reply decided before: its repeat must not decide the next one. */
+async function decidedBy(
+  store: Store,
+  record: ExecutionRecord,
+  replyId: string,
+): Promise<string | undefined> {
+  const approvals = await approvalsOfMessage(store, record);
+  return approvals?.all.find(({heard}) => heard === heardAs(replyId))?.approvalId;
+}
+
+const heardAs = (replyId: string): string => `reply/${replyId}`;
+
+/** What a reply may answer. */
+const asked = ({mayDecide = true}: ReplyRequest, {open, closed}: Asking): Asking => ({
+  open: mayDecide ? open : open.filter(({questionId}) => !questionId.startsWith('apr_')),
+  closed,
+});
+
 /** An approval is decided here and now: the turn that waits for it runs, and looks by itself. */
 async function decide(
   store: Store,
@@ -129,9 +152,7 @@ async function decide(
       {kind: 'unasked', status: record.status},
       {record, questionId: approvalId, replyId, userCode: request.userCode ?? ''},
     );
-  const heard = `reply/${replyId}`;
   const place = {...placeOf(record, replyId), questionId: approvalId, streamId: ''};
-  if (approval.heard === heard) return {...place, duplicate: true};
   const {choices} = approvalQuestion(approval);
   const decision = decisionIn(request.content, request.data);
   if (decision === undefined)
@@ -140,7 +161,9 @@ async function decide(
       details: {choices},
     });
   const by = request.userCode ?? '';
-  await decideApproval(asked.workspace, approvalId, decision, {by: by === '' ? 'form' : by, heard});
+  await decideApproval(asked.workspace, approvalId, decision, {
+    ...{by: by === '' ? 'form' : by, heard: heardAs(replyId)},
+  });
   return {...place, duplicate: false};
 }
 

@@ -229,7 +229,8 @@ async function answer(
 ): Promise<boolean> {
   try {
     await reply(workspace.store, now, {
-      ...{sessionId: task.sessionId, executionId, content: message},
+      // The run was seen to ask a question; an approval may wait by now.
+      ...{sessionId: task.sessionId, executionId, content: message, mayDecide: false},
       replyId: `reply-${digest(attemptId, idempotencyKey)}`,
     });
     return true;

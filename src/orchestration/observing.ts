@@ -161,10 +161,13 @@ function waits(
   asked?: readonly NewEvent[],
 ): Decision | undefined {
   const {nowMs, task, run} = work;
-  if (heard.waitingSinceAt !== undefined) return changed;
+  if (heard.waitingSinceAt !== undefined && run.interaction.state === state) return changed;
   const isFirst = heard.status !== 'running';
   const {runId} = run;
-  const attempt = {...began(heard, record, nowMs, task.timeoutMs), waitingSinceAt: nowMs};
+  const attempt = {
+    ...began(heard, record, nowMs, task.timeoutMs),
+    waitingSinceAt: heard.waitingSinceAt ?? nowMs,
+  };
   const {attemptId} = attempt;
   return {
     task: {...task, status: 'waiting'},

@@ -18,7 +18,7 @@ import {steered} from './inputs.js';
 import {takenOf} from '../store/steering.js';
 import {observed, type Seen} from './observing.js';
 
-/** Once over everything that is under way. @returns how many attempts changed. */
+/** Once over everything that is under way. @returns how many attempts got on; words that they said do not count. */
 export async function projectPass(deps: OrchestratorDeps): Promise<number> {
   let changes = 0;
   await forEach(deps, await underWay(deps.workspace), 'looking at an execution', async id => {
@@ -34,7 +34,7 @@ export async function underWay(workspace: Workspace): Promise<string[]> {
   return (await Promise.all(pools.map(pool => members(workspace, keys.orchInflight(name, pool))))).flat();
 }
 
-/** @returns whether it changed. Whoever loses a race leaves it to the next look: what is to be seen stays. */
+/** @returns whether it got on: its state, its place, or what it waits for. Whoever loses a race leaves it to the next look: what is to be seen stays. */
 export async function projectAttempt({workspace}: OrchestratorDeps, attemptId: string): Promise<boolean> {
   const work = await lookAt(workspace, 'att', attemptId);
   if (!isBegun(work) || work.attempt.dispatchPhase === 'claimed') return false;
@@ -50,8 +50,12 @@ export async function projectAttempt({workspace}: OrchestratorDeps, attemptId: s
   const decision = observed(work, seen, Math.random());
   if (decision === undefined || !(await carryOut(workspace, work, decision))) return false;
   await noteQuota(workspace, work.task.agentType, seen.record);
-  return true;
+  const after = decision.attempts?.find(one => one.attemptId === work.attempt.attemptId);
+  return after !== undefined && stateOf(after) !== stateOf(work.attempt);
 }
+
+const stateOf = ({status, place, waitingSinceAt}: RunAttempt): string =>
+  `${status} ${place} ${waitingSinceAt ?? ''}`;
 
 /** An execution that failed for a used-up quota says so of its worker. */
 async function noteQuota(

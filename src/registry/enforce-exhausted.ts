@@ -40,15 +40,18 @@ export async function enforceExhausted(
 ): Promise<EnforceReport> {
   const {now, workers} = await listAgentWorkers(store);
   const theirs = workers.filter(({untilRecovery}) => untilRecovery !== null);
-  const [suspended, resumed, ignoring, circuits] = await Promise.all([
+  const resumed = await those(theirs, async ({workerId}) =>
+    (await hasRecovered(store, workerId, now)) ? endSuspension(store, workerId) : false,
+  );
+  const [suspended, ignoring, circuits] = await Promise.all([
     those(suspends ? workers.filter(mustStop) : [], worker =>
       suspendUntilRecovery(store, worker.workerId, {reason: reasonOf(worker)}),
     ),
-    those(theirs, async ({workerId}) =>
-      (await hasRecovered(store, workerId, now)) ? endSuspension(store, workerId) : false,
-    ),
     those(
-      theirs.filter(({untilRecovery, stale}) => untilRecovery === 'suspended' && !stale),
+      theirs.filter(
+        ({workerId, untilRecovery, stale}) =>
+          untilRecovery === 'suspended' && !stale && !resumed.includes(workerId),
+      ),
       ({workerId}) => keepOut(store, workerId),
     ),
     settleCircuits(store, workers, now, opensCircuits),

@@ -82,8 +82,10 @@ export function findHierarchies(mountinfo: string, cgroup: string): Hierarchy[] 
       if (base === undefined) return [];
       const at = its.map(mount => mount.at);
       // A group of version 2 with processes in it has no groups with limits below it; the one above it may have: systemd's
-      // DelegateSubgroup= makes it so.
-      const bases = version === 1 || at.includes(base) ? [base] : [base, dirname(base)];
+      // DelegateSubgroup= makes it so. Higher up the limits of the worker's own unit would not hold.
+      const above = dirname(base);
+      const isUnit = /\.(?:service|scope)$/.test(above);
+      const bases = version === 1 || at.includes(base) || !isUnit ? [base] : [base, above];
       return [{controller, version, bases, mounts: at}];
     }),
   );

@@ -12,6 +12,9 @@ import {runScript, type Loaded, type RawCall, type ScriptArg} from './run-script
 /** Calls in one script: the server does nothing else meanwhile, so it must stay well below a millisecond or two. */
 const MAX_CALLS = 32;
 
+/** A call with more arguments goes alone: Lua has room for some thousands at once. */
+const MAX_ARGS = 1000;
+
 interface Waiting {
   readonly call: RawCall;
   readonly resolve: (reply: unknown) => void;
@@ -44,7 +47,7 @@ export class Batches {
     const {knownCluster} = connection;
     if (knownCluster === undefined)
       return connection.isCluster().then(() => this.run(connection, call, options));
-    if (knownCluster) return runScript(connection, this.load(), call, options);
+    if (knownCluster || call.args.length > MAX_ARGS) return runScript(connection, this.load(), call, options);
     const way = this.wayOf(connection, options);
     return new Promise((resolve, reject) => {
       const item = {call, resolve, reject};

@@ -44,10 +44,12 @@ export async function answersApproval(
   }
   const {workspace, open, all} = asked;
   if (all.some(({heard, unclear}) => heard === entry || unclear === entry)) return true;
+  // The same words may answer a question that is open beside it: nothing is allowed by what may have been meant for that.
+  if (named === '' && (await asksSomethingElse(store, header))) return false;
   const decision = decisionIn(content, replyData);
   const [first, ...others] = named === '' ? open : open.filter(({approvalId}) => approvalId === named);
   if (first === undefined) {
-    if (named === '' && (decision === undefined || (await asksSomethingElse(store, header)))) return false;
+    if (named === '' && decision === undefined) return false;
     log.warn('an answer to an approval that does not wait any more', {...facts, approval: named});
     return true;
   }
@@ -75,7 +77,6 @@ export async function answersApproval(
 
 const DECIDED: ReadonlySet<string> = new Set(['APPROVAL_ALREADY_DECIDED', 'APPROVAL_EXPIRED']);
 
-/** The same words may be the answer to a question. */
 async function asksSomethingElse(store: Store, {sessionId, messageId}: Header): Promise<boolean> {
   const record = await findByMessage(store, sessionId, messageId);
   if (record === undefined) return true;

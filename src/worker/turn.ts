@@ -677,8 +677,9 @@ async function runCode(
 ): Promise<Handled> {
   await facts.plugins?.start();
   if (handler.run === undefined) {
-    if (!(await env.fences.mayRun(task, command.header.metadata)))
-      return {cancelled: task.cancelReason ?? ''};
+    // An answer does not say whose run it goes on with; the record does.
+    const {by_run: run = facts.keptRun} = command.header.metadata;
+    if (!(await env.fences.mayRun(task, {by_run: run}))) return {cancelled: task.cancelReason ?? ''};
     return {value: await handler.handle(command, new AgentContext(facts, writer, calls))};
   }
   const send = durableCalls(env, {claim, task}, facts, writer, stepAside);

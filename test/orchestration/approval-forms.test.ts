@@ -16,6 +16,7 @@ import {findByMessage} from '../../src/store/executions.js';
 import {lookAt, type Workspace} from '../../src/store/orchestration.js';
 import type {Store} from '../../src/store/store.js';
 import {defineAgent} from '../../src/worker/agent.js';
+import type {DurableContext} from '../../src/worker/durable/context.js';
 import {answersApproval} from '../../src/worker/approval-answer.js';
 import {atEveryCrash} from '../support/crash.js';
 import {describeEachStore, until, type TestStore} from '../support/stores.js';
@@ -34,7 +35,8 @@ test('a decision is one word, or the only one in the fields of a form', () => {
 });
 
 describeEachStore('an approval', at => {
-  async function open(at: TestStore, options: {turns?: string[]} = {}) {
+  type Code = (ctx: DurableContext) => Promise<unknown>;
+  async function open(at: TestStore, options: {turns?: string[]; code?: Code} = {}) {
     const store = at.open();
     const ws = workspaceOf(store);
     const api = new AgentAPI({runtime: new AgentService({store})});
@@ -44,6 +46,10 @@ describeEachStore('an approval', at => {
       type: 'writer',
       run: async (ctx, ask) => {
         turns.push(ask.text);
+        if (options.code !== undefined) {
+          await options.code(ctx);
+          return {content: 'done'};
+        }
         const {stdout} = await ctx.step('count', () => ctx.spawnSandboxed(['wc', '-c'], {stdin: 'four'}));
         return {content: `counted ${stdout.trim()}`};
       },
@@ -55,7 +61,9 @@ describeEachStore('an approval', at => {
     const approval = await until(async () => (await pendingApprovals(ws))[0] ?? false);
     const {sessionId} = approval;
     const asked = () => forms(store, sessionId);
-    const event = await until(async () => (await asked())[0] ?? false);
+    const event = await until(
+      async () => (await asked()).find(({metadata}) => 'by_approval' in metadata) ?? false,
+    );
     return {store, ws, api, runId, approval, sessionId, messageId: event.messageId, event, asked, turns};
   }
 
@@ -135,6 +143,35 @@ describeEachStore('an approval', at => {
     expect(await readApproval(ws, approval.approvalId)).toMatchObject({decidedBy: 'form'});
     expect(await allowedPatterns(ws, 'writer')).toHaveLength(1);
     expect(await openQuestions(store, sessionId)).toEqual([]);
+  });
+
+  const count = (ctx: DurableContext, what: string) =>
+    ctx.step(what, () => ctx.spawnSandboxed(['wc', what], {stdin: 'four'}));
+
+  test('is not decided by the repeat of a reply that decided the one before', async () => {
+    const code: Code = async ctx => [await count(ctx, '-c'), await count(ctx, '-l')];
+    const {store, ws, api, runId, approval, sessionId, messageId} = await open(at, {code});
+    const yes = {sessionId, messageId, content: 'yes', replyId: 'r-1'};
+    expect(await reply(store, systemClock, yes)).toMatchObject({duplicate: false});
+    const next = await until(async () => (await pendingApprovals(ws))[0] ?? false);
+    expect(await reply(store, systemClock, yes)).toMatchObject({
+      ...{duplicate: true, questionId: approval.approvalId},
+    });
+    expect((await readApproval(ws, next.approvalId))?.state).toBe('pending');
+    await api.decideApproval('default', next.approvalId, 'deny', 'maria');
+    await ended(ws, runId);
+  });
+
+  test('is not decided by words that may answer a question beside it', async () => {
+    const code: Code = ctx => Promise.all([ctx.askUser('Book it?'), count(ctx, '-c')]);
+    const {store, ws, api, runId, approval, sessionId, messageId} = await open(at, {code});
+    await until(async () => (await openQuestions(store, sessionId)).length === 2);
+    const command = resume(sessionId, messageId, 'yes');
+    const entry = {stream: 'x', id: '1-0', data: ''} as never;
+    expect(await answersApproval(store, silentLogger, entry, command)).toBe(false);
+    expect((await readApproval(ws, approval.approvalId))?.state).toBe('pending');
+    await api.decideApproval('default', approval.approvalId, 'deny', 'maria');
+    await ended(ws, runId);
   });
 
   test('of another session is not decided by whoever names it', async () => {

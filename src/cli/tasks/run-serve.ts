@@ -55,6 +55,7 @@ export async function runServe(request: ServeRequest) {
   requireRoles(request, wanted);
   const service = new AgentService({store, log});
   const orphans = request.ackOrphans ? [orphansRole(service.deps(workspace))] : [];
+  const names = [...wanted, ...orphans.map(({name}) => name)];
   const serving = await openHttp(request, service, log);
   try {
     const running =
@@ -66,16 +67,16 @@ export async function runServe(request: ServeRequest) {
           });
     printer.note(
       paint.green(printer.symbol('dot')),
-      ` orchestrator of workspace ${workspace} on ${store.address} (${facts.embedded ? 'embedded' : facts.version}): ${wanted.length === 0 ? 'no roles' : wanted.join(', ')}`,
+      ` orchestrator of workspace ${workspace} on ${store.address} (${facts.embedded ? 'embedded' : facts.version}): ${names.length === 0 ? 'no roles' : names.join(', ')}`,
     );
     if (serving !== undefined) printer.note('  HTTP at ', paint.bold(serving.url));
-    printer.event({type: 'started', workspace, roles: wanted, url: serving?.url ?? null});
+    printer.event({type: 'started', workspace, roles: names, url: serving?.url ?? null});
     const closing = aborted(signal).then(() => serving?.close(drainMs));
     await Promise.race([Promise.all([running, closing]), drained(signal, force, drainMs)]);
   } finally {
     await serving?.close(0);
   }
-  return {workspace, roles: wanted};
+  return {workspace, roles: names};
 }
 
 /** @throws {ByError} USAGE where nothing would be left to do. */

@@ -82,11 +82,18 @@ class Desk {
   /** Never throws: what goes wrong is answered. */
   async serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const gone = new AbortController();
-    response.once('close', () => gone.abort());
+    const stop = () => gone.abort(this.stopping.reason);
+    // Not AbortSignal.any: what it leaves on a signal that lives as long as the process stays there.
+    this.stopping.addEventListener('abort', stop);
+    if (this.stopping.aborted) stop();
+    response.once('close', () => {
+      this.stopping.removeEventListener('abort', stop);
+      gone.abort();
+    });
     // A connection that breaks says so by closing, too.
     response.on('error', () => undefined);
     try {
-      await this.answer(request, response, AbortSignal.any([gone.signal, this.stopping]));
+      await this.answer(request, response, gone.signal);
     } catch (error) {
       const {status, headers, body} = failureOf(error);
       if (status >= 500) this.log.warn('a request failed', {status, error: messageOf(error)});
