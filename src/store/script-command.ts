@@ -25,7 +25,12 @@ export class ScriptCommand extends Command {
   private readonly bytes: Buffer;
 
   /** @param options.binary the reply stays bytes. */
-  constructor(command: string, script: string, call: RawCall, options: {readonly binary: boolean}) {
+  constructor(
+    command: string,
+    readonly script: string,
+    call: RawCall,
+    options: {readonly binary: boolean},
+  ) {
     super(command.toLowerCase(), [], options.binary ? {} : {replyEncoding: 'utf8'});
     this.bytes = encodeScriptCall(command, script, call);
   }

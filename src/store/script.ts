@@ -62,10 +62,10 @@ export function defineScript<const K extends string, const A extends string, R>(
     ...(definition.endsTurns ? ['end-turn.lua'] : []),
   ];
   const {runs = [], file} = definition;
-  const before = () => [...files.map(readScript), ...runs.map(asFunction)].join('\n');
-  const load = () => (single ??= loaded(`${before()}\n${readScript(file)}`));
+  const before = () => [...files.map(readScript), ...runs.map(asFunction)];
+  const load = () => (single ??= loaded([...before(), readScript(file)].join('\n')));
   const batches = definition.joins
-    ? new Batches(load, () => loaded(joined(before(), readScript(file))))
+    ? new Batches(load, () => loaded(joined(before().join('\n'), readScript(file))))
     : undefined;
 
   const {keys: keyNames, args: argNames, binary = false, reads = false, reply} = definition;

@@ -5,6 +5,7 @@ import {basename} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import type {RedisClient} from '../../src/store/client.js';
 import type {Connection} from '../../src/store/connection.js';
+import {ScriptCommand} from '../../src/store/script-command.js';
 import type {Store} from '../../src/store/store.js';
 
 export class Crash extends Error {
@@ -101,6 +102,8 @@ function counting(redis: RedisClient, spend: (name: string) => boolean): RedisCl
 }
 
 function commandName(method: string, args: readonly unknown[]): string {
+  const [first] = args;
+  if (first instanceof ScriptCommand) return scriptNames().get(first.script) ?? first.name;
   const called = method.startsWith('call') ? args.map(String) : [method, ...args.map(String)];
   const [name = '', script = ''] = called;
   return /^eval/i.test(name) ? (scriptNames().get(script) ?? name) : name.toLowerCase();
