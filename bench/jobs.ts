@@ -1,4 +1,7 @@
 /** What runs in a process of its own: the measurements themselves. */
+import {importBuilt} from './built.js';
+import type * as Priced from './subjects/priced.js';
+import type {Step} from './subjects/priced.js';
 import type {Rated, Subject, SubjectName, Timed} from './subject.js';
 
 const subjects: Readonly<Record<SubjectName, () => Promise<Subject>>> = {
@@ -8,6 +11,7 @@ const subjects: Readonly<Record<SubjectName, () => Promise<Subject>>> = {
   'ours, logging': async () => (await import('./subjects/ours.js')).oursLogging,
   'ours, Redis traces': async () => (await import('./subjects/ours.js')).oursTraced,
   'ours, messages': async () => (await import('./subjects/ours.js')).oursMessages,
+  'bullmq, held': async () => (await import('./subjects/bullmq.js')).bullmqHeld,
 };
 
 export const jobs = {
@@ -15,6 +19,8 @@ export const jobs = {
     (await subjects[subject]())[workload](url, count),
   times: async (subject: SubjectName, workload: Timed, url: string, count: number) =>
     (await subjects[subject]())[workload](url, count),
+  priced: async (what: keyof typeof Priced, step: Step, url: string, count: number) =>
+    ((await importBuilt('subjects/priced.ts')) as typeof Priced)[what](step, url, count),
   taskCost: async (subject: SubjectName, url: string, count: number) =>
     (await import('./workloads/task-cost.js')).taskCost(await subjects[subject](), url, count),
   sendCost: async (url: string, workers: number, count: number) =>

@@ -12,6 +12,7 @@ export const WORKLOADS = [
   'call',
   'replay',
   'cost',
+  'price',
   'journal',
   'runs',
   'backlog',

@@ -17,6 +17,7 @@ import {compareRates, compareTimes, RATED, TIMED} from './workloads/compared.js'
 import {cost} from './workloads/cost.js';
 import {journal} from './workloads/journal.js';
 import {memory} from './workloads/memory.js';
+import {price} from './workloads/price.js';
 import {runs} from './workloads/runs.js';
 import {tail} from './workloads/tail.js';
 
@@ -39,6 +40,7 @@ const workloads: Readonly<Record<WorkloadName, (options: BenchOptions) => Promis
   call: times('call'),
   replay: rates('replay'),
   cost,
+  price,
   journal,
   runs,
   backlog,

@@ -46,7 +46,7 @@ export const TOGETHER = 500;
 /** What each task of `sessions` says. */
 export const CHUNKS = 200;
 export type SubjectName =
-  'raw' | 'bullmq' | 'ours' | 'ours, logging' | 'ours, messages' | 'ours, Redis traces';
+  'raw' | 'bullmq' | 'bullmq, held' | 'ours' | 'ours, logging' | 'ours, messages' | 'ours, Redis traces';
 
 /** Runs an async job so many times with at most `width` under way. */
 export async function inFlight(

@@ -1,5 +1,5 @@
 /** BullMQ with its defaults; a chunk is a progress update, which is what its readers can follow. */
-import {FlowProducer, Queue, QueueEvents, Worker} from 'bullmq';
+import {FlowProducer, Queue, QueueEvents, WaitingChildrenError, Worker, type Job} from 'bullmq';
 import {
   CHUNKS,
   inFlight,
@@ -73,6 +73,39 @@ async function sends(url: string, count: number, width: number): Promise<number>
   const rate = await perSecond(count, () => inFlight(count, width, () => queue.add('t', {content: 'x'})));
   await queue.close();
   return rate;
+}
+
+/** What a job that calls works with. */
+interface Callees {
+  readonly callees: Queue;
+  readonly events: QueueEvents;
+}
+
+async function timeCalls(
+  url: string,
+  count: number,
+  caller: (parts: Callees) => (job: Job, token?: string) => Promise<unknown>,
+): Promise<number[]> {
+  const connection = connectionOf(url);
+  const [callers, callees] = [new Queue(CALLERS, {connection}), await openQueue(url)];
+  const events = new QueueEvents(NAME, {connection});
+  const answering = new Worker(NAME, () => Promise.resolve('x'), {connection, concurrency: 50});
+  const calling = new Worker(CALLERS, caller({callees, events}), {connection, concurrency: 50});
+  const all = [callers, callees, events, answering, calling];
+  await Promise.all(all.map(one => one.waitUntilReady()));
+  const times: number[] = [];
+  for (let i = 0; i < count; i++) {
+    const done = new Promise<unknown>(resolve =>
+      calling.once('completed', (_job, answer) => resolve(answer)),
+    );
+    const startedAt = performance.now();
+    await callers.add('t', {content: 'x'});
+    const answer = await done;
+    times.push(performance.now() - startedAt);
+    if (answer !== 'x') throw new Error(`the answer was ${String(answer)}`);
+  }
+  await Promise.all(all.map(one => one.close()));
+  return times;
 }
 
 export const bullmq: Subject = {
@@ -202,30 +235,17 @@ export const bullmq: Subject = {
     return times;
   },
 
-  /** A job that adds another and waits for what it returns. */
-  async call(url, count) {
-    const connection = connectionOf(url);
-    const [callers, callees] = [new Queue(CALLERS, {connection}), await openQueue(url)];
-    const events = new QueueEvents(NAME, {connection});
-    const answering = new Worker(NAME, () => Promise.resolve('x'), {connection, concurrency: 50});
-    const calling = new Worker(
-      CALLERS,
-      async (): Promise<unknown> => (await callees.add('t', {content: 'x'})).waitUntilFinished(events),
-      {connection, concurrency: 50},
-    );
-    const all = [callers, callees, events, answering, calling];
-    await Promise.all(all.map(one => one.waitUntilReady()));
-    const times: number[] = [];
-    for (let i = 0; i < count; i++) {
-      const done = new Promise(resolve => calling.once('completed', resolve));
-      const startedAt = performance.now();
-      await callers.add('t', {content: 'x'});
-      await done;
-      times.push(performance.now() - startedAt);
-    }
-    await Promise.all(all.map(one => one.close()));
-    return times;
-  },
+  /** A job that adds a child, gives its slot back, and goes on once the child has ended. */
+  call: (url, count) =>
+    timeCalls(url, count, ({callees}) => async (job, token = '') => {
+      // The first start; the second is the one that finds the answer.
+      if (job.attemptsStarted === 1) {
+        const parent = {id: job.id ?? '', queue: job.queueQualifiedName};
+        await callees.add('t', {content: 'x'}, {parent});
+        if (await job.moveToWaitingChildren(token)) throw new WaitingChildrenError();
+      }
+      return Object.values(await job.getChildrenValues<string>())[0];
+    }),
 
   async open(url): Promise<OpenSubject> {
     const {queue, allEnded, stop} = await start(url);
@@ -242,4 +262,17 @@ export const bullmq: Subject = {
       close: stop,
     };
   },
+};
+
+/** A call by a job that holds its slot meanwhile: if its worker dies, the answer is lost and the child is added again. */
+export const bullmqHeld: Subject = {
+  ...bullmq,
+  call: (url, count) =>
+    timeCalls(
+      url,
+      count,
+      ({callees, events}) =>
+        async (): Promise<unknown> =>
+          (await callees.add('t', {content: 'x'})).waitUntilFinished(events),
+    ),
 };

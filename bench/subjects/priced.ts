@@ -1,0 +1,187 @@
+/**
+ * What a task costs in steps, end to end: the hand-written loop of raw.ts with the documents of the protocol, then with records
+ * beside them, as one would write it without guarantees. Bundled as users' code is (built.ts), for what translates sources has a
+ * price too.
+ */
+import {Redis} from 'ioredis';
+import {newEventId, newExecutionId, newHexUuid, newMessageId, spanIdHex} from '../../src/ids.js';
+import {encodeSendable, type AskCommand} from '../../src/protocol/commands.js';
+import {chunkEvent, encodeEvent, endOfStreamEvent, type EventContext} from '../../src/protocol/events.js';
+import {
+  decodeRecord,
+  encodeRecord,
+  execField,
+  msgMapField,
+  newExecutionRecord,
+} from '../../src/protocol/execution.js';
+import {createHeader} from '../../src/protocol/header.js';
+import {readEntry} from '../../src/worker/read-entry.js';
+import {quantile} from '../stats.js';
+import {inFlight, perSecond, until} from '../subject.js';
+
+export type Step = 'documents' | 'records';
+
+const [TASKS, GROUP, TYPE] = ['q', 'g', 'a'];
+const SESSIONS = 1000;
+const TTL_S = 604_800;
+const [registryOf, eventsOf] = [(session: string) => `r:${session}`, (session: string) => `e:${session}`];
+
+function newAsk(sessionId: string): {command: AskCommand; executionId: string} {
+  const [messageId, executionId] = [newMessageId(), newExecutionId()];
+  const span = spanIdHex(`${messageId}:client.dispatch`);
+  const header = createHeader({
+    ...{messageId, sessionId, traceId: newHexUuid(), targetAgentType: TYPE},
+    metadata: {by_execution_id: executionId, by_sent_at: Date.now()},
+    ...{traceParentSpanId: span, langfuseParentObservationId: span},
+  });
+  const command = {action: 'ASK_AGENT', header, content: 'x', waitForReply: false, extraPayload: {}} as const;
+  return {command, executionId};
+}
+
+function recordOf({header}: AskCommand, executionId: string): string {
+  const {messageId, sessionId, traceId} = header;
+  const route = {policy: 'FAIL_FAST', status: 'DELIVER_NOW'};
+  return encodeRecord(
+    newExecutionRecord({
+      ...{executionId, messageId, sessionId, traceId, sourceAgentType: 'client', targetAgentType: TYPE},
+      ...{streamName: TASKS, now: Date.now(), route},
+    }),
+  );
+}
+
+async function send(redis: Redis, sessionId: string, step: Step): Promise<void> {
+  const {command, executionId} = newAsk(sessionId);
+  const document = encodeSendable(command);
+  if (step === 'documents') {
+    await redis.xadd(TASKS, '*', 'data', document);
+    return;
+  }
+  const {messageId} = command.header;
+  const fields = [
+    execField(executionId),
+    recordOf(command, executionId),
+    msgMapField(messageId),
+    executionId,
+  ];
+  await redis
+    .pipeline()
+    .hset(registryOf(sessionId), ...fields)
+    .expire(registryOf(sessionId), TTL_S)
+    .xadd(TASKS, '*', 'data', document)
+    .exec();
+}
+
+interface Given {
+  readonly id: string;
+  readonly command: AskCommand;
+  /** With records. */
+  readonly executionId: string;
+}
+
+function given(id: string, data: string): Given {
+  const command = readEntry({stream: TASKS, id, data: Buffer.from(data)});
+  if (command.action !== 'ASK_AGENT') throw new Error(`${command.action} is no task`);
+  return {id, command, executionId: String(command.header.metadata['by_execution_id'])};
+}
+
+/** A worker that answers all it was given at once, in one write; with records a read before that. */
+async function start(url: string, step: Step) {
+  const [reader, writer] = [new Redis(url), new Redis(url)];
+  await reader.xgroup('CREATE', TASKS, GROUP, '0', 'MKSTREAM');
+  await writer.ping();
+  let ended = 0;
+  const stopping = new AbortController();
+  const loop = (async () => {
+    while (!stopping.signal.aborted) {
+      const reply = (await reader.xreadgroup(
+        'GROUP', GROUP, 'c', 'COUNT', 50, 'BLOCK', 1000, 'STREAMS', TASKS, '>',
+      )) as [string, [string, string[]][]][] | null; // prettier-ignore
+      const tasks = (reply?.[0]?.[1] ?? []).map(([id, [, data = '']]) => given(id, data));
+      if (tasks.length === 0) continue;
+      const records = step === 'records' ? await recordsOf(writer, tasks) : [];
+      const pipeline = writer.pipeline();
+      tasks.forEach((task, i) => {
+        const {sessionId} = task.command.header;
+        const record = records[i];
+        const write = (status: string) => {
+          if (record === undefined) return;
+          const timeline = [...record.timeline, {status, timestamp: Date.now()}];
+          const text = encodeRecord({...record, status, timeline, updatedAt: Date.now()});
+          pipeline.hset(registryOf(sessionId), execField(task.executionId), text);
+        };
+        write('RUNNING');
+        const at = emitterOf(task);
+        pipeline.xadd(eventsOf(sessionId), '*', 'data', encodeEvent(chunkEvent(at, 'token ')));
+        pipeline.xadd(eventsOf(sessionId), '*', 'data', encodeEvent(endOfStreamEvent(at)));
+        write('COMPLETED');
+      });
+      const ids = tasks.map(({id}) => id);
+      await pipeline
+        .xack(TASKS, GROUP, ...ids)
+        .xdel(TASKS, ...ids)
+        .exec();
+      ended += ids.length;
+    }
+  })();
+  return {
+    allEnded: (count: number) => until(() => ended >= count),
+    stop: async () => {
+      stopping.abort();
+      await loop;
+      for (const redis of [reader, writer]) redis.disconnect();
+    },
+  };
+}
+
+async function recordsOf(redis: Redis, tasks: readonly Given[]) {
+  const pipeline = redis.pipeline();
+  for (const {command, executionId} of tasks)
+    pipeline.hget(registryOf(command.header.sessionId), execField(executionId));
+  return ((await pipeline.exec()) ?? []).map(([, text]) => decodeRecord(String(text)));
+}
+
+const emitterOf = ({command: {header}}: Given): EventContext => ({
+  ...{traceId: header.traceId, sessionId: header.sessionId, sourceAgentType: TYPE},
+  ...{messageId: header.messageId, parentMessageId: '', subAgent: false, now: Date.now, newEventId},
+});
+
+export async function sendInFlight(step: Step, url: string, count: number): Promise<number> {
+  const sender = new Redis(url);
+  await sender.ping();
+  const rate = await perSecond(count, () =>
+    inFlight(count, 100, i => send(sender, `s-${i % SESSIONS}`, step)),
+  );
+  sender.disconnect();
+  return rate;
+}
+
+/** @returns the median time to the first chunk, nothing else going on, in milliseconds. */
+export async function latency(step: Step, url: string, count: number): Promise<number> {
+  const [sender, reader] = [new Redis(url), new Redis(url)];
+  const {allEnded, stop} = await start(url, step);
+  const times: number[] = [];
+  for (let i = 0; i < count; i++) {
+    const seen = reader.xread('BLOCK', 0, 'STREAMS', eventsOf(`s-${i}`), '0');
+    const startedAt = performance.now();
+    await send(sender, `s-${i}`, step);
+    await seen;
+    times.push(performance.now() - startedAt);
+    await allEnded(i + 1);
+  }
+  await stop();
+  for (const redis of [sender, reader]) redis.disconnect();
+  return quantile(times, 0.5);
+}
+
+export async function endToEnd(step: Step, url: string, count: number): Promise<number> {
+  const sender = new Redis(url);
+  await sender.ping();
+  const {allEnded, stop} = await start(url, step);
+  const rate = await perSecond(count, async () => {
+    await inFlight(count, 100, i => send(sender, `s-${i % SESSIONS}`, step));
+    await allEnded(count);
+  });
+  await stop();
+  sender.disconnect();
+  return rate;
+}
