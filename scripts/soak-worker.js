@@ -15,8 +15,8 @@ const handle = await startWorker(
     drainMs: 500,
     log: createLogger({
       level: 'warn',
-      write: (line, _level, message) => {
-        if (message.startsWith('the lease had run out')) say({what: 'lapsed'});
+      write: line => {
+        if (JSON.parse(line).msg.startsWith('the lease had run out')) say({what: 'lapsed'});
         process.stderr.write(`${line}\n`);
       },
     }),

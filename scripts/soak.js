@@ -4,10 +4,12 @@
 //
 //   --minutes 2     how long work comes in
 //   --seed 1        same seed, same faults and same work (not the same interleaving)
-//   --workers 4     --concurrency 20   --rate 40 (tasks a second)   --lease-ms 3000
-//   --kill-every-ms 1000   a worker is killed so often on average; half as often each it is suspended, and stopped
+//   --workers 4     --concurrency 20   --rate 20 (tasks a second)   --lease-ms 3000
+//   --kill-every-ms 1000   a worker is killed so often on average; half as often each it is suspended, and stopped: of four
+//                   workers two are there at a time, and two cores are busy with starting them. More work than that leaves
+//                   waits until attempts are used up and tasks are given up as not delivered, which ends them, but not well
 //   --poison 0      how many tasks kill every worker they meet; they must become dead letters, and nothing else may
-//   --orchestrators 2   --task-rate 5 (tasks of the run layer a second; 0: none)
+//   --orchestrators 2   --task-rate 3 (tasks of the run layer a second; 0: none)
 //   --redis-url     default: a redis-server of its own, from the PATH
 import {spawn} from 'node:child_process';
 import {mkdtemp, rm} from 'node:fs/promises';
@@ -24,13 +26,13 @@ import {AgentAPI, AgentService} from '../dist/src/orchestration/index.js';
 const number = text => ({type: 'string', default: String(text)});
 const {values} = parseArgs({
   options: {
-    ...{minutes: number(2), seed: number(1), workers: number(4), concurrency: number(20), rate: number(40)},
+    ...{minutes: number(2), seed: number(1), workers: number(4), concurrency: number(20), rate: number(20)},
     ...{
       'lease-ms': number(3000),
       'kill-every-ms': number(1000),
       poison: number(0),
       orchestrators: number(2),
-      'task-rate': number(5),
+      'task-rate': number(3),
       'redis-url': {type: 'string'},
     },
   },
@@ -55,6 +57,8 @@ const api = new AgentAPI({runtime: new AgentService({store})});
 
 /** Everything the workers said about an execution: id -> starts. */
 const starts = new Map();
+/** Attempts of an execution as its record has them: id -> crashed, failed and handed back. */
+const pastAttempts = new Map();
 /** When a worker died without notice: worker id -> Unix ms. */
 const killedAt = new Map();
 /** Workers that were suspended. */
@@ -64,6 +68,8 @@ const lapsed = new Set();
 /** How workers ended that said so: worker id -> 'stopped', 'lease-lost', ... */
 const ends = new Map();
 const faults = {kill: 0, suspend: 0, stop: 0, serve_kill: 0};
+/** Processes that ended by a fault of their own: no fault of ours explains one. */
+let fell = 0;
 let serial = 0;
 let isOver = false;
 const live = new Set();
@@ -127,6 +133,8 @@ async function keepWorker() {
     })();
     await exit;
     live.delete(one);
+    // One that is suspended while it starts finds its connections timed out.
+    if (child.exitCode > 0 && !suspended.has(one.workerId)) fell++;
     await watch;
   }
 }
@@ -146,6 +154,7 @@ async function keepOrchestrator() {
     if (!isGone) child.kill('SIGTERM');
     await exit;
     serving.delete(child);
+    if (child.exitCode > 0) fell++;
   }
 }
 
@@ -260,7 +269,7 @@ function strike(record) {
  * than one completed.
  */
 async function judgeTasks() {
-  const found = {ended: 0, done: 0, lost: 0, double: 0, wrong: 0, struck_out: 0, attempts: 0};
+  const found = {ended: 0, done: 0, lost: 0, double: 0, wrong: 0, struck_out: 0, given_up: 0, attempts: 0};
   for (const {taskId, runId, sessionId} of tasks) {
     const {status} = await api.getTask(WORKSPACE, taskId);
     const attempts = await api.listRunAttempts(WORKSPACE, runId);
@@ -269,10 +278,14 @@ async function judgeTasks() {
     const records = await Promise.all(
       attempts.map(({messageId}) => client.find(sessionId, messageId).catch(() => undefined)),
     );
+    for (const record of records) pastAttempts.set(record?.executionId, record?.extra.x_attempts ?? []);
     const failed = records.filter(record => record?.status === 'FAILED').map(strike);
     const completed = records.filter(record => record?.status === 'COMPLETED').length;
+    // Nobody took it up for two minutes: there were too few workers for too many suspects.
+    const givenUp = attempts.filter(({errorClass}) => errorClass === 'worker_lost').length;
     const known = new Set(attempts.map(({executionId}) => `exec:${executionId}`));
     found.attempts += attempts.length;
+    found.given_up += givenUp;
     found.struck_out += failed.filter(why => why === 'struck_out').length;
     if (FINAL_TASK.includes(status)) found.ended++;
     else {
@@ -280,7 +293,8 @@ async function judgeTasks() {
       note(`lost: ${taskId} is ${status}: ${JSON.stringify(attempts)}`);
     }
     if (status === 'done') found.done++;
-    else if (failed.length < 2) found.wrong++;
+    else if (failed.length + givenUp < 2) found.wrong++;
+    if (status !== 'done') note(`task not done: ${JSON.stringify({taskId, status, attempts})}`);
     if (failed.includes('wrongly_dead') || (status === 'done' && completed === 0)) found.wrong++;
     if (completed > 1 || ids.some(id => !known.has(id))) {
       found.double++;
@@ -313,6 +327,7 @@ async function judge() {
   for (const one of accepted) {
     const record = await client.find(one.sessionId, one.messageId);
     const status = record?.status ?? 'MISSING';
+    pastAttempts.set(one.executionId, record?.extra.x_attempts ?? []);
     if (status === 'COMPLETED') counts.completed++;
     else if (status !== 'FAILED') {
       counts.lost++;
@@ -325,8 +340,11 @@ async function judge() {
     if (ends !== 1) counts.double++;
     const said = events.map(event => /"(\d+)\.(\d+) "/.exec(JSON.stringify(event))).filter(Boolean);
     const order = said.map(([, attempt, i]) => Number(attempt) * 1000 + Number(i));
-    if (order.some((value, i) => i > 0 && value <= order[i - 1])) counts.disordered++;
     const seen = starts.get(one.executionId) ?? [];
+    if (order.some((value, i) => i > 0 && value <= order[i - 1])) {
+      counts.disordered++;
+      note(`disordered: ${JSON.stringify({said: said.map(([text]) => text), rows, seen, record})}`);
+    }
     if (record && (record.extra.x_crashes ?? 0) + (record.extra.x_failures ?? 0) > MAX_ATTEMPTS)
       counts.over_started++;
     if (new Set(seen.map(({attempt}) => attempt)).size !== seen.length) counts.over_started++;
@@ -337,6 +355,7 @@ async function judge() {
     entries: await commands.run(redis => redis.xlen(stream)),
     pending: (await commands.run(redis => redis.xpending(stream, GROUP)))[0],
     consumers: (await commands.run(redis => redis.call('XINFO', 'CONSUMERS', stream, GROUP))).length,
+    ...(await keysLeft()),
   };
   const deadLetters = await commands.run(redis => redis.xlen(keys.deadletter()));
   const recovered = recoveryTimes();
@@ -345,13 +364,14 @@ async function judge() {
   );
   const ok =
     broken.length === 0 &&
+    fell === 0 &&
     runLayer.lost + runLayer.double + runLayer.wrong === 0 &&
     left.entries === 0 &&
     left.pending === 0 &&
     deadLetters === poisoned.size + counts.struck_out + runLayer.struck_out;
   return {
     ...{ok, seed: Number(values.seed), minutes, accepted: accepted.length, ...counts},
-    ...{dead: deadLetters, poison: poisoned.size, faults, lease_ms: leaseMs},
+    ...{dead: deadLetters, poison: poisoned.size, faults, fell, lease_ms: leaseMs},
     recovered: recovered.atOnce.length,
     recovered_p50_ms: percentile(recovered.atOnce, 50),
     recovered_p99_ms: percentile(recovered.atOnce, 99),
@@ -363,6 +383,25 @@ async function judge() {
   };
 }
 
+/** All keys, and those without a lifetime: of the deployment, of its agents, and of killed workers, which a manager takes out after a day. */
+async function keysLeft() {
+  const lasting = [];
+  let keys = 0;
+  let cursor = '0';
+  do {
+    const [next, names] = await store.commands.run(redis => redis.scan(cursor, 'COUNT', 1000));
+    cursor = next;
+    keys += names.length;
+    for (const name of names)
+      if ((await store.commands.run(redis => redis.pttl(name))) === -1) lasting.push(name);
+  } while (cursor !== '0');
+  const kinds = new Set(
+    lasting.map(name => name.replaceAll(/(sess|task|run|att|soak)[-_][0-9A-Za-z]+/g, '$1…')),
+  );
+  note(`without a lifetime: ${[...kinds].slice(0, 40).join(' ')}`);
+  return {keys, lasting: lasting.length};
+}
+
 function mayCrash(id) {
   return (
     killedAt.has(id) || suspended.has(id) || lapsed.has(id) || ['lease-lost', 'deaf'].includes(ends.get(id))
@@ -371,17 +410,19 @@ function mayCrash(id) {
 
 /**
  * From the moment a worker was killed to the next start of what it ran: at once, and for what was there in two crashes
- * and has to wait until a worker has nothing else to do.
+ * and has to wait for a process of its own. An attempt may die before it has said that it began.
  */
 function recoveryTimes() {
   const times = {atOnce: [], alone: []};
-  for (const seen of starts.values()) {
-    let crashes = 0;
+  for (const [id, seen] of starts) {
     for (let i = 1; i < seen.length; i++) {
       const at = killedAt.get(seen[i - 1].workerId);
       // Killed later: the next start was a retry, not a recovery.
       if (at === undefined || at > seen[i].at) continue;
-      crashes++;
+      const before = (pastAttempts.get(id) ?? []).filter(({attempt}) => attempt < seen[i].attempt);
+      const crashes = before.filter(({ended}) => ended === 'crashed').length;
+      // Another took it up and gave it back.
+      if (crashes < 2 && seen[i].attempt > seen[i - 1].attempt + 1) continue;
       const ms = seen[i].at - at;
       if (ms > leaseMs + 1000 && crashes < 2) note(`late: ${ms} ms ${JSON.stringify(seen)}`);
       (crashes < 2 ? times.atOnce : times.alone).push(ms);
