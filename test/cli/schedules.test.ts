@@ -40,7 +40,7 @@ describeRedis('by schedule, where tasks run', stores => {
     await scheduler(store, port).tickOnce();
     await cli.listForPeople(place, 'table', {state: 'active', agent: 'writer'});
     expect(taken()).toMatch(
-      /^nightly-report {3}active {2}\* \* \* \* \* {2}UTC {2}next \d\d:\d\d:00Z \(\d+s\) {2}last running {2}missed 0 {2}overlap skip\n$/,
+      /^nightly-report {3}active {2}\* \* \* \* \* {2}UTC {2}next \d\d:\d\d:00Z \([\d.]+m?s\) {2}last running {2}missed 0 {2}overlap skip\n$/,
     );
     const paused = await cli.pauseForPeople(place, 'nightly-report', {
       note: 'freeze until release',

@@ -57,7 +57,7 @@ describe.each(servers)('by on %s', {timeout: 180_000}, (_, start) => {
     const all = await by('agents', '--workers');
     expect(all.stdout).not.toMatch(ESCAPES);
     expect(all.stdout).toMatch(/ocr +yes +1 \(1 idle\) +3 +-/);
-    expect(all.stdout).toMatch(/w-1 +ocr +idle +0\/3 +\ds +native/);
+    expect(all.stdout).toMatch(/w-1 +ocr +idle +0\/3 +\d+s +native/);
     expect(all.stdout).toMatch(/py-1 +tts +idle +0\/\? +\d+s +derived/);
     expect((await by('agents', '--type', 'ocr', '-o', 'name')).stdout).toBe('w-1\n');
     expect((await data('agents', '--status', 'busy,stale'))['workers']).toEqual([]);

@@ -94,7 +94,7 @@ describe.each(servers)('by on %s', (_, start) => {
       const {stdout} = await by('exec', 'show', sent.executionId, '--last', '--journal');
       expect(stdout).not.toMatch(ESCAPES);
       expect(stdout).toMatch(/0 +call echo: a/);
-      expect(stdout).toMatch(/1 +step measure +2\. \+\d+ms +\d+/);
+      expect(stdout).toMatch(/1 +step measure +2\. \+[\d.]+m?s +\d+/);
       expect(stdout).toMatch(/2 +ask: \d+\? +- +waits for a person/);
       expect(await data('exec', 'show', sent.executionId, '--last', '--journal')).toMatchObject({
         journal: {

@@ -1,4 +1,5 @@
 /** Schedules whose ticks are due already: the clock of the tests is Redis's own. */
+import {setTimeout} from 'node:timers/promises';
 import {newOrchestrationId} from '../../src/protocol/orchestration/ids.js';
 import {createScheduleKeys} from '../../src/protocol/orchestration/schedule-keys.js';
 import {definitionOf, type CreateScheduleParams} from '../../src/protocol/orchestration/schedule.js';
@@ -19,9 +20,18 @@ export const basics = {
   ...{externalId: 'nightly-report', agentType: 'writer', prompt: 'Write the report.', cronExpr: '* * * * *'},
 } satisfies CreateScheduleParams;
 
-/** The whole minute so many minutes ago. */
+/**
+ * The whole minute so many minutes ago. Shortly before the next minute it waits for that one: a schedule of every minute
+ * has one tick more then, and a test that counts ticks is over long before there is another.
+ */
 export async function minutesAgo(store: Store, minutes: number): Promise<number> {
-  return Math.floor((await serverTimeMs(store)) / MINUTE) * MINUTE - minutes * MINUTE;
+  const now = await serverTimeMs(store);
+  const left = MINUTE - (now % MINUTE);
+  if (left < 8000) {
+    await setTimeout(left + 10);
+    return minutesAgo(store, minutes);
+  }
+  return Math.floor(now / MINUTE) * MINUTE - minutes * MINUTE;
 }
 
 /** A schedule that should have fired for so many minutes. @returns its id and its first tick. */
