@@ -23,6 +23,7 @@ export type {
   GroupTask,
   MemberResult,
 } from './worker/calls.js';
+export type {RestPolicy} from './protocol/task-group.js';
 export type {ExhaustReport} from './worker/status-report.js';
 export type {HeaderLike} from './registry/recovery-time.js';
 export type {SessionHistory} from './worker/turn-history.js';

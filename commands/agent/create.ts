@@ -1,8 +1,8 @@
 import * as Args from '@oclif/core/args';
-import {BaseCommand} from '../../src/cli/base-command.js';
 import {activity, profileFlags} from '../../src/cli/tasks/profile-flags.js';
+import {WorkspaceCommand} from '../../src/cli/workspace-command.js';
 
-export default class AgentCreate extends BaseCommand {
+export default class AgentCreate extends WorkspaceCommand {
   static override summary =
     'Make a profile: a named agent with a policy, and how many of its runs go at once.';
   static override description = 'An agent type needs no profile: without one the defaults hold.';
@@ -13,7 +13,7 @@ export default class AgentCreate extends BaseCommand {
   async run() {
     const {args, flags} = await this.parse(AgentCreate);
     const {createForPeople} = await import('../../src/cli/tasks/profiles.js');
-    const at = {store: await this.openStore(), printer: this.printer, workspace: flags.workspace};
+    const at = await this.at(flags);
     return createForPeople(at, args.key, {...flags, active: activity(flags)});
   }
 }

@@ -1,8 +1,8 @@
 import * as Args from '@oclif/core/args';
-import {BaseCommand} from '../../src/cli/base-command.js';
 import {workspaceFlag} from '../../src/cli/tasks/flags.js';
+import {WorkspaceCommand} from '../../src/cli/workspace-command.js';
 
-export default class AgentResume extends BaseCommand {
+export default class AgentResume extends WorkspaceCommand {
   static override summary = 'Let a pool that was degraded by failures send again, all it has room for.';
   static override examples = ['<%= config.bin %> agent resume writer'];
   static override args = {
@@ -13,7 +13,7 @@ export default class AgentResume extends BaseCommand {
   async run() {
     const {args, flags} = await this.parse(AgentResume);
     const {resumeForPeople} = await import('../../src/cli/tasks/profiles.js');
-    const at = {store: await this.openStore(), printer: this.printer, workspace: flags.workspace};
+    const at = await this.at(flags);
     return resumeForPeople(at, args.pool);
   }
 }

@@ -1,8 +1,8 @@
 import * as Args from '@oclif/core/args';
-import {BaseCommand} from '../../src/cli/base-command.js';
 import {workspaceFlag} from '../../src/cli/tasks/flags.js';
+import {WorkspaceCommand} from '../../src/cli/workspace-command.js';
 
-export default class AgentScale extends BaseCommand {
+export default class AgentScale extends WorkspaceCommand {
   static override summary = 'Say how many runs of an agent go at once in each of its pools; 0 pauses.';
   static override examples = [
     '<%= config.bin %> agent scale writer 0',
@@ -17,7 +17,7 @@ export default class AgentScale extends BaseCommand {
   async run() {
     const {args, flags} = await this.parse(AgentScale);
     const {scaleForPeople} = await import('../../src/cli/tasks/profiles.js');
-    const at = {store: await this.openStore(), printer: this.printer, workspace: flags.workspace};
+    const at = await this.at(flags);
     return scaleForPeople(at, args.agent, args.runs);
   }
 }

@@ -1,13 +1,13 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
-import {BaseCommand} from '../../src/cli/base-command.js';
 import {outputFlag} from '../../src/cli/flags.js';
 import {workspaceFlag} from '../../src/cli/tasks/flags.js';
+import {WorkspaceCommand} from '../../src/cli/workspace-command.js';
 import {ByError} from '../../src/errors.js';
 
 const DECISIONS = ['once', 'always', 'deny'];
 
-export default class RunApprove extends BaseCommand {
+export default class RunApprove extends WorkspaceCommand {
   static override summary = 'List what waits for a person, or allow or refuse one of it.';
   static override description = `An agent asks where the policy of its run says so (\`by task submit --ask\`). The first decision counts.
 Who decides is noted as it is claimed: whoever may write to this Redis can approve.`;
@@ -52,7 +52,7 @@ Who decides is noted as it is claimed: whoever may write to this Redis can appro
         hint: 'Name the approval; `by run approve` lists them.',
       });
     }
-    const at = {store: await this.openStore(), printer: this.printer, workspace: flags.workspace};
+    const at = await this.at(flags);
     if (approval === undefined || decision === undefined) return listApprovalsForPeople(at, this.output);
     return decideForPeople(at, approval, {decision, by: flags.as ?? osUser(), note: flags.note});
   }

@@ -1,10 +1,10 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
-import {BaseCommand} from '../../src/cli/base-command.js';
 import {outputFlag} from '../../src/cli/flags.js';
 import {workspaceFlag} from '../../src/cli/tasks/flags.js';
+import {WorkspaceCommand} from '../../src/cli/workspace-command.js';
 
-export default class RunEvents extends BaseCommand {
+export default class RunEvents extends WorkspaceCommand {
   static override summary = 'Show what happened to a run, event by event.';
   static override examples = ['<%= config.bin %> run events run_01JD3K2M --follow'];
   static override args = {run: Args.string({required: true, description: 'its id, or how it begins'})};
@@ -23,7 +23,7 @@ export default class RunEvents extends BaseCommand {
   async run() {
     const {args, flags} = await this.parse(RunEvents);
     const {eventsForPeople} = await import('../../src/cli/tasks/runs.js');
-    const at = {store: await this.openStore(), printer: this.printer, workspace: flags.workspace};
+    const at = await this.at(flags);
     const {follow, from, kind} = flags;
     return eventsForPeople(at, args.run, {follow, from, kind, signal: this.signal});
   }

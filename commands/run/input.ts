@@ -1,11 +1,11 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
-import {BaseCommand} from '../../src/cli/base-command.js';
 import {durationFlag} from '../../src/cli/flags.js';
 import {workspaceFlag} from '../../src/cli/tasks/flags.js';
+import {WorkspaceCommand} from '../../src/cli/workspace-command.js';
 import {OVERFLOWS, type Overflow} from '../../src/protocol/orchestration/input.js';
 
-export default class RunInput extends BaseCommand {
+export default class RunInput extends WorkspaceCommand {
   static override summary =
     'Say something to a run: its answer, its next turn, or in the place of what it does.';
   static override description = `If the run waits for an answer, this is it; if it has ended, its task is taken up again. Else --mode decides:
@@ -50,7 +50,7 @@ export default class RunInput extends BaseCommand {
     const {args, flags} = await this.parse(RunInput);
     const {inputForPeople} = await import('../../src/cli/tasks/input.js');
     const {textOf} = await import('../../src/cli/tasks/params.js');
-    const at = {store: await this.openStore(), printer: this.printer, workspace: flags.workspace};
+    const at = await this.at(flags);
     return inputForPeople(at, args.run, {
       mode: flags.mode,
       message: await textOf(args.message, 'The message', what => this.readStdin(what)),

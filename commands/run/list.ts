@@ -1,10 +1,10 @@
 import * as Flags from '@oclif/core/flags';
-import {BaseCommand} from '../../src/cli/base-command.js';
 import {outputFlag} from '../../src/cli/flags.js';
 import {cursorFlag, limitFlag, workspaceFlag} from '../../src/cli/tasks/flags.js';
+import {WorkspaceCommand} from '../../src/cli/workspace-command.js';
 import {RUN_STATES} from '../../src/protocol/orchestration/states.js';
 
-export default class RunList extends BaseCommand {
+export default class RunList extends WorkspaceCommand {
   static override summary = 'List runs, newest first.';
   static override examples = [
     '<%= config.bin %> run list --status error',
@@ -24,8 +24,8 @@ export default class RunList extends BaseCommand {
   async run() {
     const {flags} = await this.parse(RunList);
     const {listForPeople} = await import('../../src/cli/tasks/runs.js');
-    const {status, task, agent, session, limit, cursor, workspace} = flags;
-    const at = {store: await this.openStore(), printer: this.printer, workspace};
+    const {status, task, agent, session, limit, cursor} = flags;
+    const at = await this.at(flags);
     return listForPeople(at, this.output, {status, taskId: task, agent, sessionId: session, limit, cursor});
   }
 }

@@ -1,10 +1,10 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
-import {BaseCommand} from '../../src/cli/base-command.js';
 import {durationFlag} from '../../src/cli/flags.js';
 import {workspaceFlag} from '../../src/cli/tasks/flags.js';
+import {WorkspaceCommand} from '../../src/cli/workspace-command.js';
 
-export default class TaskArchive extends BaseCommand {
+export default class TaskArchive extends WorkspaceCommand {
   static override summary = 'Take tasks that have ended out of the lists.';
   static override examples = [
     '<%= config.bin %> task archive task_01JD3K2M',
@@ -24,7 +24,7 @@ export default class TaskArchive extends BaseCommand {
   async run() {
     const {argv, flags} = await this.parse(TaskArchive);
     const {archiveForPeople} = await import('../../src/cli/tasks/tasks.js');
-    const at = {store: await this.openStore(), printer: this.printer, workspace: flags.workspace};
+    const at = await this.at(flags);
     return archiveForPeople(at, argv as string[], {olderThanMs: flags['older-than'], status: flags.status});
   }
 }

@@ -1,10 +1,10 @@
 import * as Flags from '@oclif/core/flags';
-import {BaseCommand} from '../../src/cli/base-command.js';
 import {outputFlag} from '../../src/cli/flags.js';
 import {cursorFlag, limitFlag, momentOf, sinceFlag, workspaceFlag} from '../../src/cli/tasks/flags.js';
+import {WorkspaceCommand} from '../../src/cli/workspace-command.js';
 import {TASK_STATES} from '../../src/protocol/orchestration/states.js';
 
-export default class TaskList extends BaseCommand {
+export default class TaskList extends WorkspaceCommand {
   static override summary = 'List tasks, newest first.';
   static override examples = [
     '<%= config.bin %> task list --status running',
@@ -26,8 +26,8 @@ export default class TaskList extends BaseCommand {
   async run() {
     const {flags} = await this.parse(TaskList);
     const {listForPeople} = await import('../../src/cli/tasks/tasks.js');
-    const {status, agent, label, archived, limit, cursor, workspace} = flags;
-    const at = {store: await this.openStore(), printer: this.printer, workspace};
+    const {status, agent, label, archived, limit, cursor} = flags;
+    const at = await this.at(flags);
     const since = flags.since === undefined ? undefined : momentOf(flags.since, Date.now());
     return listForPeople(at, this.output, {
       status,

@@ -1,11 +1,11 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
-import {BaseCommand} from '../../src/cli/base-command.js';
 import {outputFlag} from '../../src/cli/flags.js';
 import {workspaceFlag} from '../../src/cli/tasks/flags.js';
+import {WorkspaceCommand} from '../../src/cli/workspace-command.js';
 import {LOG_STREAMS} from '../../src/protocol/orchestration/history.js';
 
-export default class TaskLogs extends BaseCommand {
+export default class TaskLogs extends WorkspaceCommand {
   static override summary = 'Show what was said in a task.';
   static override examples = [
     '<%= config.bin %> task logs task_01JD3K2M --follow',
@@ -27,7 +27,7 @@ export default class TaskLogs extends BaseCommand {
   async run() {
     const {args, flags} = await this.parse(TaskLogs);
     const {logsForPeople} = await import('../../src/cli/tasks/tasks.js');
-    const at = {store: await this.openStore(), printer: this.printer, workspace: flags.workspace};
+    const at = await this.at(flags);
     const {follow, from, tail, stream, run, raw} = flags;
     return logsForPeople(at, args.task, {follow, from, tail, stream, run, raw, signal: this.signal});
   }

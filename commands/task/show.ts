@@ -1,9 +1,9 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
-import {BaseCommand} from '../../src/cli/base-command.js';
 import {workspaceFlag} from '../../src/cli/tasks/flags.js';
+import {WorkspaceCommand} from '../../src/cli/workspace-command.js';
 
-export default class TaskShow extends BaseCommand {
+export default class TaskShow extends WorkspaceCommand {
   static override summary = 'Show one task.';
   static override examples = ['<%= config.bin %> task show task_01JD3K2M --runs'];
   static override args = {task: Args.string({required: true, description: 'its id, or how it begins'})};
@@ -16,7 +16,7 @@ export default class TaskShow extends BaseCommand {
   async run() {
     const {args, flags} = await this.parse(TaskShow);
     const {showForPeople} = await import('../../src/cli/tasks/tasks.js');
-    const at = {store: await this.openStore(), printer: this.printer, workspace: flags.workspace};
+    const at = await this.at(flags);
     return showForPeople(at, args.task, flags);
   }
 }

@@ -53,8 +53,35 @@ export async function cancelTargets(store: Store, request: CancelRequest): Promi
 const MAX_ROUNDS = 10;
 
 export async function cancel(store: Store, now: Clock, request: CancelRequest): Promise<CancelResult> {
+  return cancelAll(store, now, {...request, tell: true}, await cancelTargets(store, request));
+}
+
+/** Cancel several messages of a session, each with what it started, as the agent that called them. Safe to repeat. */
+export async function cancelCalls(
+  store: Store,
+  now: Clock,
+  {
+    messageIds,
+    ...request
+  }: Required<Pick<CancelRequest, 'sessionId' | 'reason' | 'requestedBy'>> & {
+    readonly messageIds: readonly string[];
+  },
+): Promise<void> {
+  const all = await sessionExecutions(store, request.sessionId);
+  const targets = withDescendants(all, new Set(messageIds));
+  await cancelAll(store, now, {...request, tell: 'where-allowed'}, targets);
+}
+
+type Wanted = Omit<CancelRequest, 'messageId'> & {readonly tell: true | 'where-allowed'};
+
+async function cancelAll(
+  store: Store,
+  now: Clock,
+  request: Wanted,
+  first: readonly ExecutionRecord[],
+): Promise<CancelResult> {
   const nodes = new Map<string, CancelledNode>();
-  let targets = await cancelTargets(store, request);
+  let targets = first;
   for (let round = 0; targets.length > 0 && round < MAX_ROUNDS; round++) {
     for (const record of targets) nodes.set(record.executionId, await cancelOne(store, now, request, record));
     // A child may have been sent between the look and the mark of its parent. Now that it is marked no more can be.
@@ -81,14 +108,14 @@ export async function cancel(store: Store, now: Clock, request: CancelRequest): 
 async function cancelOne(
   store: Store,
   now: Clock,
-  request: CancelRequest,
+  request: Wanted,
   record: ExecutionRecord,
 ): Promise<CancelledNode> {
-  const {reason = '', force = false, requestedBy = 'client'} = request;
+  const {reason = '', force = false, requestedBy = 'client', tell} = request;
   const {verdict, workerId} = await stopExecution(
     store,
     record,
-    {kind: 'cancel', reason, force, requestedBy, tell: true},
+    {kind: 'cancel', reason, force, requestedBy, tell},
     now(),
   );
   return {

@@ -20,10 +20,10 @@ export const isOnCall = ({metadata, priority = 0}: Urgency): boolean =>
   priority >= ON_CALL_PRIORITY ||
   slotTypeOf(metadata['slot_type'] ?? objectOf(metadata['by_run'])['slot_type']) === 'on_call';
 
-/** The stream of an agent type a command goes to. Only what is on call costs a look. */
-export async function streamFor(store: Store, agentType: string, urgency: Urgency): Promise<string> {
+/** The stream on-call work of an agent type goes to: where nobody keeps free for it, that of all work. */
+export async function onCallStreamFor(store: Store, agentType: string): Promise<string> {
   const {keys} = store;
-  const isApart = isOnCall(urgency) && (await hasOnCallReader(store, agentType));
+  const isApart = await hasOnCallReader(store, agentType);
   return isApart ? keys.onCallStream(agentType) : keys.ctrlStream(agentType);
 }
 

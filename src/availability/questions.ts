@@ -6,7 +6,7 @@ import {readable} from '../protocol/limits.js';
 import {announcedQuestion, turnQuestionId, type QuestionTerms} from '../protocol/question.js';
 import {approvalQuestion} from '../protocol/orchestration/approval.js';
 import {isTerminal} from '../protocol/states.js';
-import {approvalsOfMessage} from '../store/approvals.js';
+import {approvalsOfMessage, type MessageApprovals} from '../store/approvals.js';
 import {eventsBefore} from '../store/data-streams.js';
 import {sessionExecutions} from '../store/executions.js';
 import {readJournal} from '../store/journal.js';
@@ -34,11 +34,18 @@ export interface Asking {
   readonly closed: readonly string[];
 }
 
-/** What an execution asks of a person. */
-export async function askingOf(store: Store, record: ExecutionRecord): Promise<Asking> {
+/**
+ * What an execution asks of a person.
+ * @param readApprovals for who reads them too; called where they matter.
+ */
+export async function askingOf(
+  store: Store,
+  record: ExecutionRecord,
+  readApprovals = () => approvalsOfMessage(store, record),
+): Promise<Asking> {
   const {entries, outcomes} = await readJournal(store, record);
   if (isTerminal(record.status)) return {open: [], closed: []};
-  const approvals = await approvalsAsked(store, record);
+  const approvals = await approvalsAsked(record, readApprovals);
   if (entries.size === 0) return {open: [...approvals, ...(await askedByTurn(store, record))], closed: []};
   const asked = [...entries].filter(([, {kind}]) => kind === 'ask-user').sort(([a], [b]) => a - b);
   // Its timer may go off a moment late; the answer would come too late all the same.
@@ -71,9 +78,12 @@ const placeOf = ({sessionId, executionId, messageId, targetAgentType}: Execution
 });
 
 /** Calls of the turn that runs which a person has to allow. */
-async function approvalsAsked(store: Store, record: ExecutionRecord): Promise<OpenQuestion[]> {
+async function approvalsAsked(
+  record: ExecutionRecord,
+  readApprovals: () => Promise<MessageApprovals | undefined>,
+): Promise<OpenQuestion[]> {
   if (record.status !== 'RUNNING') return [];
-  const asked = await approvalsOfMessage(store, record);
+  const asked = await readApprovals();
   return (asked?.open ?? []).map(approval => ({
     ...placeOf(record),
     questionId: approval.approvalId,

@@ -5,9 +5,9 @@ import {isValidId, newReplyId, spanIdHex} from '../ids.js';
 import {encodeSendable, hasContent, type Content, type ResumeCommand} from '../protocol/commands.js';
 import type {ExecutionRecord} from '../protocol/execution.js';
 import {createHeader} from '../protocol/header.js';
-import {approvalQuestion, decisionIn} from '../protocol/orchestration/approval.js';
+import {approvalQuestion, decisionIn, isApprovalId} from '../protocol/orchestration/approval.js';
 import {isTerminal} from '../protocol/states.js';
-import {approvalsOfMessage, decideApproval} from '../store/approvals.js';
+import {approvalsOfMessage, decideApproval, type MessageApprovals} from '../store/approvals.js';
 import {findByMessage, findExecution} from '../store/executions.js';
 import {notTheirs, requireOwn, sessionUser} from '../store/ownership.js';
 import type {Store} from '../store/store.js';
@@ -78,14 +78,16 @@ export async function reply(store: Store, now: Clock, request: ReplyRequest): Pr
     const record = await findAsker(store, request);
     if (request.replyId !== undefined && (await wasAccepted(store, record, request.replyId)))
       return {...placeOf(record, request.replyId), questionId: '', streamId: '', duplicate: true};
-    const decided = request.replyId === undefined ? undefined : await decidedBy(store, record, replyId);
+    const readApprovals = once(() => approvalsOfMessage(store, record));
+    const decided =
+      request.replyId === undefined ? undefined : decidedBy(await readApprovals(), replyId)?.approvalId;
     if (decided !== undefined)
       return {...placeOf(record, replyId), questionId: decided, streamId: '', duplicate: true};
     const continues = request.continues === true && isTerminal(record.status);
-    const asking = asked(request, await askingOf(store, record));
+    const asking = asked(request, await askingOf(store, record, readApprovals));
     const questionId = continues ? '' : questionOf(request, record, asking);
-    if (questionId.startsWith('apr_'))
-      return decide(store, request, record, {replyId, approvalId: questionId});
+    if (isApprovalId(questionId))
+      return decide(await readApprovals(), request, record, {replyId, approvalId: questionId});
     if (!continues)
       checkChoice(
         request,
@@ -121,33 +123,32 @@ export async function reply(store: Store, now: Clock, request: ReplyRequest): Pr
 }
 
 /** @returns the approval that a reply decided before: its repeat must not decide the next one. */
-async function decidedBy(
-  store: Store,
-  record: ExecutionRecord,
-  replyId: string,
-): Promise<string | undefined> {
-  const approvals = await approvalsOfMessage(store, record);
-  return approvals?.all.find(({heard}) => heard === heardAs(replyId))?.approvalId;
+const decidedBy = (approvals: MessageApprovals | undefined, replyId: string) =>
+  approvals?.all.find(({heard}) => heard === heardAs(replyId));
+
+/** Whoever asks for it, it is read at most once. */
+function once<T>(read: () => Promise<T>): () => Promise<T> {
+  let found: Promise<T> | undefined;
+  return () => (found ??= read());
 }
 
 const heardAs = (replyId: string): string => `reply/${replyId}`;
 
 /** What a reply may answer. */
 const asked = ({mayDecide = true}: ReplyRequest, {open, closed}: Asking): Asking => ({
-  open: mayDecide ? open : open.filter(({questionId}) => !questionId.startsWith('apr_')),
+  open: mayDecide ? open : open.filter(({questionId}) => !isApprovalId(questionId)),
   closed,
 });
 
 /** An approval is decided here and now: the turn that waits for it runs, and looks by itself. */
 async function decide(
-  store: Store,
+  approvals: MessageApprovals | undefined,
   request: ReplyRequest,
   record: ExecutionRecord,
   {replyId, approvalId}: {readonly replyId: string; readonly approvalId: string},
 ): Promise<ReplyResult> {
-  const asked = await approvalsOfMessage(store, record);
-  const approval = asked?.all.find(one => one.approvalId === approvalId);
-  if (asked === undefined || approval === undefined)
+  const approval = approvals?.all.find(one => one.approvalId === approvalId);
+  if (approvals === undefined || approval === undefined)
     throw refusal(
       {kind: 'unasked', status: record.status},
       {record, questionId: approvalId, replyId, userCode: request.userCode ?? ''},
@@ -160,10 +161,8 @@ async function decide(
       hint: 'Answer with one of them.',
       details: {choices},
     });
-  const by = request.userCode ?? '';
-  await decideApproval(asked.workspace, approvalId, decision, {
-    ...{by: by === '' ? 'form' : by, heard: heardAs(replyId)},
-  });
+  const by = request.userCode || 'form';
+  await decideApproval(approvals.workspace, approvalId, decision, {by, heard: heardAs(replyId)});
   return {...place, duplicate: false};
 }
 

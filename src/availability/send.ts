@@ -32,7 +32,7 @@ import {findByMessage} from '../store/executions.js';
 import {acceptCommand, type Acceptance, type CallerFence} from '../store/acceptance.js';
 import {routableMembers, type Exhausted} from '../store/routable.js';
 import {serverNowMs, type Store} from '../store/store.js';
-import {isOnCall, isReserved, streamFor} from './on-call.js';
+import {isOnCall, isReserved, onCallStreamFor} from './on-call.js';
 import {inActiveTrace, traceDispatch} from './trace-dispatch.js';
 
 export interface SendRequest {
@@ -362,7 +362,8 @@ async function routeDraft(sender: Router, composed: Draft): Promise<SendResult> 
   const {store} = sender;
   let draft = composed;
   const agentType = draft.command.header.targetAgentType;
-  const stream = await streamFor(store, agentType, urgencyOf(draft));
+  // Most is not on call, and need not wait to learn that.
+  const stream = isUrgent(draft) ? await onCallStreamFor(store, agentType) : store.keys.ctrlStream(agentType);
   const document = encodeSendable(draft.command);
   const check = draft.policy === 'SEND_ANYWAY' ? ({kind: 'none'} as const) : ({kind: 'type'} as const);
   const deliver = (gate: boolean, status: AvailabilityStatus) =>
@@ -423,10 +424,8 @@ async function routeDraft(sender: Router, composed: Draft): Promise<SendResult> 
   }
 }
 
-const urgencyOf = ({command, request}: Draft) => ({
-  metadata: command.header.metadata,
-  priority: request.priority,
-});
+const isUrgent = ({command, request}: Draft): boolean =>
+  isOnCall({metadata: command.header.metadata, priority: request.priority});
 
 /** For programs: whoever is refused learns who is there. */
 const countsOf = (exhausted: Exhausted | null | undefined) =>
@@ -653,7 +652,7 @@ async function deliverToFallback(
   selected: string,
 ): Promise<SendResult | undefined> {
   const {store} = sender;
-  const stream = await streamFor(store, selected, urgencyOf(draft));
+  const stream = isUrgent(draft) ? await onCallStreamFor(store, selected) : store.keys.ctrlStream(selected);
   const command: AskCommand = {
     ...draft.command,
     header: {...draft.command.header, targetAgentType: selected},
@@ -709,7 +708,7 @@ async function sendToWorker(sender: Sender, draft: Draft, workerId: string): Pro
 
 /** Whether the worker keeps the room it has left for on-call work, which this is not. */
 async function isKeptFree(store: Store, draft: Draft, workerId: string): Promise<boolean> {
-  if (draft.policy === 'SEND_ANYWAY' || isOnCall(urgencyOf(draft))) return false;
+  if (draft.policy === 'SEND_ANYWAY' || isUrgent(draft)) return false;
   if (!(await isReserved(store, workerId))) return false;
   if (draft.freshMessage) return true;
   const {sessionId, messageId} = draft.command.header;

@@ -38,7 +38,7 @@ export interface Place {
 }
 
 const schedulesOf = ({store, port}: Place) => new Schedules({store, port});
-const nowOf = async ({store}: Place) => await serverNowMs(store);
+const nowOf = ({store}: Place): Promise<number> => serverNowMs(store);
 
 /** As `--json` prints it: the record itself. */
 const view = (schedule: ScheduledTask) =>

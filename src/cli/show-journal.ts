@@ -32,6 +32,8 @@ function askedText({kind, target, note}: JournalEntry): string {
       return `sleep ${note}`;
     case 'step':
       return `step ${target}`;
+    case 'cancel':
+      return `cancel the rest: ${note}`;
   }
 }
 

@@ -72,9 +72,14 @@ function againOf(ask: string, executionId: string, from: number, now: number): A
   };
 }
 
-/** Entries before `from` that have an outcome, in the order in which those came. */
+/**
+ * Entries before `from` that have an outcome, in the order in which those came. Calls without one are made anew, and are
+ * others; so what cancelled them is done anew too.
+ */
 function keptFields({entries, outcomes, ask}: Journal, from: number): Record<string, string> {
-  const kept = [...outcomes].filter(([index]) => index < from && entries.has(index));
+  const kept = [...outcomes].filter(
+    ([index]) => index < from && entries.has(index) && entries.get(index)?.kind !== 'cancel',
+  );
   kept.sort(([, a], [, b]) => a.order - b.order);
   const fields: Record<string, string> = {ask};
   let bytes = 0;

@@ -3,8 +3,6 @@
  * entries stay pending for ever, also those of attempts that were given up and tried again. These are settled here, where
  * that is wanted: it touches groups of others. Entries of any other command stay as they are.
  */
-import {sleep} from '../clock.js';
-import {messageOf} from '../errors.js';
 import {isValidId} from '../ids.js';
 import {readCommandEntry} from '../protocol/commands.js';
 import {parseConsumerName} from '../protocol/consumers.js';
@@ -19,6 +17,7 @@ import {entriesById, pendingEntries} from '../store/queues.js';
 import {consumersOf, liveLeases} from '../store/recovery.js';
 import type {OrchestratorDeps} from './deps.js';
 import {isBegun} from './ending.js';
+import {nowAndThen} from './now-and-then.js';
 import type {OrchestratorRole} from './serve.js';
 
 /** Entries of a consumer looked at together. */
@@ -30,19 +29,17 @@ export function orphansRole(
   deps: OrchestratorDeps,
   {everyMs = EVERY_MS}: {readonly everyMs?: number} = {},
 ): OrchestratorRole {
+  const {log} = deps;
+  const look = async () => {
+    for (const {stream, entryId} of await ackOrphans(deps))
+      log.info('settled what a dead worker left', {stream, entry: entryId});
+  };
   return {
     name: 'orphans',
-    async run(signal) {
-      while (!signal.aborted) {
-        try {
-          for (const {stream, entryId} of await ackOrphans(deps))
-            deps.log.info('settled what a dead worker left', {stream, entry: entryId});
-        } catch (error) {
-          deps.log.warn('looking for what dead workers left failed', {error: messageOf(error)});
-        }
-        await sleep(everyMs * (0.8 + 0.4 * Math.random()), signal);
-      }
-    },
+    run: signal =>
+      nowAndThen(everyMs, signal, look, error =>
+        log.warn('looking for what dead workers left failed', {error}),
+      ),
   };
 }
 

@@ -31,8 +31,16 @@ import {stopAttempt} from './stop-attempt.js';
 
 const DUE_AT_ONCE = 100;
 
-/** Once over everything that may be sent. @returns how many attempts were claimed. */
-export async function dispatchPass(deps: OrchestratorDeps, signal?: AbortSignal): Promise<number> {
+/**
+ * Once over everything that may be sent.
+ * @param routable of whoever does so again and again: see {@link counting}.
+ * @returns how many attempts were claimed.
+ */
+export async function dispatchPass(
+  deps: OrchestratorDeps,
+  signal?: AbortSignal,
+  routable: CountRoutable = counting(deps),
+): Promise<number> {
   const {workspace} = deps;
   const {keys, name} = workspace;
   const nowMs = await serverNowMs(workspace.store);
@@ -41,7 +49,6 @@ export async function dispatchPass(deps: OrchestratorDeps, signal?: AbortSignal)
   const pools = await setMembers(workspace, keys.orchPools(name));
   const ready = (await Promise.all(pools.map(pool => readyIn(deps, pool, nowMs)))).flat();
   let claims = 0;
-  const routable = counting(deps);
   await forEach(deps, ready, 'dispatching an attempt', async id => {
     const claim = await decideOn(workspace, 'att', id, begun(claimed));
     const attempt = claim?.done?.decision.takes;
@@ -152,10 +159,17 @@ export async function sendAttempt(
 
 type CountRoutable = (agentType: string) => Promise<number | undefined>;
 
-/** Counts the workers of each agent type once: they are told to people, and decide nothing. */
-function counting({workspace: {store}}: OrchestratorDeps): CountRoutable {
+const COUNTED_EVERY_MS = 1000;
+
+/** Counts the workers of each agent type, once a second at most: they are told to people, and decide nothing. */
+export function counting({workspace: {store}}: OrchestratorDeps): CountRoutable {
   const counted = new Map<string, Promise<number | undefined>>();
+  let until = 0;
   return agentType => {
+    if (performance.now() >= until) {
+      counted.clear();
+      until = performance.now() + COUNTED_EVERY_MS;
+    }
     const known = counted.get(agentType);
     if (known !== undefined) return known;
     const count = routableMembers(store, agentType).then(
@@ -164,6 +178,10 @@ function counting({workspace: {store}}: OrchestratorDeps): CountRoutable {
       () => undefined,
     );
     counted.set(agentType, count);
+    // What goes out within the second goes to somebody, as a rule: where nobody was, they are counted again.
+    void count.then(workers => {
+      if (!workers) counted.delete(agentType);
+    });
     return count;
   };
 }

@@ -1,6 +1,6 @@
 /** Finding records by their ids, or by how these begin. */
 import {ByError} from '../errors.js';
-import {ID_PREFIXES, isIdStart, isOrchestrationId} from '../protocol/orchestration/ids.js';
+import {ID_PREFIXES, isIdStart, isOrchestrationId, type IdKind} from '../protocol/orchestration/ids.js';
 import {listNewest} from '../store/orchestration-lists.js';
 import type {Workspace} from '../store/orchestration.js';
 
@@ -30,9 +30,18 @@ export async function resolveId(workspace: Workspace, kind: 'task' | 'run', text
     count: SEARCHED,
   });
   const found = newest.map(one => one.id).filter(one => one.startsWith(id));
-  const [only] = found;
+  const only = onlyOne(kind, text, found);
   if (only === undefined) throw notFound(kind, text);
-  if (found.length === 1) return only;
+  return only;
+}
+
+/**
+ * @param found the ids that begin like the text.
+ * @returns undefined if there is none.
+ * @throws {ByError} AMBIGUOUS_ID if there are several.
+ */
+export function onlyOne(kind: IdKind, text: string, found: readonly string[]): string | undefined {
+  if (found.length <= 1) return found[0];
   throw new ByError('AMBIGUOUS_ID', `${found.length} ${kind}s begin like ${text}.`, {
     hint: 'Write more of the id.',
     details: {candidates: found.slice(0, CANDIDATES)},

@@ -2,12 +2,11 @@
  * What became of an input, kept under its idempotency key: whoever repeats it is told the same. An answer is written down before
  * it is given, so that a repeat after a crash gives that same answer, and nothing else.
  */
-import {ByError} from '../errors.js';
 import type {InputOutcome} from '../protocol/orchestration/input.js';
 import {readText} from '../store/orchestration-lists.js';
 import type {Workspace} from '../store/orchestration.js';
 import type {InputStep, NewInput} from './inputs.js';
-import {digest} from './submit.js';
+import {digest, requireSame} from './submit.js';
 
 /** Who is answered. */
 export interface Answering {
@@ -69,12 +68,9 @@ export async function knownInput(
 ): Promise<KnownInput | undefined> {
   const text = await readText(workspace, key);
   if (text === undefined) return undefined;
-  const {id, request_hash: hash, run_id: runId, outcome, downgraded, answers} = JSON.parse(text) as Kept;
-  if (hash !== hashOf(input))
-    throw new ByError('IDEMPOTENCY_CONFLICT', `This idempotency key was used for another input (${id}).`, {
-      hint: 'Use a new key for a new message.',
-      details: {id},
-    });
+  const kept = JSON.parse(text) as Kept;
+  requireSame(kept, hashOf(input), {is: 'input', toSend: 'message'});
+  const {id, run_id: runId, outcome, downgraded, answers} = kept;
   return {
     ...{inputId: id, runId, outcome, text},
     ...(downgraded === undefined ? {} : {downgraded}),

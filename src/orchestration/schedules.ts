@@ -283,8 +283,8 @@ export class Schedules {
     if (taskId !== undefined) await this.options.port.cancelTask(workspace, taskId);
   }
 
-  private async now(): Promise<number> {
-    return await serverNowMs(this.options.store);
+  private now(): Promise<number> {
+    return serverNowMs(this.options.store);
   }
 
   /** @param decide gives undefined where there is nothing to change. */

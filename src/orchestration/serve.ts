@@ -5,7 +5,7 @@ import {forgetOrchestrator, noteOrchestrator} from '../store/orchestrators.js';
 import type {Workspace} from '../store/orchestration.js';
 import {Bell} from './bell.js';
 import type {OrchestratorDeps} from './deps.js';
-import {dispatchPass, repairPass} from './dispatch.js';
+import {counting, dispatchPass, repairPass} from './dispatch.js';
 import {projectPass} from './project.js';
 import {sweepPass} from './sweep.js';
 
@@ -22,8 +22,9 @@ export function dispatcherRole(deps: OrchestratorDeps): OrchestratorRole {
   return {
     name: 'dispatcher',
     async run(signal) {
+      const routable = counting(deps);
       const dispatch = async () => {
-        const claims = await dispatchPass(deps, signal);
+        const claims = await dispatchPass(deps, signal, routable);
         if (claims > 0) deps.bells.projector.ring();
         return claims;
       };

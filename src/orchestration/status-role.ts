@@ -1,11 +1,10 @@
 /** The part of `by serve` that keeps the status of workers: time passes, foreign workers are looked at. */
-import {sleep} from '../clock.js';
-import {messageOf} from '../errors.js';
 import type {Logger} from '../log.js';
 import {AgentStatusService, type AgentStatusOptions} from '../registry/agent-status-service.js';
 import {enforceExhausted} from '../registry/enforce-exhausted.js';
 import {takeStatusTurn} from '../store/agent-status.js';
 import type {Store} from '../store/store.js';
+import {nowAndThen} from './now-and-then.js';
 
 export interface StatusSweeperOptions extends AgentStatusOptions {
   readonly log: Logger;
@@ -55,16 +54,7 @@ export function statusSweeperRole(
   };
   return {
     name: 'status',
-    async run(signal) {
-      while (!signal.aborted) {
-        try {
-          await sweep();
-        } catch (error) {
-          log.warn('sweeping the status of workers failed', {error: messageOf(error)});
-        }
-        // Spread out, so that replicas that started together do not ask together.
-        await sleep(everyMs * (0.8 + 0.4 * Math.random()), signal);
-      }
-    },
+    run: signal =>
+      nowAndThen(everyMs, signal, sweep, error => log.warn('sweeping the status of workers failed', {error})),
   };
 }

@@ -153,10 +153,23 @@ export async function earlier(
   const text = await readText(workspace, key);
   if (text === undefined) return undefined;
   const kept = JSON.parse(text) as {id: string; request_hash: string; input_of?: string};
-  const {id, request_hash: hash, input_of: inputOf} = kept;
-  if (hash === requestHash) return {taskId: id, inputOf};
-  throw new ByError('IDEMPOTENCY_CONFLICT', `This idempotency key was used for another request (${id}).`, {
-    hint: 'Use a new key for a new request.',
+  requireSame(kept, requestHash, {is: 'request', toSend: 'request'});
+  return {taskId: kept.id, inputOf: kept.input_of};
+}
+
+/**
+ * @param kept under an idempotency key that is used again.
+ * @param words for what it is used for, and what is to be sent under another.
+ * @throws {ByError} IDEMPOTENCY_CONFLICT if it was used for something else.
+ */
+export function requireSame(
+  {id, request_hash: hash}: {readonly id: string; readonly request_hash: string},
+  requestHash: string,
+  {is, toSend}: {readonly is: string; readonly toSend: string},
+): void {
+  if (hash === requestHash) return;
+  throw new ByError('IDEMPOTENCY_CONFLICT', `This idempotency key was used for another ${is} (${id}).`, {
+    hint: `Use a new key for a new ${toSend}.`,
     details: {id},
   });
 }

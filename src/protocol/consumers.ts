@@ -8,6 +8,8 @@ import type {ReadPresence} from './presence.js';
 const INCARNATION_DIGITS = 12;
 /** An incarnation no token begins with in practice: see {@link handOverName}. */
 const NOBODY = '0'.repeat(INCARNATION_DIGITS);
+/** Another: see {@link suspectsName}. */
+const NOBODY_ALONE = 'f'.repeat(INCARNATION_DIGITS);
 
 export interface ConsumerName {
   readonly workerId: string;
@@ -25,6 +27,14 @@ export function consumerName(workerId: string, token: string): string {
  * live worker takes it up.
  */
 export const handOverName = (workerId: string): string => `${workerId}#${NOBODY}`;
+
+/**
+ * The same for what must run alone and finds no room where it was taken up. Apart, so that it is taken last, and only by
+ * who has room: it would keep others waiting behind it.
+ */
+export const suspectsName = (workerId: string): string => `${workerId}#${NOBODY_ALONE}`;
+
+export const holdsSuspects = (name: string): boolean => name.endsWith(`#${NOBODY_ALONE}`);
 
 export function parseConsumerName(name: string): ConsumerName {
   const [, workerId, incarnation] = /^([^#]+)#([0-9a-f]{12})$/.exec(name) ?? [];

@@ -16,7 +16,8 @@ export const MAX_JOURNAL_ENTRIES = 10_000;
 /** Most bytes of all its entries and outcomes. */
 export const MAX_JOURNAL_BYTES = 16 * 1024 * 1024;
 
-export const JOURNAL_KINDS = ['call', 'ask-user', 'sleep', 'step'] as const;
+/** A `cancel` is of calls that nobody waits for any more. */
+export const JOURNAL_KINDS = ['call', 'ask-user', 'sleep', 'step', 'cancel'] as const;
 export type JournalKind = (typeof JOURNAL_KINDS)[number];
 
 /** What the code asked for. */
@@ -26,7 +27,7 @@ export interface JournalEntry {
   readonly target: string;
   /** Digest of what was asked, so that code that asks something else now is noticed. */
   readonly digest: string;
-  /** Message id of the call, or of the timer: what an answer names. '' for a step. */
+  /** Message id of the call, or of the timer: what an answer names. '' for a step and a cancel. */
   readonly messageId: string;
   /** For people: the beginning of what was asked. */
   readonly note: string;

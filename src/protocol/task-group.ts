@@ -42,9 +42,14 @@ export function taskGroupFromHash(hash: Readonly<Record<string, string>>): TaskG
  */
 export type GroupPolicy = 'allSettled' | 'all' | 'any' | {readonly quorum: number};
 
+/** What becomes of calls that nobody waits for any more: they are cancelled with all they started, or run to their end. */
+export type RestPolicy = (typeof REST_POLICIES)[number];
+export const REST_POLICIES = ['cancel', 'leave'] as const;
+
 export interface NewTaskGroup {
   readonly sourceAgentType: string;
   readonly policy: GroupPolicy;
+  readonly rest: RestPolicy;
   /** Message ids of its calls, in order. */
   readonly members: readonly string[];
 }
@@ -53,10 +58,11 @@ export interface NewTaskGroup {
 export const MEMBER_FIELD = 'x_member:';
 
 /** Fields of a group that begins. What other SDKs do not know begins with `x_`: join-group.lua. */
-export function groupFields({sourceAgentType, policy, members}: NewTaskGroup): Record<string, string> {
+export function groupFields({sourceAgentType, policy, rest, members}: NewTaskGroup): Record<string, string> {
   return {
     ...taskGroupToHash({total: members.length, completed: 0, sourceAgentType}),
     x_need: neededSuccesses(policy, members.length),
+    ...(rest === 'cancel' ? {x_rest: rest} : {}),
     ...Object.fromEntries(members.map((messageId, at) => [`${MEMBER_FIELD}${messageId}`, String(at)])),
   };
 }
@@ -67,6 +73,9 @@ function neededSuccesses(policy: GroupPolicy, total: number): string {
   if (policy === 'all') return String(total);
   return policy === 'any' ? '1' : String(policy.quorum);
 }
+
+/** Whether an answer counts as a success. */
+export const isSuccess = (status: string): boolean => ['COMPLETED', 'SUCCESS'].includes(status);
 
 /** What one callee answered: a value of the results hash. */
 export const GroupResult = wire(

@@ -6,7 +6,7 @@
 import {
   closeExhaustedCircuit,
   exhaustedCircuits,
-  openExhaustedCircuit,
+  openAutoCircuit,
   type ExhaustedCircuit,
 } from '../store/admission.js';
 import type {ExhaustReason} from '../protocol/orchestration/status.js';
@@ -98,7 +98,7 @@ async function settleCircuits(
       const isOver = ours !== undefined && (wanted === undefined || isOther(ours, wanted, now));
       if (isOver && (await closeExhaustedCircuit(store, agentType, ours))) closed.push(agentType);
       if (!opens || wanted === undefined || (ours !== undefined && !isOver)) return;
-      if (await openExhaustedCircuit(store, agentType, wanted)) opened.push(agentType);
+      if (await openAutoCircuit(store, agentType, wanted)) opened.push(agentType);
     }),
   );
   return {opened, closed: closed.filter(agentType => !opened.includes(agentType))};
@@ -113,7 +113,7 @@ export function circuitOf(
   agentType: string,
   workers: readonly AgentWorker[],
   now: number,
-): {readonly reason: string; readonly forMs: number; readonly until: number} | undefined {
+): {readonly reason: string; readonly forMs: number; readonly exhaustedUntil: number} | undefined {
   const there = workers.filter(worker => worker.agentTypes.includes(agentType) && isThere(worker));
   const isSpent = there.length > 0 && there.every(({status}) => status === 'exhausted');
   const isForeign = there.some(({origin}) => origin === 'derived');
@@ -121,7 +121,7 @@ export function circuitOf(
   const at = Math.min(...recoveries);
   if (!isSpent || !isForeign || recoveries.length === 0 || at <= now) return undefined;
   const workersText = there.length === 1 ? 'its worker is' : `all ${there.length} workers are`;
-  return {reason: `${workersText} exhausted${until(at)}`, forMs: at - now, until: at};
+  return {reason: `${workersText} exhausted${until(at)}`, forMs: at - now, exhaustedUntil: at};
 }
 
 /** Online, also while it is suspended until it recovers. */

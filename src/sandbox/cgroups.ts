@@ -201,11 +201,13 @@ export class Cgroups {
   private async removeLeft(): Promise<void> {
     const [space = ''] = this.owner.split('-');
     for (const base of this.bases) {
+      // Tidying up must not keep anything from starting: what can not be listed is left as it is.
       const names = await readdir(base).catch(() => []);
       for (const name of names) {
         const [, itsSpace, pid, start] = /^by-(\d+)-(\d+)-(\d+)-[\da-f]+$/.exec(name) ?? [];
         // Processes of another space are none that we see.
         if (pid === undefined || itsSpace !== space) continue;
+        // Of a process that has ended nothing can be read.
         const isThere = (await startOf(Number(pid)).catch(() => undefined)) === start;
         if (!isThere) await removeGroup(join(base, name));
       }
@@ -233,6 +235,7 @@ const isWritable = (folder: string): Promise<boolean> =>
 
 /** Whether groups below have this controller; asked for it, if it is there to be had. */
 async function isDelegated(base: string, controller: Controller): Promise<boolean> {
+  // A group without the file has nothing to give.
   const has = async (file: string) =>
     (await readFile(join(base, file), 'utf8').catch(() => '')).trim().split(' ').includes(controller);
   if (await has('cgroup.subtree_control')) return true;
@@ -305,6 +308,7 @@ async function removeFolder(folder: string): Promise<void> {
 }
 
 async function killAll(folder: string): Promise<void> {
+  // A group that is gone has no processes.
   const pids = await readFile(join(folder, 'cgroup.procs'), 'utf8').catch(() => '');
   for (const pid of pids.split('\n').map(Number).filter(Boolean)) {
     try {

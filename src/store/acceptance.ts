@@ -25,8 +25,7 @@ import {checkServer, type Store} from './store.js';
 
 const acceptScript = defineScript({
   file: 'accept.lua',
-  looksForCancels: true,
-  countsQuota: true,
+  before: ['cancelled.lua', 'quota-window.lua'],
   joins: true,
   keys: ['registry', 'circuit', 'quota', 'presence', 'backlog', 'userOpen'],
   args: [

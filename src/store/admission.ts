@@ -97,13 +97,17 @@ export async function readCircuit(store: Store, agentType: string): Promise<Circ
   return found && {agentType, ...circuitFacts(found)};
 }
 
-/** Open a circuit for a while, unless there is a record already. @returns whether it was opened. */
+/**
+ * Open a circuit for a while, unless there is a record of any kind already.
+ * @param change.exhaustedUntil as {@link ExhaustedCircuit.until}, where that is why.
+ * @returns whether it was opened.
+ */
 export async function openAutoCircuit(
   store: Store,
   agentType: string,
-  {reason, forMs}: {readonly reason: string; readonly forMs: number},
+  {forMs, ...circuit}: {readonly reason: string; readonly forMs: number; readonly exhaustedUntil?: number},
 ): Promise<boolean> {
-  const text = encodeCircuit({open: true, reason, source: 'auto'});
+  const text = encodeCircuit({...circuit, open: true, source: 'auto'});
   const key = store.keys.circuit(agentType);
   return (await store.commands.run(redis => redis.set(key, text, 'PX', Math.ceil(forMs), 'NX'))) === 'OK';
 }
@@ -131,24 +135,12 @@ export async function exhaustedCircuits(
   });
 }
 
-/** Open one, unless there is a record of any kind already. @returns whether it was opened. */
-export async function openExhaustedCircuit(
-  store: Store,
-  agentType: string,
-  {reason, forMs, until}: {readonly reason: string; readonly forMs: number; readonly until: number},
-): Promise<boolean> {
-  const text = encodeCircuit({open: true, reason, source: 'auto', exhaustedUntil: until});
-  const key = store.keys.circuit(agentType);
-  return (await store.commands.run(redis => redis.set(key, text, 'PX', Math.ceil(forMs), 'NX'))) === 'OK';
-}
-
 /** Close one, if it is still the same. @returns whether it was. */
 export const closeExhaustedCircuit = (
   store: Store,
   agentType: string,
   {text}: ExhaustedCircuit,
-): Promise<boolean> =>
-  dropSameScript(store.commands, {keys: {key: store.keys.circuit(agentType)}, args: {value: text}}, RETRY);
+): Promise<boolean> => dropSame(store, store.keys.circuit(agentType), text);
 
 const dropSameScript = defineScript({
   file: 'drop-same.lua',
@@ -156,6 +148,9 @@ const dropSameScript = defineScript({
   args: ['value'],
   reply: flag,
 });
+
+const dropSame = (store: Store, key: string, value: string): Promise<boolean> =>
+  dropSameScript(store.commands, {keys: {key}, args: {value}}, RETRY);
 
 /**
  * Close a circuit that a manager opened; an operator's stays, and one that opened because executions failed: that a worker
@@ -170,7 +165,7 @@ async function removeAuto(store: Store, key: string): Promise<boolean> {
   const found = await read(store, key);
   if (found === undefined || readSource(found.text) !== 'auto') return false;
   if (circuitIn(found.text).halfOpen !== undefined) return false;
-  return dropSameScript(store.commands, {keys: {key}, args: {value: found.text}}, RETRY);
+  return dropSame(store, key, found.text);
 }
 
 /** Failures of wakeups in a row are forgotten after this long without one, in seconds. */

@@ -7,10 +7,7 @@ import type {Store} from './store.js';
 const takeScript = defineScript({
   file: 'take-answer.lua',
   runs: ['claim.lua'],
-  looksForCancels: true,
-  editsRecords: true,
-  resumes: true,
-  beginsTurns: true,
+  before: ['records.lua', 'resumed.lua', 'cancelled.lua', 'begun.lua', 'keep-answer.lua'],
   joins: true,
   keys: ['registry'],
   args: [...CLAIM_ARGS, 'answer', 'named', 'entryMessage', 'journalPrefix', 'journalSuffix'],

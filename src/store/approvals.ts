@@ -229,14 +229,19 @@ export async function askedBy(
   return {workspace: textOf(doc['workspace']), runId: textOf(doc['run_id']), turn: textOf(doc['turn'])};
 }
 
-/** What the message's turn waits for a person to allow, oldest first, and everything its run ever asked. */
+export interface MessageApprovals {
+  readonly workspace: Workspace;
+  /** What the message's turn waits for a person to allow, oldest first. */
+  readonly open: readonly Approval[];
+  /** Everything its run ever asked. */
+  readonly all: readonly Approval[];
+}
+
+/** @returns undefined if no turn of the message ever asked to be allowed something. */
 export async function approvalsOfMessage(
   store: Store,
   message: {readonly sessionId: string; readonly messageId: string},
-): Promise<
-  | {readonly workspace: Workspace; readonly open: readonly Approval[]; readonly all: readonly Approval[]}
-  | undefined
-> {
+): Promise<MessageApprovals | undefined> {
   const asked = await askedBy(store, message);
   if (asked === undefined) return undefined;
   const workspace = openWorkspace(store, asked.workspace);

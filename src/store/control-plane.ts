@@ -404,7 +404,7 @@ export interface PendingRelease {
 
 const releaseScript = defineScript({
   file: 'release-pending.lua',
-  editsRecords: true,
+  before: ['records.lua'],
   keys: ['queue', 'payloads', 'types', 'target', 'registry', 'reply'],
   args: ['entry', 'document', 'agentType', 'executionId', 'terminal', 'patch', 'limit', 'replyDocument'],
   reply: raw => (raw === 'released' || raw === 'ended' || raw === 'full' ? raw : 'gone'),
@@ -445,7 +445,7 @@ export async function releasePending(
 
 const patchScript = defineScript({
   file: 'patch-record.lua',
-  editsRecords: true,
+  before: ['records.lua'],
   keys: ['registry'],
   args: ['executionId', 'terminal', 'patch', 'step'],
   reply: raw => raw === 'ended',

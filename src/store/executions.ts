@@ -50,10 +50,7 @@ export const CLAIM_ARGS = [
 
 const claimScript = defineScript({
   file: 'claim.lua',
-  looksForCancels: true,
-  editsRecords: true,
-  resumes: true,
-  beginsTurns: true,
+  before: ['records.lua', 'resumed.lua', 'cancelled.lua', 'begun.lua'],
   joins: true,
   keys: ['registry'],
   args: CLAIM_ARGS,
@@ -208,10 +205,9 @@ function isClaimVerdict(text: string): text is ClaimVerdict {
 
 const finishScript = defineScript({
   file: 'finish.lua',
-  editsRecords: true,
-  endsTurns: true,
+  before: ['records.lua', 'end-turn.lua', 'append-rest.lua', 'keep-answer.lua'],
   joins: true,
-  keys: ['registry', 'events', 'source', 'reply', 'deadletter', 'outbox', 'snapshot'],
+  keys: ['registry', 'events', 'source', 'reply', 'deadletter', 'outbox', 'snapshot', 'journal'],
   args: [
     'executionId',
     'fence',
@@ -228,19 +224,53 @@ const finishScript = defineScript({
     'heldLetter',
     'snapshot',
     'snapshotTtlS',
+    'unsure',
+    ...['caller', 'callerFence', 'question', 'answer'],
   ],
-  reply: raw =>
-    raw === 'ok' || raw === 'held' || raw === 'terminal' || raw === 'cancelling' ? raw : 'fenced',
+  reply: raw => {
+    if (Array.isArray(raw)) {
+      const [, index, order, at] = texts(raw).map(Number);
+      return {index: index ?? 0, order: order ?? 0, at: at ?? 0};
+    }
+    return raw === 'ok' || raw === 'held' || raw === 'terminal' || raw === 'cancelling' ? raw : 'fenced';
+  },
 });
 
-export interface Finish {
+/** Where the journal of a caller got an answer. */
+export interface KeptAt {
+  /** Of the entry. */
+  readonly index: number;
+  readonly order: number;
+  /** Unix milliseconds by Redis's clock. */
+  readonly at: number;
+}
+
+/** A turn of the caller that runs in this process, and is told of the answer in place of being sent the reply. */
+export interface CallerHere {
+  readonly executionId: string;
+  readonly fence: string;
+  /** Message id of the call. */
+  readonly question: string;
+  /** As the journal keeps it. */
+  readonly answer: string;
+  /** Called if its journal got the answer; else the reply was sent. */
+  readonly kept: (at: KeptAt) => void;
+}
+
+/** What a turn has said and nobody has written, as far as is known. */
+export interface UnwrittenEvents {
+  /** Encoded, in order. */
+  readonly events: readonly string[];
+  /** Of how many of them, from the first, a write got no answer: it may have been carried out. Default 0. */
+  readonly unsure?: number;
+}
+
+export interface Finish extends UnwrittenEvents {
   readonly sessionId: string;
   readonly executionId: string;
   readonly fence: string;
   /** Record fields in wire names; must hold `status` and `updated_at`. */
   readonly patch: Readonly<Record<string, unknown>>;
-  /** Encoded events that end the turn, in order. */
-  readonly events: readonly string[];
   /** Renew the data stream's lifetime. */
   readonly renewEvents: boolean;
   /** Renew the registry's lifetime; the sender has set it when it began. */
@@ -252,7 +282,7 @@ export interface Finish {
     readonly entryId: string;
     readonly deleteEntry: boolean;
   };
-  readonly reply?: {readonly stream: string; readonly document: string};
+  readonly reply?: {readonly stream: string; readonly document: string; readonly callerHere?: CallerHere};
   /** The dead letter this execution becomes. */
   readonly deadLetter?: string;
   /** Of agent configs, which other SDKs look for before they go on with what waits: kept with a turn's end, or forgotten. */
@@ -285,7 +315,8 @@ export async function finishTurn(
     ? [outbox, letter && encodeOutboxItem(letter)]
     : [keys.deadletter(), letter && letter.document];
   const settleHere = isCluster ? undefined : settle;
-  const outcome = await finishScript(
+  const callerHere = reply?.callerHere;
+  const ended = await finishScript(
     store.commands,
     {
       keys: {
@@ -296,6 +327,7 @@ export async function finishTurn(
         deadletter: letterKey,
         outbox,
         snapshot: isCluster ? outbox : (snapshot?.key ?? outbox),
+        journal: callerHere === undefined ? outbox : keys.journal(finish.sessionId, callerHere.executionId),
       },
       args: {
         executionId: finish.executionId,
@@ -314,11 +346,18 @@ export async function finishTurn(
         heldLetter: letter && !isCluster ? encodeOutboxItem(letter) : '',
         snapshot: isCluster || snapshot === undefined ? '' : (kept ?? 'forget'),
         snapshotTtlS: SNAPSHOT_TTL_S,
+        unsure: finish.unsure ?? 0,
+        caller: callerHere?.executionId ?? '',
+        callerFence: callerHere?.fence ?? '',
+        question: callerHere?.question ?? '',
+        answer: callerHere?.answer ?? '',
       },
       moreArgs: finish.events,
     },
     {retryForMs: 30_000},
   );
+  if (typeof ended !== 'string') callerHere?.kept(ended);
+  const outcome = typeof ended === 'string' ? ended : 'ok';
   if (isCluster && (outcome === 'ok' || outcome === 'terminal')) {
     const isHeld = (reply || letter) && (await emptyOutbox(store, finish.sessionId)).isHeld;
     if (isHeld && letter) return 'held';
@@ -342,16 +381,16 @@ const forgetSnapshot = (store: Store, key: string) =>
 
 const endAttemptScript = defineScript({
   file: 'end-attempt.lua',
-  editsRecords: true,
+  before: ['records.lua', 'append-rest.lua'],
   keys: ['registry', 'events'],
   args: [
     ...['executionId', 'fence', 'ended', 'workerId', 'error', 'nowMs', 'retryAtMs', 'terminal', 'cap'],
-    'ttlS',
+    ...['ttlS', 'unsure'],
   ],
   reply: raw => (raw === 'ok' || raw === 'terminal' ? raw : 'fenced'),
 });
 
-export interface EndedAttempt {
+export interface EndedAttempt extends UnwrittenEvents {
   readonly sessionId: string;
   readonly executionId: string;
   readonly fence: string;
@@ -363,8 +402,6 @@ export interface EndedAttempt {
   readonly nowMs: number;
   /** About when it is tried again; 0 if as soon as somebody takes it. */
   readonly retryAtMs: number;
-  /** Encoded events the attempt had emitted and nobody had written yet. */
-  readonly events: readonly string[];
 }
 
 /** End an attempt but not its execution, which waits for the next. The entry stays pending. */
@@ -391,6 +428,7 @@ export async function endAttempt(
         terminal: TERMINAL_JSON,
         cap: ATTEMPTS_CAP,
         ttlS: SESSION_TTL_S,
+        unsure: attempt.unsure ?? 0,
       },
       moreArgs: attempt.events,
     },

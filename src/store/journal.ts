@@ -128,8 +128,7 @@ function textOf(write: JournalWrite): string {
 
 const suspendScript = defineScript({
   file: 'suspend.lua',
-  editsRecords: true,
-  endsTurns: true,
+  before: ['records.lua', 'end-turn.lua'],
   keys: ['registry', 'journal', 'source', 'timers'],
   args: [
     ...['executionId', 'fence', 'patch', 'terminal', 'seen', 'end', 'ttlS'],

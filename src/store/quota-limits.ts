@@ -8,7 +8,7 @@ import type {Store} from './store.js';
 
 const countScript = defineScript({
   file: 'count-quota.lua',
-  countsQuota: true,
+  before: ['quota-window.lua'],
   keys: ['limit', 'quota'],
   args: ['back'],
   reply: texts,

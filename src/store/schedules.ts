@@ -275,6 +275,7 @@ export type StrikeVerdict = 'go' | 'lost' | 'gone' | 'stop' | 'cancel';
 
 const strikeScript = defineScript({
   file: 'orch-sched-strike.lua',
+  before: ['orch-sched-failure.lua'],
   keys: ['schedule', 'due', 'firing', 'ticks'],
   args: [
     ...(['id', 'owner', 'tick', 'outcome', 'taskId', 'reason', 'leaseMs'] as const),
@@ -326,6 +327,7 @@ export async function waitingEnds(store: Store, workspace: string, most: number)
 
 const endedScript = defineScript({
   file: 'orch-sched-ended.lua',
+  before: ['orch-sched-failure.lua'],
   keys: ['schedule', 'due', 'ended', 'ticks'],
   args: ['id', 'member', 'isOk', 'tick', 'taskId', 'reason', 'pauseAfter', 'cap'],
   reply: raw => text(raw) as 'known' | 'gone' | 'counted' | 'paused',

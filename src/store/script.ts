@@ -5,23 +5,25 @@ import type {Connection, RunOptions} from './connection.js';
 import {loaded, runScript, type Loaded, type ScriptArg} from './run-script.js';
 import {Batches, joined} from './script-batch.js';
 
+/** Scripts that are no steps of their own: local functions for those after them. */
+type Prelude =
+  | 'records.lua'
+  | 'resumed.lua'
+  | 'cancelled.lua'
+  | 'begun.lua'
+  | 'quota-window.lua'
+  | 'end-turn.lua'
+  | 'append-rest.lua'
+  | 'keep-answer.lua'
+  | 'orch-sched-failure.lua';
+
 interface ScriptDefinition<K extends string, A extends string, R> {
   /** File name in `lua/`. Its header is its contract. */
   readonly file: string;
-  /** records.lua comes before it. */
-  readonly editsRecords?: true;
-  /** resumed.lua comes before it, after records.lua. */
-  readonly resumes?: true;
+  /** What comes before it, in this order. Their headers say what they need before themselves. */
+  readonly before?: readonly Prelude[];
   /** Scripts it runs as parts of its own step, each a function of KEYS and ARGV that goes by its file's name. */
   readonly runs?: readonly string[];
-  /** cancelled.lua comes before it. */
-  readonly looksForCancels?: true;
-  /** begun.lua comes before it, after cancelled.lua. */
-  readonly beginsTurns?: true;
-  /** quota-window.lua comes before it. */
-  readonly countsQuota?: true;
-  /** end-turn.lua comes before it, after records.lua. */
-  readonly endsTurns?: true;
   readonly keys: readonly K[];
   readonly args: readonly A[];
   /** It writes nothing: users who may only look may run it. Not for scripts that are joined. */
@@ -53,19 +55,11 @@ export function defineScript<const K extends string, const A extends string, R>(
   definition: ScriptDefinition<K, A, R>,
 ): Script<K, A, R> {
   let single: Loaded | undefined;
-  const files = [
-    ...(definition.editsRecords ? ['records.lua'] : []),
-    ...(definition.resumes ? ['resumed.lua'] : []),
-    ...(definition.looksForCancels ? ['cancelled.lua'] : []),
-    ...(definition.beginsTurns ? ['begun.lua'] : []),
-    ...(definition.countsQuota ? ['quota-window.lua'] : []),
-    ...(definition.endsTurns ? ['end-turn.lua'] : []),
-  ];
-  const {runs = [], file} = definition;
-  const before = () => [...files.map(readScript), ...runs.map(asFunction)];
-  const load = () => (single ??= loaded([...before(), readScript(file)].join('\n')));
+  const {before = [], runs = [], file} = definition;
+  const preludes = () => [...before.map(readScript), ...runs.map(asFunction)];
+  const load = () => (single ??= loaded([...preludes(), readScript(file)].join('\n')));
   const batches = definition.joins
-    ? new Batches(load, () => loaded(joined(before().join('\n'), readScript(file))))
+    ? new Batches(load, () => loaded(joined(preludes().join('\n'), readScript(file))))
     : undefined;
 
   const {keys: keyNames, args: argNames, binary = false, reads = false, reply} = definition;

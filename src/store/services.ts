@@ -85,4 +85,4 @@ export async function serviceNames(store: Store): Promise<string[]> {
 }
 
 /** Redis's clock, by which heartbeats of ours are given and judged: those of two machines may be apart. */
-export const heartbeatTime = async (store: Store): Promise<number> => await serverNowMs(store);
+export const heartbeatTime = (store: Store): Promise<number> => serverNowMs(store);

@@ -1,4 +1,5 @@
 /** Stopping an execution from outside the attempt that runs it: a cancel, or a deadline that has passed. */
+import {ByError} from '../errors.js';
 import {newCancelMessageId, newEventId} from '../ids.js';
 import {encodeCommand} from '../protocol/commands.js';
 import {deadlineText} from '../protocol/deadline.js';
@@ -18,7 +19,7 @@ import type {Store} from './store.js';
 
 const stopScript = defineScript({
   file: 'stop.lua',
-  editsRecords: true,
+  before: ['records.lua'],
   keys: ['registry', 'events', 'reply', 'tell'],
   args: [
     'executionId',
@@ -46,8 +47,11 @@ export type Stop =
       /** End what runs here and now; else it is asked to stop. */
       readonly force: boolean;
       readonly requestedBy: string;
-      /** Whether the worker is to be told; false for the worker itself, which knows. */
-      readonly tell: boolean;
+      /**
+       * Whether the worker is to be told; false for the worker itself, which knows. `where-allowed`: if our Redis user may
+       * write to its stream, as workers' users may to those of their own fleet only.
+       */
+      readonly tell: boolean | 'where-allowed';
     }
   | {readonly kind: 'deadline'};
 
@@ -91,11 +95,12 @@ export async function stopExecution(
 async function attempt(store: Store, record: ExecutionRecord, stop: Stop, nowMs: number): Promise<string[]> {
   const {keys} = store;
   const {sessionId} = record;
-  const [deadOwner, reply] = await Promise.all([
+  const [deadOwner, reply, tells] = await Promise.all([
     goneOwner(store, record),
     replyFor(store, record, resultOf(stop)),
+    mayTell(store, record, stop),
   ]);
-  const tell = stop.kind === 'cancel' && stop.tell ? wordToWorker(store, record, stop) : undefined;
+  const tell = stop.kind === 'cancel' && tells ? wordToWorker(store, record, stop) : undefined;
   const isCluster = await store.commands.isCluster();
   const outbox = keys.sessionOutbox(sessionId);
   const registry = keys.sessionRegistry(sessionId);
@@ -119,7 +124,7 @@ async function attempt(store: Store, record: ExecutionRecord, stop: Stop, nowMs:
         endType: EVENT_TYPES.appStreamResponse,
         replyDocument: document(reply),
         tellDocument: document(tell),
-        told: stop.kind === 'cancel' && stop.tell ? record.workerId : NOBODY,
+        told: tells ? record.workerId : NOBODY,
         ttlS: SESSION_TTL_S,
         terminal: JSON.stringify([...TERMINAL_STATES]),
       },
@@ -131,6 +136,19 @@ async function attempt(store: Store, record: ExecutionRecord, stop: Stop, nowMs:
     await forgetOutbox(store, note).catch(() => undefined);
   }
   return answer;
+}
+
+async function mayTell(store: Store, {workerId}: ExecutionRecord, stop: Stop): Promise<boolean> {
+  if (stop.kind !== 'cancel') return false;
+  if (stop.tell !== 'where-allowed' || workerId === '') return stop.tell !== false;
+  try {
+    // Who may write there may also look.
+    await store.commands.run(redis => redis.xlen(store.keys.workerCtrlStream(workerId)), RETRY);
+    return true;
+  } catch (error) {
+    if (error instanceof ByError && error.code === 'REDIS_AUTH') return false;
+    throw error;
+  }
 }
 
 /** The holder of the fence, if its process is gone; '' if it lives or nobody holds it. */

@@ -5,6 +5,7 @@ import {
   encodeGroupResult,
   GROUP_QUEUED,
   groupFields,
+  isSuccess,
   MEMBER_FIELD,
   readGroupResult,
   type GroupResult,
@@ -47,7 +48,7 @@ export interface GroupCall {
 
 const dispatchScript = defineScript({
   file: 'dispatch-group.lua',
-  looksForCancels: true,
+  before: ['cancelled.lua'],
   keys: ['registry'],
   args: ['caller', 'fence', 'ttlS', 'limit'],
   reply: texts,
@@ -111,7 +112,7 @@ async function checkDepth(store: Store, calls: readonly GroupCall[]): Promise<vo
   if (full !== undefined) throw queueFull(store, 'type', full, '');
 }
 
-const JOINS = ['none', 'stranger', 'waiting', 'done', 'late'] as const;
+const JOINS = ['none', 'stranger', 'waiting', 'done', 'rest', 'late'] as const;
 /** What join-group.lua answers; its header says what each means. */
 export type Join = (typeof JOINS)[number];
 
@@ -146,8 +147,7 @@ export function joinGroup(
 
 const waitScript = defineScript({
   file: 'note-group-wait.lua',
-  editsRecords: true,
-  resumes: true,
+  before: ['records.lua', 'resumed.lua'],
   joins: true,
   keys: ['registry'],
   args: ['messageId', 'from', 'to', 'nowMs', 'callee'],
@@ -193,6 +193,19 @@ export interface GroupAnswers {
   readonly isDone: boolean;
   /** In the order the calls were made, where that is known. */
   readonly answers: readonly GroupAnswer[];
+  /** What is still to be cancelled, if anything is. */
+  readonly rest?: GroupRest;
+}
+
+/** Calls of a group that is done without them. */
+export interface GroupRest {
+  /** Message ids of the calls that have not answered. */
+  readonly missing: readonly string[];
+  /** Message id of the call whose answer made the group done, and whether it was a success. */
+  readonly decidedBy: string;
+  readonly succeeded: boolean;
+  /** How many successes the group waited for. */
+  readonly needed: number;
 }
 
 /** What has been answered so far. @returns undefined if there is no such group. */
@@ -209,5 +222,26 @@ export async function readGroup(store: Store, groupId: string): Promise<GroupAns
     .map(([messageId, text]) => ({messageId, result: readGroupResult(text)}))
     .sort((a, b) => place(a.messageId) - place(b.messageId));
   const isDone = group['x_done'] !== undefined || answers.length >= Number(group['total']);
-  return {isDone, answers};
+  const rest = restOf(group, answers);
+  return {isDone, answers, ...(rest === undefined ? {} : {rest})};
+}
+
+function restOf(
+  group: Readonly<Record<string, string>>,
+  answers: readonly GroupAnswer[],
+): GroupRest | undefined {
+  const {x_rest: rest, x_done: decidedBy, x_need: needed} = group;
+  if (rest !== 'cancel' || decidedBy === undefined) return undefined;
+  const members = Object.keys(group)
+    .filter(field => field.startsWith(MEMBER_FIELD))
+    .map(field => field.slice(MEMBER_FIELD.length));
+  const results = new Map(answers.map(({messageId, result}) => [messageId, result]));
+  const missing = members.filter(member => !results.has(member));
+  const succeeded = isSuccess(results.get(decidedBy)?.status ?? '');
+  return missing.length === 0 ? undefined : {missing, decidedBy, succeeded, needed: Number(needed)};
+}
+
+/** The rest of a group was cancelled: nobody has to do it again. */
+export async function endGroupRest(store: Store, groupId: string): Promise<void> {
+  await store.commands.run(redis => redis.hdel(store.keys.taskGroup(groupId), 'x_rest'), RETRY);
 }

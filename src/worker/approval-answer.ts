@@ -5,7 +5,7 @@ import type {Logger} from '../log.js';
 import type {ResumeCommand} from '../protocol/commands.js';
 import {textOf} from '../protocol/fields.js';
 import type {Header} from '../protocol/header.js';
-import {decisionIn} from '../protocol/orchestration/approval.js';
+import {decisionIn, isApprovalId} from '../protocol/orchestration/approval.js';
 import {approvalsOfMessage, decideApproval, misheardApproval} from '../store/approvals.js';
 import type {ControlEntry} from '../store/control-streams.js';
 import {findByMessage} from '../store/executions.js';
@@ -19,7 +19,7 @@ export function mayAnswerApproval({sourceAgentType, metadata}: Header): boolean 
 
 function namedIn(metadata: Header['metadata']): string {
   const named = [metadata['by_approval'], metadata['by_question']].map(textOf);
-  return named.find(id => id.startsWith('apr_')) ?? '';
+  return named.find(isApprovalId) ?? '';
 }
 
 /**
@@ -80,5 +80,5 @@ const DECIDED: ReadonlySet<string> = new Set(['APPROVAL_ALREADY_DECIDED', 'APPRO
 async function asksSomethingElse(store: Store, {sessionId, messageId}: Header): Promise<boolean> {
   const record = await findByMessage(store, sessionId, messageId);
   if (record === undefined) return true;
-  return (await askingOf(store, record)).open.some(({questionId}) => !questionId.startsWith('apr_'));
+  return (await askingOf(store, record)).open.some(({questionId}) => !isApprovalId(questionId));
 }

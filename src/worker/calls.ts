@@ -9,9 +9,9 @@ import {isObject} from '../protocol/limits.js';
 import type {TaskResult} from '../protocol/results.js';
 import type {RoutePolicy} from '../protocol/routing.js';
 import {isTerminal} from '../protocol/states.js';
-import {GROUP_QUEUED, groupReceipt, type GroupPolicy} from '../protocol/task-group.js';
+import {GROUP_QUEUED, groupReceipt, type GroupPolicy, type RestPolicy} from '../protocol/task-group.js';
 import {findExecution} from '../store/executions.js';
-import {readGroup, type GroupAnswer} from '../store/task-groups.js';
+import {readGroup, type GroupAnswer, type GroupRest} from '../store/task-groups.js';
 import {
   CALL_REFUSALS,
   dispatch,
@@ -21,6 +21,7 @@ import {
   type CallingTurn,
 } from './dispatch.js';
 import type {EventWriter} from './event-writer.js';
+import {cancelGroupRest, checkRest} from './rest.js';
 import type {RunningTask} from './running.js';
 import {withCallHooks, withGroupHooks, type TurnPlugins} from './turn-plugins.js';
 
@@ -78,6 +79,11 @@ export interface GroupOptions {
   readonly policy?: GroupPolicy;
   /** Milliseconds after which members that have not answered end FAILED. Default: this execution's own deadline. */
   readonly deadlineMs?: number;
+  /**
+   * What becomes of members that have not answered when the policy is met, or can not be: `cancel` ends them with all that
+   * they started. Default `leave`.
+   */
+  readonly rest?: RestPolicy;
 }
 
 export type GroupReceipt = ReturnType<typeof groupReceipt>;
@@ -181,7 +187,8 @@ export class TurnCalls {
     const {facts} = this;
     facts.task.signal.throwIfAborted();
     if (tasks.length === 0) return groupReceipt('', []);
-    const {waitForReply = true, policy = 'allSettled', deadlineMs} = options;
+    const {waitForReply = true, policy = 'allSettled', deadlineMs, rest = 'leave'} = options;
+    checkRest(rest);
     const groupId = options.taskGroupId ?? this.idFor('tg', {tasks, waitForReply});
     const calls = tasks.map((task, at) => ({
       ...task,
@@ -190,7 +197,7 @@ export class TurnCalls {
     try {
       const sent = await withGroupHooks(facts.plugins, calls, named =>
         dispatchGroup(this.router, facts, {
-          ...{groupId, calls: named, waitForReply, policy},
+          ...{groupId, calls: named, waitForReply, policy, rest},
           ...(deadlineMs === undefined ? {} : {deadlineMs}),
         }),
       );
@@ -216,6 +223,7 @@ export class TurnCalls {
       for (;;) {
         signal.throwIfAborted();
         const group = await readGroup(this.router.store, groupId);
+        if (group?.rest !== undefined) await this.cancelRest(groupId, group.rest);
         if (group?.isDone === true || performance.now() >= until)
           return (group?.answers ?? []).map(memberResult);
         // Those it waits for may need the slot.
@@ -225,6 +233,14 @@ export class TurnCalls {
     } finally {
       back?.();
     }
+  }
+
+  /** Whoever counted the answer that was enough may have died before it did this. */
+  private async cancelRest(groupId: string, rest: GroupRest): Promise<void> {
+    const {turn, agentType: requestedBy} = this.facts;
+    const {store, now} = this.router;
+    const {sessionId} = turn;
+    await cancelGroupRest(store, now, {sessionId, groupId, requestedBy, decider: ''}, rest);
   }
 
   /**

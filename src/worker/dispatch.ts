@@ -11,7 +11,7 @@ import {createHeader, type Header} from '../protocol/header.js';
 import type {SpanParent} from '../protocol/tracer.js';
 import {calledExtra} from '../protocol/reply.js';
 import {DEFAULT_ROUTE_POLICY, type RoutePolicy} from '../protocol/routing.js';
-import type {DispatchedTask, GroupPolicy} from '../protocol/task-group.js';
+import type {DispatchedTask, GroupPolicy, RestPolicy} from '../protocol/task-group.js';
 import type {Noting} from '../store/acceptance.js';
 import {noteDeadline, noteDeadlineAt} from '../store/deadlines.js';
 import {openGroup, sendGroup, type GroupCall} from '../store/task-groups.js';
@@ -190,6 +190,7 @@ export interface Group {
   readonly calls: readonly Pick<Call, 'agentType' | 'content' | 'messageId' | 'extraPayload' | 'metadata'>[];
   readonly waitForReply: boolean;
   readonly policy: GroupPolicy;
+  readonly rest: RestPolicy;
   /** Milliseconds after which its calls end FAILED, which answers them. Default: as long as the caller's own is. */
   readonly deadlineMs?: number;
 }
@@ -214,6 +215,7 @@ export async function dispatchGroup(
     await openGroup(store, group.groupId, {
       sourceAgentType: caller.agentType,
       policy: group.policy,
+      rest: group.rest,
       members: calls.map(call => call.messageId),
     });
   }

@@ -7,6 +7,7 @@
 import {ByError} from '../errors.js';
 import {encodeEvent, isEndOfStream, type DataEvent} from '../protocol/events.js';
 import {appendEvents} from '../store/data-streams.js';
+import type {UnwrittenEvents} from '../store/executions.js';
 import type {Store} from '../store/store.js';
 
 export interface TurnIdentity {
@@ -25,6 +26,8 @@ export class EventWriter {
   private writing: Promise<void> | undefined;
   private scheduled: NodeJS.Immediate | undefined;
   private failure: Error | undefined;
+  /** Events in the write that failed. */
+  private unsure = 0;
   private closed = false;
   /** Whether the agent's own code has ended the stream. */
   endEmitted = false;
@@ -70,18 +73,19 @@ export class EventWriter {
   }
 
   /** Stop writing and return what was not written yet: it goes with the end of the turn. */
-  async close(): Promise<readonly string[]> {
+  async close(): Promise<UnwrittenEvents> {
     this.closed = true;
     if (this.scheduled) clearImmediate(this.scheduled);
     await this.writing;
     while (this.buffer.length > MAX_BATCH && !this.failure) await this.writeBatch();
-    return this.buffer;
+    return {events: this.buffer, unsure: this.unsure};
   }
 
   /** Nothing more is written: the attempt was ended while its handler runs on. */
   refuse(): void {
     this.closed = true;
     this.buffer = [];
+    this.unsure = 0;
     this.failure ??= new ByError('FENCED', 'This attempt does not own its execution any more.', {
       hint: 'Stop: what it writes is refused.',
     });
@@ -120,6 +124,7 @@ export class EventWriter {
       this.buffer.splice(0, batch.length);
     } catch (error) {
       // Whether the batch arrived is unknown, and writing it again could repeat it: the turn must not go on.
+      this.unsure = batch.length;
       this.failure = error instanceof Error ? error : new Error(String(error));
     }
   }

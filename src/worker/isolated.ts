@@ -39,6 +39,9 @@ const running = new (class extends RunningTasks {
 
 const history = new HistoryOverPipe(request => void tell(request));
 
+/** Lets the job that is loaded begin. */
+let go: () => void = () => undefined;
+
 /** Of the first job: they are the same for all. */
 let store: Store | undefined;
 let agents: Promise<Agent[]> | undefined;
@@ -57,6 +60,9 @@ process.on('message', (message: ToIsolated) => {
   switch (message.kind) {
     case 'job':
       void work(message.job);
+      break;
+    case 'go':
+      go();
       break;
     case 'history':
       history.answered(message);
@@ -82,7 +88,9 @@ async function work(job: IsolatedJob): Promise<void> {
     store ??= openStore({...job.store, name: 'by-worker'});
     const loaded = await (plugins ??= startPlugins(job, store, log));
     const settler = new Settler(store, job.worker.group, () => job.deletesEntries, log);
+    const allowed = new Promise<void>(resolve => (go = resolve));
     await tell({kind: 'loaded'});
+    await allowed;
     const env = {...environment(job, store, settler, log), plugins: loaded};
     const outcome = await runTurn(env, job.delivery, command, job.agentType, handler);
     await settler.flush();
@@ -150,6 +158,7 @@ function environment(
     abandon: abandoned.signal,
     // The slot is the worker's, and so few run like this that it can wait.
     stepAside: () => () => undefined,
+    servesNow: () => false,
     isGone: owner => recovery.isGone(owner),
     // The worker finds it with its next heartbeat.
     reportExhausted: async report => {

@@ -4,6 +4,7 @@
  * (cancel, give up) is passed on; when the process dies, the attempt is counted as a crash and tried again.
  */
 import {fork, type ChildProcess} from 'node:child_process';
+import {availableParallelism} from 'node:os';
 import {backoffMs} from '../backoff.js';
 import {messageOf} from '../errors.js';
 import type {LogFields, LogLevel} from '../log.js';
@@ -15,6 +16,7 @@ import {tellSpan} from '../protocol/tracer.js';
 import type {StoreOptions} from '../store/store.js';
 import type {TurnIdentity} from './event-writer.js';
 import {answerHistory, type HistoryAnswer, type HistoryRequest} from './isolated-history.js';
+import {Places} from './places.js';
 import type {RelayedSpan} from './trace-relay.js';
 import type {AbandonReason, ClaimUnderWay, RunningTask} from './running.js';
 import type {Delivery, TurnEnvironment, TurnOutcome} from './turn.js';
@@ -47,12 +49,14 @@ export interface IsolatedPlugins {
 
 export type ToIsolated =
   | {readonly kind: 'job'; readonly job: IsolatedJob}
+  /** The job that is loaded may claim its execution. */
+  | {readonly kind: 'go'}
   | {readonly kind: 'cancel'; readonly reason: string; readonly force: boolean}
   | {readonly kind: 'abandon'; readonly reason: AbandonReason}
   | HistoryAnswer;
 
 export type FromIsolated =
-  /** The agents are loaded: from here on the process ends by what it runs. */
+  /** The agents are loaded, and it waits to be told to go. From here on the process ends by what it runs. */
   | {readonly kind: 'loaded'}
   | {readonly kind: 'begun'; readonly turn: TurnIdentity; readonly messageId: string}
   | {readonly kind: 'log'; readonly level: LogLevel; readonly message: string; readonly fields: LogFields}
@@ -83,6 +87,12 @@ function count(metrics: FrameworkCounts | undefined, counted: Counted): void {
 
 /** Processes at once. Each costs what a worker costs before it works: some 60 MB and a third of a second. */
 const AT_ONCE = 8;
+/**
+ * Processes that start at once. Starting is what costs processor time; with many at once the worker's own heartbeats
+ * would come late, and what runs well would be taken for dead.
+ */
+const STARTS_AT_ONCE = Math.max(1, Math.floor(availableParallelism() / 2));
+const LONGEST_START_MS = 5000;
 /** How long a process that has done its work waits for more. */
 const IDLE_MS = 10_000;
 /** The wait before another start, doubled with each attempt. */
@@ -95,27 +105,33 @@ export class Isolation {
   private readonly versions = new WeakMap<ChildProcess, number>();
   /** Processes whose last execution ended well, and what will end them. */
   private readonly idle = new Map<ChildProcess, NodeJS.Timeout>();
-  private busy = 0;
-  /** First come, first served. */
-  private waiting: ((mayRun: boolean) => void)[] = [];
+  private readonly places = new Places(AT_ONCE);
+  private readonly starts = new Places(STARTS_AT_ONCE);
+  /** Gives up those that have not been told to go. */
+  private readonly loading = new Set<() => void>();
 
   /** @param closing aborted when nothing new is begun. */
   constructor(
     private readonly agentsFile: string,
     private readonly store: StoreOptions,
     private readonly closing: AbortSignal,
+    /** Of the worker. */
+    private readonly slots: number,
     private readonly plugins: IsolatedPlugins = {paths: [], settings: undefined, hookTimeoutMs: undefined},
     /** Counts what the worker's plugins were built from: a process that loaded something older is not used again. */
     private readonly configVersion: () => number = () => 0,
   ) {
     closing.addEventListener('abort', () => {
-      for (const letGo of this.waiting.splice(0)) letGo(false);
+      this.places.close();
+      this.starts.close();
+      for (const giveUp of this.loading) giveUp();
     });
   }
 
-  /** As many wait as run: others are better off with another worker. */
-  get isFull(): boolean {
-    return this.busy + this.waiting.length >= 2 * AT_ONCE;
+  /** How many more may be run here. As many wait as run, in half of the slots: others are better off with another worker. */
+  get room(): number {
+    const most = Math.min(2 * AT_ONCE, Math.max(1, Math.floor(this.slots / 2)));
+    return Math.max(0, most - this.places.wanted);
   }
 
   /**
@@ -123,31 +139,22 @@ export class Isolation {
    * @throws {ProtocolError} if what is stored of the execution can not be worked with.
    */
   async run(env: TurnEnvironment, delivery: Delivery, agentType: string): Promise<TurnOutcome | 'unable'> {
-    if (!(await this.enter())) return {kind: 'unbegun'};
+    if (!(await this.places.enter())) return UNBEGUN;
     try {
-      const child = this.takeIdle() ?? this.start();
-      const job: IsolatedJob = {
-        ...{agentsFile: this.agentsFile, agentType, store: this.store, delivery},
-        worker: {
-          ...{workerId: env.workerId, owner: env.owner, group: env.group},
-          ...{cancelGraceMs: env.cancelGraceMs, maxAttempts: env.maxAttempts},
-          workspaceRoot: env.workspaceRoot,
-        },
-        deletesEntries: env.deletesEntries(delivery.entry.stream),
-        hasHistory: env.history !== undefined,
-        plugins: this.plugins,
-        ...(env.tracer === undefined ? {} : {traces: {takesContent: env.tracer.takesContent}}),
-      };
-      const {outcome, isReusable} = await env.running.whileClaiming(underWay =>
-        carryOut(child, job, env, underWay),
-      );
-      if (isReusable && !this.closing.aborted) this.keep(child);
-      else child.kill('SIGKILL');
-      return outcome;
+      const child = this.takeIdle();
+      if (child !== undefined) return await this.runIn(child, env, delivery, agentType, () => undefined);
+      if (!(await this.starts.enter())) return UNBEGUN;
+      const started = once(() => this.starts.leave());
+      // Code that takes long to load, or for ever, keeps the others waiting for so long only.
+      const timer = setTimeout(started, LONGEST_START_MS);
+      try {
+        return await this.runIn(this.takeIdle() ?? this.start(), env, delivery, agentType, started);
+      } finally {
+        clearTimeout(timer);
+        started();
+      }
     } finally {
-      const next = this.waiting.shift();
-      if (next === undefined) this.busy--;
-      else next(true);
+      this.places.leave();
     }
   }
 
@@ -156,12 +163,32 @@ export class Isolation {
     for (const child of this.children) child.kill('SIGKILL');
   }
 
-  private enter(): Promise<boolean> {
-    if (this.busy < AT_ONCE) {
-      this.busy++;
-      return Promise.resolve(true);
-    }
-    return new Promise(resolve => this.waiting.push(resolve));
+  /** @param started called once it has loaded the agents. */
+  private async runIn(
+    child: ChildProcess,
+    env: TurnEnvironment,
+    delivery: Delivery,
+    agentType: string,
+    started: () => void,
+  ): Promise<TurnOutcome | 'unable'> {
+    const job: IsolatedJob = {
+      ...{agentsFile: this.agentsFile, agentType, store: this.store, delivery},
+      worker: {
+        ...{workerId: env.workerId, owner: env.owner, group: env.group},
+        ...{cancelGraceMs: env.cancelGraceMs, maxAttempts: env.maxAttempts},
+        workspaceRoot: env.workspaceRoot,
+      },
+      deletesEntries: env.deletesEntries(delivery.entry.stream),
+      hasHistory: env.history !== undefined,
+      plugins: this.plugins,
+      ...(env.tracer === undefined ? {} : {traces: {takesContent: env.tracer.takesContent}}),
+    };
+    const {outcome, isReusable} = await env.running.whileClaiming(underWay =>
+      carryOut({child, loading: this.loading, started}, job, env, underWay),
+    );
+    if (isReusable && !this.closing.aborted) this.keep(child);
+    else child.kill('SIGKILL');
+    return outcome;
   }
 
   private start(): ChildProcess {
@@ -209,14 +236,32 @@ export class Isolation {
   }
 }
 
+function once(act: () => void): () => void {
+  let isDone = false;
+  return () => {
+    if (!isDone) act();
+    isDone = true;
+  };
+}
+
+const UNBEGUN: TurnOutcome = {kind: 'unbegun'};
+
 interface CarriedOut {
   readonly outcome: TurnOutcome | 'unable';
   /** The execution ended, and nothing of it can be left in the process. */
   readonly isReusable: boolean;
 }
 
+interface Place {
+  readonly child: ChildProcess;
+  /** What is in it is called when nothing new is begun. */
+  readonly loading: Set<() => void>;
+  /** Called once the child has loaded the agents. */
+  readonly started: () => void;
+}
+
 function carryOut(
-  child: ChildProcess,
+  {child, loading, started}: Place,
   job: IsolatedJob,
   env: TurnEnvironment,
   underWay: ClaimUnderWay,
@@ -228,6 +273,9 @@ function carryOut(
       switch (message.kind) {
         case 'loaded':
           hasLoaded = true;
+          loading.delete(giveUp);
+          started();
+          tell(child, {kind: 'go'});
           break;
         case 'begun':
           task = env.running.begin(message.turn, message.messageId, underWay);
@@ -276,10 +324,14 @@ function carryOut(
       });
       over({outcome: {kind: 'later', delayMs}, isReusable: false});
     };
+    // Until it is told to go it has claimed nothing: an attempt that began now would be cut off, and count as a crash.
+    const giveUp = () => over({outcome: UNBEGUN, isReusable: false});
     const over = (result: CarriedOut) => {
       child.off('message', onMessage).off('error', onError).off('close', onClose);
+      loading.delete(giveUp);
       resolve(result);
     };
+    loading.add(giveUp);
     child.on('message', onMessage).on('error', onError).on('close', onClose);
     tell(child, {kind: 'job', job});
   }).finally(() => {

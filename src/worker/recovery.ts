@@ -5,7 +5,7 @@
  * leases of those that hold something. What it finds dead it takes over entry by entry, as many as it can start; when
  * there is more, others look at once. Entries of live workers are never touched, however long they run.
  */
-import {isDeadConsumer, parseConsumerName} from '../protocol/consumers.js';
+import {holdsSuspects, isDeadConsumer, parseConsumerName} from '../protocol/consumers.js';
 import type {ReadPresence} from '../protocol/presence.js';
 import type {ControlEntry} from '../store/control-streams.js';
 import {
@@ -37,7 +37,14 @@ export interface DeadConsumer {
   readonly minIdleMs: number;
 }
 
-/** Which consumers of a group are dead. Pure: the facts in, the decision out. */
+/** How much could be taken. */
+export interface Room {
+  readonly free: number;
+  /** Of that, what must run alone. */
+  readonly alone: number;
+}
+
+/** Which consumers of a group are dead. Pure: the facts in, the decision out. Those that hold suspects come last. */
 export function deadConsumers(
   consumers: readonly ConsumerFacts[],
   leases: ReadonlyMap<string, ReadPresence>,
@@ -55,6 +62,7 @@ export function deadConsumers(
     .filter(({facts}) => facts.name !== own.name)
     .filter(({facts}) => isSuspect(facts))
     .filter(({name}) => isDeadConsumer(name, leases.get(name.workerId), held.has(name.workerId)))
+    .sort((x, y) => Number(holdsSuspects(x.facts.name)) - Number(holdsSuspects(y.facts.name)))
     .map(({facts, name}) => ({
       name: facts.name,
       pending: facts.pending,
@@ -62,6 +70,9 @@ export function deadConsumers(
       minIdleMs: name.incarnation === undefined && name.workerId !== own.workerId ? FOREIGN_MIN_IDLE_MS : 0,
     }));
 }
+
+const pendingOf = (consumers: readonly DeadConsumer[]): number =>
+  consumers.reduce((sum, {pending}) => sum + pending, 0);
 
 const isSuspect = ({pending, idleMs}: ConsumerFacts): boolean => pending > 0 || idleMs > LOOKS_DEAD_MS;
 
@@ -88,37 +99,41 @@ export class Recovery {
 
   /**
    * Look for dead consumers of a stream, if it is our turn; those that hold nothing are deleted.
-   * @param free how much we could take: if there is more, others get a turn at once.
+   * @param room if there is more, others get a turn at once.
    * @param urgent look also when it is not our turn.
    * @returns whether there is something to take.
    */
-  async look(stream: string, free: number, urgent = false): Promise<boolean> {
+  async look(stream: string, room: Room, urgent = false): Promise<boolean> {
     if (!(await takeRecoveryTurn(this.store, stream, TURN_MS)) && !urgent) return false;
     const dead = await this.deadOn(stream);
     for (const {name} of dead.filter(({pending}) => pending === 0))
       await dropConsumer(this.store, stream, this.group, name);
-    const consumers = dead.filter(({pending}) => pending > 0);
-    if (consumers.length === 0) return false;
-    this.found.set(stream, {at: performance.now(), consumers});
-    if (consumers.reduce((sum, {pending}) => sum + pending, 0) > free)
+    const left = dead.filter(({pending}) => pending > 0);
+    const consumers = left.filter(({name}) => room.alone > 0 || !holdsSuspects(name));
+    if (consumers.length > 0) this.found.set(stream, {at: performance.now(), consumers});
+    if (consumers.length < left.length || pendingOf(left) > room.free)
       await passRecoveryTurn(this.store, stream);
-    return true;
+    return consumers.length > 0;
   }
 
-  /** Take over up to `count` entries of what the last look found dead. */
-  async take(stream: string, count: number): Promise<Recovered[]> {
+  /** Take over as much as there is room for of what the last look found dead. */
+  async take(stream: string, room: Room): Promise<Recovered[]> {
     const found = this.found.get(stream);
     if (found === undefined) return [];
     const taken: Recovered[] = [];
-    while (taken.length < count) {
+    let {alone} = room;
+    while (taken.length < room.free) {
       const [next] = found.consumers;
       if (next === undefined || performance.now() - found.at > BELIEVED_MS) {
         this.found.delete(stream);
         break;
       }
-      const wanted = Math.min(count - taken.length, MAX_CLAIM);
+      const isForSuspects = holdsSuspects(next.name);
+      const wanted = Math.min(room.free - taken.length, isForSuspects ? alone : Infinity, MAX_CLAIM);
+      if (wanted === 0) break;
       const entries = await this.claim(stream, next, wanted);
       for (const entry of entries) taken.push({entry, from: next.name});
+      if (isForSuspects) alone -= entries.length;
       if (entries.length < wanted) {
         found.consumers.shift();
         if (next.minIdleMs === 0) await dropConsumer(this.store, stream, this.group, next.name);

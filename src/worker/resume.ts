@@ -1,8 +1,9 @@
 /** What a message agent's RESUME answers: spec §6.7 and §6.8. */
 import type {ResumeCommand} from '../protocol/commands.js';
-import {groupResultField} from '../protocol/task-group.js';
+import {groupResultField, isSuccess} from '../protocol/task-group.js';
 import type {Store} from '../store/store.js';
-import {joinGroup, noteGroupWait} from '../store/task-groups.js';
+import {joinGroup, noteGroupWait, readGroup} from '../store/task-groups.js';
+import {cancelGroupRest} from './rest.js';
 
 /** The call that is answered, and the group that is done with it, or ''. */
 export interface Answered {
@@ -27,7 +28,7 @@ export async function joinAnswer(
   if (groupId === '') return {messageId, groupId};
   const join = await joinGroup(store, groupId, {
     member: groupResultField(header),
-    succeeded: ['COMPLETED', 'SUCCESS'].includes(command.status),
+    succeeded: isSuccess(command.status),
     result: {
       status: command.status,
       replyData: command.replyData ?? null,
@@ -37,6 +38,14 @@ export async function joinAnswer(
     },
   });
   switch (join) {
+    case 'rest': {
+      // Before its turn begins, so that whoever dies in between is followed by somebody who is told the same.
+      const group = await readGroup(store, groupId);
+      const {sessionId, targetAgentType: requestedBy, sourceAgentType: decider} = header;
+      if (group?.rest !== undefined)
+        await cancelGroupRest(store, () => nowMs, {sessionId, groupId, requestedBy, decider}, group.rest);
+      return {messageId, groupId};
+    }
     case 'none':
     case 'done':
       return {messageId, groupId};

@@ -19,7 +19,7 @@ import type {FrameworkCounts, FrameworkMetrics} from '../observe/framework-metri
 import {ExecutionTally} from '../observe/execution-tally.js';
 import {collectHistory} from '../observe/metrics-collector.js';
 import {tracerOf, type RedisTraceOptions} from '../observe/redis-tracer.js';
-import {consumerName, handOverName} from '../protocol/consumers.js';
+import {consumerName, handOverName, suspectsName} from '../protocol/consumers.js';
 import {CONSUMER_GROUP, SESSION_TTL_S} from '../protocol/keys.js';
 import {sweepDeadlines} from '../store/deadlines.js';
 import {sweepTimers} from '../store/timers.js';
@@ -51,7 +51,7 @@ import {Isolation} from './isolation.js';
 import {Parked} from './parked.js';
 import {quarantine} from './poison.js';
 import {readEntry} from './read-entry.js';
-import {LOOK_EVERY_MS, Recovery, type Recovered} from './recovery.js';
+import {LOOK_EVERY_MS, Recovery, type Recovered, type Room} from './recovery.js';
 import {DEFAULT_MAX_ATTEMPTS, isCount} from './retry.js';
 import {RunFences} from './run-fences.js';
 import {RunningTasks, type AbandonReason} from './running.js';
@@ -313,6 +313,7 @@ class Worker implements WorkerHandle {
             options.agentsFile,
             store.options,
             this.closing.signal,
+            this.slots.total,
             {paths, settings, hookTimeoutMs},
             () => this.plugins?.version ?? 0,
           );
@@ -373,6 +374,7 @@ class Worker implements WorkerHandle {
         // Back at once, even if that makes one more than there are: who waited long enough is not to wait again.
         return () => this.slots.take();
       },
+      servesNow: type => this.handlers.has(type) && this.mayRun(type) && this.slots.idle > 0,
       isGone: owner => this.recovery.isGone(owner),
       reportExhausted: async report => {
         await this.status.exhaust(report);
@@ -526,7 +528,16 @@ class Worker implements WorkerHandle {
   /** Take up what the last look found in the hands of dead workers, as much as can start. */
   private async takeRecovered(stream: string, agentType: string): Promise<void> {
     if (this.slots.free <= 0 || this.solitude.isWanted) return;
-    await this.dispatchAgain(await this.recovery.take(stream, this.slots.free), agentType);
+    await this.dispatchAgain(await this.recovery.take(stream, this.roomFor(this.slots.free)), agentType);
+  }
+
+  private roomFor(free: number): Room {
+    return {free, alone: this.roomAlone};
+  }
+
+  /** How many more of what must run alone may be taken. */
+  private get roomAlone(): number {
+    return this.isolation?.room ?? (this.solitude.isWanted ? 0 : 1);
   }
 
   /**
@@ -542,7 +553,7 @@ class Worker implements WorkerHandle {
     const tooMany: Delivery[] = [];
     for (const delivery of deliveries) {
       const {entry, takenFrom: from, alone} = delivery;
-      if (alone && agentType !== undefined && (this.isolation?.isFull ?? this.solitude.isWanted)) {
+      if (alone && agentType !== undefined && this.roomAlone === 0) {
         tooMany.push(delivery);
         continue;
       }
@@ -550,7 +561,7 @@ class Worker implements WorkerHandle {
       this.suspectsFirst ||= alone && this.isolation === undefined;
       this.dispatch(delivery);
     }
-    await this.handOver(tooMany);
+    await this.handOver(tooMany, suspectsName(this.workerId));
   }
 
   private takeDue(): void {
@@ -653,7 +664,7 @@ class Worker implements WorkerHandle {
           await this.takeMissed(stream, agentType);
         for (const {stream, agentType} of sources) {
           // Before anything new begins that it would have to wait for.
-          if (this.suspectsFirst) await this.recovery.look(stream, this.slots.free, true);
+          if (this.suspectsFirst) await this.recovery.look(stream, this.roomFor(this.slots.free), true);
           await this.takeRecovered(stream, agentType);
         }
         this.suspectsFirst &&= this.solitude.isWanted;
@@ -747,7 +758,7 @@ class Worker implements WorkerHandle {
   }
 
   private look(stream: string): Promise<boolean> {
-    return this.recovery.look(stream, this.slots.idle);
+    return this.recovery.look(stream, this.roomFor(this.slots.idle));
   }
 
   private recoverableStreams(): string[] {
@@ -800,14 +811,13 @@ class Worker implements WorkerHandle {
   }
 
   /** Give up entries that nobody has begun: any live worker takes them at once. */
-  private async handOver(deliveries: readonly Delivery[]): Promise<void> {
+  private async handOver(deliveries: readonly Delivery[], to = handOverName(this.workerId)): Promise<void> {
     const streams = new Map<string, string[]>();
     for (const {entry, agentType} of deliveries) {
       // What is on our own stream waits for the next worker of this id.
       if (agentType !== undefined)
         streams.set(entry.stream, [...(streams.get(entry.stream) ?? []), entry.id]);
     }
-    const to = handOverName(this.workerId);
     await Promise.all(
       [...streams].map(([stream, ids]) =>
         this.orWarn('handing over', () => handOver(this.store, this.group, stream, ids, to)),

@@ -30,6 +30,8 @@ export interface RunningTask {
   hear(heard: Heard): void;
   /** Be told, also of what was heard before. */
   listen(listener: (heard: Heard) => void): void;
+  /** Whether somebody is told what is heard: the turn of a durable execution. */
+  readonly isListening: boolean;
   /**
    * Resolves when waiting for the handler makes no sense any more: `graceMs` after it was asked to stop, else at once.
    */
@@ -88,6 +90,12 @@ export class RunningTasks {
   hear({executionId, fence}: {readonly executionId: string; readonly fence: string}, heard: Heard): void {
     const task = this.tasks.get(executionId);
     if (task?.turn.fence === fence) task.hear(heard);
+  }
+
+  /** The turn of a durable execution that runs here. */
+  listening(executionId: string): RunningTask | undefined {
+    const task = this.tasks.get(executionId);
+    return task?.isListening === true ? task : undefined;
   }
 
   end(task: RunningTask): void {
@@ -170,6 +178,10 @@ class Task implements RunningTask {
   hear(heard: Heard): void {
     if (this.listener === undefined) this.unheard.push(heard);
     else this.listener(heard);
+  }
+
+  get isListening(): boolean {
+    return this.listener !== undefined;
   }
 
   listen(one: (heard: Heard) => void): void {

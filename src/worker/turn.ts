@@ -45,6 +45,7 @@ import {TurnCalls, type Refusal} from './calls.js';
 import {AgentContext, type ContextFacts} from './context.js';
 import type {ExhaustReport} from './status-report.js';
 import {durableCalls} from './durable/calls.js';
+import {callerHere} from './durable/caller-here.js';
 import {answerIn, questionOf, runDurable} from './durable/turn.js';
 import {EventWriter} from './event-writer.js';
 import type {RenewedSessions} from '../store/renewed-sessions.js';
@@ -102,6 +103,8 @@ export interface TurnEnvironment {
   readonly wakeIn?: (ms: number) => void;
   /** Give this turn's slot to others until the returned function is called: it waits for something outside. */
   stepAside(): () => void;
+  /** Whether this worker serves an agent type and has a slot for it now. */
+  servesNow(agentType: string): boolean;
   /** Whether the process that holds a fence is gone. */
   isGone(owner: string): Promise<boolean>;
   /** Agent code found a quota used up. */
@@ -421,7 +424,8 @@ async function carryOut(
         env.store,
         {
           ...{...task.turn, ended: 'failed', workerId: env.workerId, error},
-          ...{nowMs: env.now(), retryAtMs: env.now() + delayMs, events: await writer.close()},
+          ...{nowMs: env.now(), retryAtMs: env.now() + delayMs},
+          ...(await writer.close()),
         },
         30_000,
       );
@@ -601,7 +605,8 @@ async function claimTurn(
 async function handBack(env: TurnEnvironment, task: RunningTask, writer: EventWriter): Promise<void> {
   const attempt = {
     ...{...task.turn, ended: 'handed_back' as const, workerId: env.workerId},
-    ...{error: 'the worker stopped', nowMs: env.now(), retryAtMs: 0, events: await writer.close()},
+    ...{error: 'the worker stopped', nowMs: env.now(), retryAtMs: 0},
+    ...(await writer.close()),
   };
   await endAttempt(env.store, attempt, 1000);
 }
@@ -800,7 +805,8 @@ async function endTurn(
   const result = resultOf(ending);
   const terminal = isTerminal(result.status);
   const caller = callerOf(turn.command, claim);
-  const events = [...(await writer.close())];
+  const {events: rest, unsure = 0} = await writer.close();
+  const events = [...rest];
   if (writer.error) env.renewed.forget(header.sessionId);
   const emitter: EventContext = {
     traceId: header.traceId,
@@ -838,7 +844,7 @@ async function endTurn(
   const end: Finish = {
     ...{sessionId: header.sessionId, executionId: claim.executionId, fence: claim.fence},
     patch,
-    events,
+    ...{events, unsure},
     // Asked only where something is written: answering yes counts as done.
     renewEvents: events.length > 0 && env.renewed.due(header.sessionId),
     ...snapshotAfter(
@@ -966,7 +972,7 @@ async function replyTo(
   {messageId, context}: Caller,
   {header, claim, agentType, ending}: Ended,
   result: TaskResult,
-): Promise<{reply?: {stream: string; document: string}}> {
+): Promise<Pick<Finish, 'reply'>> {
   const {sessionId, traceId} = header;
   // A call of ours was accepted from a turn of ours, which is all that its record could tell.
   const isOurs = typeof claim.record.extra['x_caller'] === 'string';
@@ -979,7 +985,9 @@ async function replyTo(
     ...{executionId: claim.executionId, sessionId, traceId, agentType, askMessageId: messageId},
     ...{context, caller, result},
   });
-  return {reply: {stream: env.store.keys.ctrlStream(context.source_agent_type), document}};
+  const here = callerHere(env.running, claim.record.extra['x_caller'], document);
+  const stream = env.store.keys.ctrlStream(context.source_agent_type);
+  return {reply: {stream, document, ...(here === undefined ? {} : {callerHere: here})}};
 }
 
 /** A failed execution, kept whole: guarantees.md G5. */

@@ -28,6 +28,7 @@ import {listDeadLetters} from '../../src/store/dead-letters.js';
 import {auditOf, dropDeadLetter} from '../../src/store/replays.js';
 import {DiscoveryClient} from '../../src/registry/discovery-client.js';
 import {ServiceRegistry} from '../../src/registry/service-registry.js';
+import {sessionExecutions} from '../../src/store/executions.js';
 import {openStore, type Store} from '../../src/store/store.js';
 import {
   allowAgentType,
@@ -261,6 +262,50 @@ describe.each([
     expect(await denyAgentType(operator, 'fl', 'w-9')).toBe(true);
     expect(await deniedWorkers(storeOf('viewer'), 'fl')).toEqual(['w-9']);
     expect(await allowAgentType(operator, 'fl', 'w-9')).toBe(true);
+  });
+
+  test('an agent cancels what it called; only workers of its own fleet are told to stop', async () => {
+    const silent = {log: silentLogger, concurrency: 3};
+    const busy = (type: string) =>
+      defineAgent({
+        type,
+        run: ctx => new Promise<void>(resolve => ctx.signal.addEventListener('abort', () => resolve())),
+      });
+    const foreign = await startWorker(storeOf('manager'), {
+      ...{...silent, workerId: 'x-1'},
+      agents: [busy('slow')],
+    });
+    const own = await startWorker(storeOf('worker'), {
+      ...{...silent, workerId: 'w-2'},
+      agents: [
+        busy('gl'),
+        defineAgent({
+          type: 'fl',
+          run: async (ctx, ask) => {
+            if (ask.text === 'wins') {
+              for (const type of ['slow', 'gl'])
+                await until(async () => (await statusOf(type)) === 'RUNNING');
+              return {content: 'won'};
+            }
+            const calls = [
+              ['slow', 'x'],
+              ['gl', 'x'],
+              ['fl', 'wins'],
+            ] as const;
+            return {content: await ctx.callAny(calls, {rest: 'cancel'})};
+          },
+        }),
+      ],
+    });
+    const client = new GatewayClient(storeOf('manager'));
+    const records = () => sessionExecutions(storeOf('manager'), 'cancelling');
+    const statusOf = async (type: string) =>
+      (await records()).find(one => one.targetAgentType === type)?.status;
+    await client.send({agentType: 'fl', content: 'go', sessionId: 'cancelling'});
+    await until(async () => (await statusOf('gl')) === 'CANCELLED');
+    await until(async () => (await statusOf('fl')) === 'COMPLETED');
+    expect(await statusOf('slow')).toBe('CANCELLING');
+    for (const worker of [own, foreign]) await worker.stop({drainMs: 0});
   });
 
   test('nobody can do another’s work', async () => {

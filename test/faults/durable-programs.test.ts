@@ -1,12 +1,12 @@
 /**
- * Random durable programs of calls, groups, sleeps, steps and failures, with workers dying all the time and answers that
+ * Random durable programs of calls, groups, races whose losers are cancelled, sleeps, steps and failures, with workers dying all the time and answers that
  * come twice and in any order: each ends as if nothing had happened. `BY_PROGRAMS=10000` runs so many; `BY_SEED` repeats a run.
  */
 import {expect, test} from 'vitest';
 import {GatewayClient} from '../../src/client/client.js';
 import {eventKind, eventText} from '../../src/protocol/events.js';
 import {isTerminal} from '../../src/protocol/states.js';
-import {findExecution} from '../../src/store/executions.js';
+import {findExecution, sessionExecutions} from '../../src/store/executions.js';
 import {followSession} from '../../src/store/data-streams.js';
 import {sweepOutboxes} from '../../src/store/outbox.js';
 import type {Store} from '../../src/store/store.js';
@@ -23,6 +23,7 @@ type Op =
   | {readonly op: 'leaf'; readonly text: string}
   | {readonly op: 'failing'}
   | {readonly op: 'program'; readonly ops: readonly Op[]}
+  | {readonly op: 'first'; readonly ops: readonly Op[]; readonly losesFirst: boolean}
   | {readonly op: 'all'; readonly of: readonly (readonly Op[])[]}
   | {readonly op: 'settled'; readonly of: readonly (readonly Op[])[]};
 
@@ -42,7 +43,7 @@ function randomProgram(random: () => number): readonly Op[] {
   const ops = (depth: number): Op[] => Array.from({length: 1 + int(4)}, () => op(depth));
   const op = (depth: number): Op => {
     const id = String(ids++);
-    switch (int(depth > 0 ? 9 : 6)) {
+    switch (int(depth > 0 ? 10 : 6)) {
       case 0:
         return {op: 'say', text: `<${id}>`};
       case 1:
@@ -59,6 +60,8 @@ function randomProgram(random: () => number): readonly Op[] {
         return {op: 'program', ops: ops(depth - 1)};
       case 7:
         return {op: 'all', of: [ops(depth - 1), ops(depth - 1)]};
+      case 8:
+        return {op: 'first', ops: ops(depth - 1), losesFirst: int(2) === 0};
       default:
         return {op: 'settled', of: [ops(depth - 1), ops(depth - 1)]};
     }
@@ -81,6 +84,9 @@ class World {
         run: async (ctx, ask) => ({content: await this.interpret(ctx, JSON.parse(ask.text) as Op[])}),
       }),
       defineAgent({type: 'leaf', run: (_ctx, ask) => ({content: `leaf ${ask.text}`})}),
+      // Never answers, and waits for another that does not.
+      defineAgent({type: 'idle', run: ctx => ctx.call('asleep', 'x')}),
+      defineAgent({type: 'asleep', run: ctx => ctx.sleep(3_600_000)}),
       defineAgent({type: 'failing', run: () => ({status: 'FAILED', content: 'no', retryable: false})}),
     ];
   }
@@ -113,6 +119,12 @@ class World {
           .then(String, (error: unknown) => `failed ${(error as Error).message}`);
       case 'program':
         return String(await ctx.call('program', JSON.stringify(op.ops)));
+      case 'first': {
+        const wins = ['program', JSON.stringify(op.ops)] as const;
+        const loses = ['idle', 'x'] as const;
+        const calls = op.losesFirst ? [loses, wins] : [wins, loses];
+        return String(await ctx.callAny(calls, {rest: 'cancel'}));
+      }
       case 'all':
         return (await Promise.all(op.of.map(ops => this.interpret(ctx, ops)))).join('&');
       case 'settled': {
@@ -146,6 +158,8 @@ interface Told {
   /** What was said; of parts that run side by side in any order. */
   readonly said: readonly string[];
   readonly ends: number;
+  /** How those that lost a race ended. */
+  readonly losers: readonly string[];
 }
 
 async function runProgram(
@@ -162,11 +176,12 @@ async function runProgram(
     content: JSON.stringify(program),
     policy: 'SEND_ANYWAY',
   });
-  await worker.work(async () => {
-    const record = await findExecution(store, sent.sessionId, sent.executionId);
-    return record !== undefined && isTerminal(record.status);
-  }, lifespan);
+  const all = () => sessionExecutions(store, sent.sessionId);
+  await worker.work(async () => (await all()).every(({status}) => isTerminal(status)), lifespan);
   const record = await findExecution(store, sent.sessionId, sent.executionId);
+  for (const {targetAgentType: type, status} of await all())
+    if (['idle', 'asleep'].includes(type) && status !== 'CANCELLED')
+      world.broken.push(`${type} ended ${status}`);
   const events = [];
   for await (const item of followSession(store, sent.sessionId, {untilCaughtUp: true}))
     if (item.kind === 'event') events.push({kind: eventKind(item.event), text: eventText(item.event)});
@@ -178,6 +193,7 @@ async function runProgram(
       final: events.find(({kind}) => kind === 'final')?.text ?? '',
       said: events.flatMap(({text}) => (/^<.*>$/.test(text) ? [text] : [])).sort(),
       ends: events.filter(({kind}) => kind === 'end').length,
+      losers: (await all()).filter(one => one.targetAgentType === 'idle').map(({status}) => status),
     },
   };
 }

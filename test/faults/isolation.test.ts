@@ -32,7 +32,7 @@ let serial = 0;
  * An execution that was there in two crashes: the second, of a worker that has just died, has not been counted yet.
  * It is prepared where nobody reads, so that no worker begins it meanwhile.
  */
-async function suspect(at: TestStore, store: Store, content: string) {
+async function suspect(at: TestStore, store: Store, content: string, crashes = 1) {
   const redis = at.redis();
   const {keys} = store;
   const sent = await new GatewayClient(store).send({agentType: 'nobody', content, policy: 'SEND_ANYWAY'});
@@ -45,7 +45,7 @@ async function suspect(at: TestStore, store: Store, content: string) {
   const record = JSON.parse((await redis.hget(registry, field)) ?? '') as Record<string, unknown>;
   Object.assign(record, {
     ...{status: 'RUNNING', started_at: Date.now(), target_agent_type: TYPE, stream_name: stream},
-    ...{x_attempt: 2, x_owner: DEAD, x_fence: `2@${DEAD}`, x_entry: `${stream}/${id}`, x_crashes: 1},
+    ...{x_attempt: 2, x_owner: DEAD, x_fence: `2@${DEAD}`, x_entry: `${stream}/${id}`, x_crashes: crashes},
   });
   await redis.hset(registry, field, JSON.stringify(record));
   await redis.xgroup('CREATE', stream, GROUP, '0', 'MKSTREAM').catch(() => undefined);
@@ -85,6 +85,43 @@ describeEachStore('an execution that was there in two crashes', at => {
     expect(await eventKinds(store, sent.sessionId)).toEqual(['final', 'end']);
     writeFileSync(`${folder}/go`, '');
     await withStatus(store, long, 'COMPLETED');
+    await settled(at, store);
+  });
+
+  test('is not begun by a worker that stops while the process loads, and counts nothing for it', async () => {
+    const store = at.open();
+    const folder = await tempFolder(at);
+    const agentsFile = join(folder, 'slow.mjs');
+    writeFileSync(
+      agentsFile,
+      `import {writeFileSync} from 'node:fs';
+      writeFileSync('${folder}/loading', '');
+      await new Promise(resolve => setTimeout(resolve, 2 ** 30));`,
+      {mode: 0o600},
+    );
+    const worker = await work(at, store, () => 'not here', {agentsFile, drainMs: 2 ** 30});
+    const sent = await suspect(at, store, 'where');
+    await until(() => existsSync(`${folder}/loading`));
+    await worker.stop();
+    const record = await store.commands.run(redis =>
+      redis.hget(store.keys.sessionRegistry(sent.sessionId), execField(sent.executionId)),
+    );
+    expect(JSON.parse(record ?? '')).toMatchObject({status: 'RUNNING', x_attempt: 2, x_crashes: 1});
+    await isolating(at, store);
+    expect(countedAttempts(await withStatus(store, sent, 'COMPLETED')).crashes).toBe(2);
+    await settled(at, store);
+  });
+
+  test('keeps nobody waiting who was there in one crash only, however many have no room', async () => {
+    const store = at.open();
+    const folder = await tempFolder(at);
+    const held = [];
+    for (let i = 0; i < 8; i++) held.push(await suspect(at, store, `wait-for ${folder}/go`));
+    const other = await suspect(at, store, 'where', 0);
+    await spawnWorker(at, store, {agentsFile: AGENTS_FILE, concurrency: 4});
+    await withStatus(store, other, 'COMPLETED');
+    writeFileSync(`${folder}/go`, '');
+    for (const each of held) await withStatus(store, each, 'COMPLETED');
     await settled(at, store);
   });
 

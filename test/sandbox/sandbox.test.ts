@@ -1,5 +1,5 @@
 /** Programs try to do what their policy forbids; the machine's own means have to stop them. */
-import {readFileSync} from 'node:fs';
+import {existsSync, readFileSync} from 'node:fs';
 import {mkdtemp, readFile, rm, writeFile} from 'node:fs/promises';
 import {createServer, type AddressInfo} from 'node:net';
 import {tmpdir} from 'node:os';
@@ -151,9 +151,11 @@ describe.each(machines)('with $isolation', abilities => {
 
     test('ends when it is told to, even if it does not want to', async () => {
       const stop = new AbortController();
-      const running = shell('trap "" TERM; echo up; while :; do sleep 0.1; done', {signal: stop.signal});
-      setTimeout(() => stop.abort(new Error('cancelled')), 300);
-      await expect(running).rejects.toThrow('cancelled');
+      const script = 'trap "" TERM; echo > deaf; while :; do sleep 0.1; done';
+      const ends = expect(shell(script, {signal: stop.signal})).rejects.toThrow('cancelled');
+      await Promise.race([until(() => existsSync(join(workspace, 'deaf'))), ends]);
+      stop.abort(new Error('cancelled'));
+      await ends;
     });
 
     test('that there is not is said to be missing', async () => {

@@ -112,14 +112,14 @@ function commandName(method: string, args: readonly unknown[]): string {
 const luaFolder = fileURLToPath(new URL('../../src/store/lua/', import.meta.url));
 let names: ReadonlyMap<string, string> | undefined;
 
-/** Scripts by digest and by source, with and without what comes before those that edit records. */
+/** Scripts by digest and by source, with and without what comes before them where that is one. */
 function scriptNames(): ReadonlyMap<string, string> {
   if (names !== undefined) return names;
   const read = (file: string) => readFileSync(luaFolder + file, 'utf8');
-  const records = read('records.lua');
+  const before = ['records.lua', 'orch-sched-failure.lua'].map(read);
   names = new Map(
     readdirSync(luaFolder).flatMap(file =>
-      [read(file), `${records}\n${read(file)}`].flatMap(source => {
+      [read(file), ...before.map(prelude => `${prelude}\n${read(file)}`)].flatMap(source => {
         const name = basename(file, '.lua');
         return [
           [source, name],

@@ -141,6 +141,7 @@ export class MortalWorker {
       maxAttempts: 100_000,
       workspaceRoot: '/nonexistent',
       stepAside: () => () => undefined,
+      servesNow: () => true,
       reportExhausted: () => Promise.resolve(),
       isGone: other => Promise.resolve(other !== owner),
     };

@@ -72,6 +72,7 @@ async function turn(
     reportExhausted: () => Promise.resolve(),
     fences: new RunFences(store, {workerId: 'w', log: silentLogger, ttlMs: 15_000}),
     ...{workspaceRoot: tmpdir(), stepAside: () => () => undefined, isGone: () => Promise.resolve(false)},
+    servesNow: () => false,
   };
   const delivery = {entry, agentType, takenFrom: owner === DEAD ? '' : DEAD, alone: false};
   await runTurn(
@@ -109,6 +110,51 @@ const scattering: Handle = async (command, ctx) => {
     );
   return {content: (await ctx.collectGroupResults()).map(result => String(result.content)).join(' ')};
 };
+
+/** Takes the first answer of three; what loses is cancelled. */
+const choosing: Way = {
+  durable: async ctx => {
+    const calls = ['b', 'f', 'c'].map((type, at) => [type, `x${at}`] as const);
+    return {content: `got ${String(await ctx.callAny(calls, {rest: 'cancel'}))}`};
+  },
+};
+
+/** The same, and calls another one then. */
+const choosingTwice: Way = {
+  durable: async ctx => {
+    const calls = ['b', 'f', 'c'].map((type, at) => [type, `x${at}`] as const);
+    const first = String(await ctx.callAny(calls, {rest: 'cancel'}));
+    return {content: `got ${String(await ctx.call('e', first))}`};
+  },
+};
+
+/** The same for messages. It collects nothing: what is not cancelled before its turn is not cancelled by it. */
+const picking: Handle = (command, ctx) => {
+  if (command.action === 'RESUME') return {content: `got ${contentText(command.content)}`};
+  return ctx.dispatchGroup(
+    ['b', 'f', 'c'].map((agentType, at) => ({agentType, content: `x${at}`, messageId: `m-${at}`})),
+    {taskGroupId: 'tg-1', policy: 'any', rest: 'cancel'},
+  );
+};
+
+const echoing: Handle = command => ({content: contentText(command.content)});
+/** Waits for one that nobody begins. */
+const waiting: Way = {durable: ctx => ctx.call('d', 'y')};
+
+/** Give everything that is left on the streams of these agent types to the next worker, until nothing is. */
+async function workOff(store: Store, ways: Readonly<Record<string, Way>>): Promise<void> {
+  const length = (type: string) =>
+    store.commands.run(redis => redis.xlen(store.keys.ctrlStream(type)), {retryForMs: 1000});
+  for (let isQuiet = false; !isQuiet;) {
+    isQuiet = true;
+    for (const [type, way] of Object.entries(ways)) {
+      while ((await length(type)) > 0) {
+        isQuiet = false;
+        await turn(store, await take(store, type), type, way, NEXT);
+      }
+    }
+  }
+}
 
 /** The next worker goes on, and the whole is over as if nobody had died. */
 async function endsOnce(
@@ -216,6 +262,59 @@ describeEachStore('a worker that dies between any two of its commands', at => {
       (store, entry) => endsOnce(at, store, entry, scattering, 'x y', 2),
     );
   }, 120_000);
+
+  test.each([
+    ['a durable agent takes the first of several', choosing],
+    ['a durable agent takes the first of several and goes on', choosingTwice],
+    ['a group is joined with members missing', picking],
+  ] as const)(
+    'while %s: the others are cancelled, each once',
+    async (_, way) => {
+      at.breaksRules('dead-workers');
+      const ways = {a: way, b: echoing, c: waiting, d: echoing, f: echoing};
+      const all = way === choosingTwice ? {...ways, e: echoing} : ways;
+      let tries = 0;
+      const points = await atEveryCrash(
+        () => at.open(),
+        async store => {
+          await send(store, 'a', {messageId: 'msg-a'});
+          await turn(store, await take(store, 'a'), 'a', way);
+          await turn(store, await take(store, 'b'), 'b', echoing);
+          await turn(store, await take(store, 'c'), 'c', waiting);
+          return take(store, 'a');
+        },
+        (store, entry) => turn(store, entry, 'a', way),
+        async (store, entry) => {
+          await sweepOutboxes(store, 0);
+          // One that loses may answer before the next worker goes on.
+          if (tries++ % 2 === 1) await turn(store, await take(store, 'f'), 'f', echoing, NEXT);
+          await turn(store, entry, 'a', way, NEXT);
+          await workOff(store, all);
+          await drained(at, store, ...Object.keys(all));
+          await sweepOutboxes(store, 0);
+          const records = await sessionExecutions(store, 's');
+          const of = (type: string) => records.filter(one => one.targetAgentType === type);
+          expect(of('a').map(({status}) => status)).toEqual(['COMPLETED']);
+          const [[won], [late]] = [of('b'), of('f')];
+          expect(won?.status).toBe('COMPLETED');
+          expect(won?.cancelRequested).toBeFalsy();
+          expect(['COMPLETED', 'CANCELLED']).toContain(late?.status);
+          for (const record of [...of('c'), ...of('d')]) {
+            expect(record.status).toBe('CANCELLED');
+            expect(record.cancelReason).toMatch(/^the answer of b \(call \S+\) was enough$/);
+            expect(timeline(record).filter(step => step === 'CANCELLED')).toHaveLength(1);
+          }
+          expect([of('c'), of('d')].map(({length}) => length)).toEqual([1, 1]);
+          expect((await eventsOf(store)).filter(([, , agentType]) => agentType === 'a')).toEqual([
+            ['final', 'got x0', 'a'],
+            ['end', '', 'a'],
+          ]);
+        },
+      );
+      expect(points).toBeGreaterThan(4);
+    },
+    240_000,
+  );
 
   test('while it goes on with an answer: it is gone on with once', async () => {
     at.breaksRules('dead-workers');

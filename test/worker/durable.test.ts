@@ -325,6 +325,41 @@ describeEachStore('a durable agent', at => {
     expect([0, 1].map(index => outcomes.get(index)?.order)).toEqual([1, 2]);
   });
 
+  test('is told in the same worker what it called answers, and nothing is sent; another worker sends it', async () => {
+    for (const isElsewhere of [false, true]) {
+      const store = at.open();
+      const callee = defineAgent({type: 'near', run: () => ({content: 'x'})});
+      let ended: () => void = () => undefined;
+      const hasEnded = new Promise<void>(resolve => (ended = resolve));
+      const worker = await work(
+        at,
+        store,
+        async ctx => {
+          // Its turn runs when the answer comes.
+          const [value] = await Promise.all([ctx.call('near', 'hi'), ctx.step('hold', () => hasEnded)]);
+          return {content: String(value)};
+        },
+        isElsewhere ? {} : {agents: [callee]},
+      );
+      const other = isElsewhere ? await startWorker(store, {log: silentLogger, agents: [callee]}) : undefined;
+      const sent = await send(store);
+      await until(async () =>
+        (await sessionExecutions(store, sent.sessionId)).some(
+          ({targetAgentType, status}) => targetAgentType === 'near' && status === 'COMPLETED',
+        ),
+      );
+      const journal = store.keys.journal(sent.sessionId, sent.executionId);
+      await until(async () => (await at.redis().hexists(journal, 'd:0')) === 1);
+      ended();
+      expect((await withStatus(store, sent, 'COMPLETED')).status).toBe('COMPLETED');
+      const info = (await at.redis().call('XINFO', 'STREAM', store.keys.ctrlStream(TYPE))) as unknown[];
+      const added = info[info.indexOf('entries-added') + 1];
+      expect(added).toBe(isElsewhere ? 2 : 1);
+      await worker.stop();
+      await other?.stop();
+    }
+  });
+
   test('whose journal is full calls nobody', async () => {
     const store = at.open();
     const called: string[] = [];

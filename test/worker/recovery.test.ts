@@ -42,6 +42,15 @@ describe('of the consumers of a group', () => {
     expect(dead([facts(me.name)], {})).toEqual([]);
   });
 
+  test('those that hold suspects come last', () => {
+    const consumers = [facts('w-1#ffffffffffff'), facts('w-1#bbbbbbbbbbbb'), facts('w-1#000000000000')];
+    expect(dead(consumers, {}).map(([name]) => name)).toEqual([
+      'w-1#bbbbbbbbbbbb',
+      'w-1#000000000000',
+      'w-1#ffffffffffff',
+    ]);
+  });
+
   test('one that holds nothing is looked at only after it has been silent for long', () => {
     expect(dead([facts('w-1#bbbbbbbbbbbb', 0, 1000)], {})).toEqual([]);
     expect(dead([facts('w-1#bbbbbbbbbbbb', 0, 60_000)], {})).toEqual([['w-1#bbbbbbbbbbbb', 0]]);

@@ -1,9 +1,9 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
-import {BaseCommand} from '../../../src/cli/base-command.js';
 import {workspaceFlag} from '../../../src/cli/tasks/flags.js';
+import {WorkspaceCommand} from '../../../src/cli/workspace-command.js';
 
-export default class RunAllowlistAdd extends BaseCommand {
+export default class RunAllowlistAdd extends WorkspaceCommand {
   static override summary = 'Let an agent type use a tool or a program without a question.';
   static override description = `PATTERN is \`tool:NAME\`, or the absolute path of a program; * stands for any part of a name.
 Programs that run whatever they are told to (shells, interpreters) allow everything.`;
@@ -23,7 +23,7 @@ Programs that run whatever they are told to (shells, interpreters) allow everyth
   async run() {
     const {args, flags} = await this.parse(RunAllowlistAdd);
     const {allowForPeople, osUser} = await import('../../../src/cli/tasks/approvals.js');
-    const at = {store: await this.openStore(), printer: this.printer, workspace: flags.workspace};
+    const at = await this.at(flags);
     return allowForPeople(at, args.agentType, args.pattern, flags.as ?? osUser());
   }
 }

@@ -1,8 +1,8 @@
 import * as Args from '@oclif/core/args';
-import {BaseCommand} from '../../../src/cli/base-command.js';
 import {workspaceFlag} from '../../../src/cli/tasks/flags.js';
+import {WorkspaceCommand} from '../../../src/cli/workspace-command.js';
 
-export default class RunAllowlistRemove extends BaseCommand {
+export default class RunAllowlistRemove extends WorkspaceCommand {
   static override summary = 'Take something off the allowlist of an agent type.';
   static override examples = ['<%= config.bin %> run allowlist remove writer tool:search'];
   static override args = {
@@ -14,7 +14,7 @@ export default class RunAllowlistRemove extends BaseCommand {
   async run() {
     const {args, flags} = await this.parse(RunAllowlistRemove);
     const {disallowForPeople} = await import('../../../src/cli/tasks/approvals.js');
-    const at = {store: await this.openStore(), printer: this.printer, workspace: flags.workspace};
+    const at = await this.at(flags);
     return disallowForPeople(at, args.agentType, args.pattern);
   }
 }

@@ -3,12 +3,14 @@ import {serverNowMs} from '../../store/store.js';
 import {userInfo} from 'node:os';
 import {ByError} from '../../errors.js';
 import {approve} from '../../orchestration/approve.js';
+import {onlyOne} from '../../orchestration/find.js';
 import {
   AllowEntry,
   Approval,
   type ApprovalState,
   type Decision,
 } from '../../protocol/orchestration/approval.js';
+import {isIdStart} from '../../protocol/orchestration/ids.js';
 import {recordDocument} from '../../protocol/orchestration/record.js';
 import {allow, allowedPatterns, disallow, pendingApprovals} from '../../store/approvals.js';
 import {openWorkspace} from '../../store/orchestration.js';
@@ -66,14 +68,10 @@ export async function decideForPeople(at: At, text: string, {decision, by, note}
 
 /** An approval that waits may be named by how its id begins. */
 async function wholeId(at: At, text: string): Promise<string> {
-  const begins = (await pendingApprovals(workspaceOf(at))).filter(one => one.approvalId.startsWith(text));
-  const [only] = begins;
-  if (only === undefined || text.length < 'apr_'.length + 8) return text;
-  if (begins.length === 1) return only.approvalId;
-  throw new ByError('AMBIGUOUS_ID', `${begins.length} approvals begin like ${text}.`, {
-    hint: 'Write more of the id.',
-    details: {candidates: begins.slice(0, 5).map(({approvalId}) => approvalId)},
-  });
+  if (!isIdStart('approval', text)) return text;
+  const waiting = (await pendingApprovals(workspaceOf(at))).map(({approvalId}) => approvalId);
+  const found = waiting.filter(id => id.startsWith(text));
+  return onlyOne('approval', text, found) ?? text;
 }
 
 export async function listAllowedForPeople(at: At, agentType: string) {

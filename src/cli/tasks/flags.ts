@@ -18,12 +18,15 @@ export const workspaceFlag = () =>
     },
   });
 
-export const cancelModeFlag = () =>
-  Flags.option({
+export const cancelFlags = {
+  mode: Flags.option({
     options: ['graceful', 'force'] as const,
     default: 'graceful',
     description: 'ask what runs to stop, or end it here and now',
-  })();
+  })(),
+  reason: Flags.string({description: 'why; kept with the run', default: ''}),
+  wait: Flags.boolean({description: 'until nothing runs any more; --timeout bounds it'}),
+};
 
 export const limitFlag = () => Flags.integer({description: 'most rows', default: 50, min: 1, max: 200});
 export const cursorFlag = () => Flags.string({description: 'where the page before ended'});

@@ -1,6 +1,7 @@
 /** Approvals: one call of a tool, or one whole run, that a person has to allow before it happens. */
 import {z} from 'zod';
 import {parseUntrusted} from '../limits.js';
+import {ID_PREFIXES} from './ids.js';
 import {at, record} from './record.js';
 
 export const APPROVAL_STATES = [
@@ -54,6 +55,9 @@ export const Approval = record({
   decidedAt: at().optional(),
 });
 export type Approval = z.output<typeof Approval>;
+
+/** Whether an id is of an approval, and not of any other question. */
+export const isApprovalId = (id: string): boolean => id.startsWith(ID_PREFIXES.approval);
 
 export const decidedState = (decision: Decision): ApprovalState =>
   decision === 'deny' ? 'denied' : decision === 'allow-once' ? 'allowed_once' : 'allowed_always';

@@ -12,9 +12,11 @@
 -- ARGV[8]  terminal  JSON array of the states that end an execution
 -- ARGV[9]  cap       attempts the record remembers
 -- ARGV[10] ttl_s     lifetime of the data stream when events are written
--- ARGV[11+] events   JSON, in order: what the attempt had said and nobody had written yet
+-- ARGV[11] unsure    of how many of the events, from the first, nobody knows whether they were written
+-- ARGV[12+] events   JSON, in order: what the attempt had said and nobody had written yet
 --
--- Returns 'ok'; 'terminal' if the execution has ended; 'fenced' if another attempt owns it: then nothing was written.
+-- Returns 'ok', also to a repeat after a lost answer; 'terminal' if the execution has ended; 'fenced' if another attempt
+-- owns it: then nothing was written.
 -- One script, because an attempt that is noted but keeps its fence could still write, and one that loses its fence
 -- without a note would count as a crash.
 
@@ -24,9 +26,14 @@ local record = decode(text)
 for _, state in ipairs(cjson.decode(ARGV[8])) do
   if record.status == state then return 'terminal' end
 end
-if record.x_fence ~= ARGV[2] then return 'fenced' end
-
 local now = tonumber(ARGV[6])
+if record.x_fence ~= ARGV[2] then
+  local last = type(record.x_attempts) == 'table' and record.x_attempts[#record.x_attempts] or {}
+  local is_repeat = record.x_owner == '' and last.worker_id == ARGV[4] and last.ended == ARGV[3] and last.at == now
+    and tostring(last.attempt) == string.match(ARGV[2], '^%d+')
+  return is_repeat and 'ok' or 'fenced'
+end
+
 if ARGV[3] == 'failed' then record.x_failures = (tonumber(record.x_failures) or 0) + 1 end
 if type(record.x_attempts) ~= 'table' then record.x_attempts = {} end
 record.x_attempts[#record.x_attempts + 1] = {
@@ -44,6 +51,6 @@ if record.status ~= 'CANCELLING' then
   record.timeline[#record.timeline + 1] = {status = 'QUEUED', timestamp = now}
 end
 redis.call('HSET', KEYS[1], 'exec:' .. ARGV[1], encode(record))
-for i = 11, #ARGV do redis.call('XADD', KEYS[2], '*', 'data', ARGV[i]) end
-if #ARGV >= 11 then redis.call('EXPIRE', KEYS[2], ARGV[10]) end
+append_rest(KEYS[2], ARGV, 12, tonumber(ARGV[11]))
+if #ARGV >= 12 then redis.call('EXPIRE', KEYS[2], ARGV[10]) end
 return 'ok'

@@ -7,6 +7,7 @@
 -- KEYS[5]  deadletter  stream; unused when there is no dead letter
 -- KEYS[6]  outbox    stream of the session, where the dead letter waits when there is no room for it
 -- KEYS[7]  snapshot  string, so that other SDKs may go on with what waits; unused when there is none
+-- KEYS[8]  journal   of the caller; unused when there is no turn of it to tell
 -- ARGV[1]  execution_id
 -- ARGV[2]  fence      '{attempt}@{owner}' of this attempt
 -- ARGV[3]  patch      JSON object, merged into the record; its status is appended to the timeline
@@ -23,9 +24,14 @@
 -- ARGV[13] held_letter   what the outbox gets in place of the dead letter
 -- ARGV[14] snapshot   what is kept there if nothing is yet; 'forget': it goes; '': nothing
 -- ARGV[15] snapshot_ttl_s
--- ARGV[16+] events    JSON, in order
+-- ARGV[16] unsure     of how many of the events, from the first, nobody knows whether they were written
+-- ARGV[17] caller     execution of the caller, a turn of which runs beside this one; '': the reply is sent
+-- ARGV[18] caller_fence  of that turn: while it runs it looks before it waits, and need not be sent the reply
+-- ARGV[19] question   message id of the call in its journal
+-- ARGV[20] answer     JSON, as the journal keeps it
+-- ARGV[21+] events    JSON, in order
 --
--- Returns 'ok'; 'held' if all was written, but the dead letter waits in the outbox and the entry must stay pending.
+-- Returns 'ok'; {'kept', index, order, Unix ms} if the caller's journal got the answer and nothing was sent; 'held' if all was written, but the dead letter waits in the outbox and the entry must stay pending.
 -- Nothing was written after 'terminal': the execution has ended already; 'fenced': another attempt owns it;
 -- 'cancelling': the turn would wait though somebody has cancelled it, so end it as CANCELLED.
 -- One script, because each of these without the others is a promise broken: a final answer without its state, a
@@ -38,15 +44,23 @@ local after, refusal = end_as_text(text, ARGV[2], ARGV[3]), nil
 if not after then after, refusal = end_turn(text, ARGV[2], decode(ARGV[3]), ARGV[9]) end
 if not after then return refusal end
 redis.call('HSET', registry, 'exec:' .. ARGV[1], after)
-for i = 16, #ARGV do redis.call('XADD', KEYS[2], '*', 'data', ARGV[i]) end
-if ARGV[4] ~= '0' and #ARGV >= 16 then redis.call('EXPIRE', KEYS[2], ARGV[4]) end
+append_rest(KEYS[2], ARGV, 21, tonumber(ARGV[16]))
+if ARGV[4] ~= '0' and #ARGV >= 21 then redis.call('EXPIRE', KEYS[2], ARGV[4]) end
 if ARGV[11] ~= '0' then redis.call('EXPIRE', registry, ARGV[11]) end
 if ARGV[14] == 'forget' then
   redis.call('DEL', KEYS[7])
 elseif ARGV[14] ~= '' then
   redis.call('SET', KEYS[7], ARGV[14], 'EX', ARGV[15], 'NX')
 end
-if ARGV[8] ~= '' then redis.call('XADD', KEYS[4], '*', 'data', ARGV[8]) end
+local kept
+if ARGV[17] ~= '' then
+  local caller = redis.call('HGET', registry, 'exec:' .. ARGV[17])
+  if caller and string.find(caller, '"' .. ARGV[18] .. '"', 1, true) then
+    local verdict, index, order, at = keep_answer(KEYS[8], true, ARGV[19], ARGV[20])
+    if verdict == 'kept' then kept = {'kept', index, tostring(order), at} end
+  end
+end
+if ARGV[8] ~= '' and not kept then redis.call('XADD', KEYS[4], '*', 'data', ARGV[8]) end
 if ARGV[10] ~= '' then
   local limit = tonumber(ARGV[12])
   if limit > 0 and redis.call('XLEN', KEYS[5]) >= limit then
@@ -61,4 +75,4 @@ if ARGV[6] ~= '' then
   redis.call('XACK', KEYS[3], ARGV[5], ARGV[6])
   if ARGV[7] == '1' then redis.call('XDEL', KEYS[3], ARGV[6]) end
 end
-return 'ok'
+return kept or 'ok'

@@ -17,22 +17,11 @@
 -- One script, because an end that was taken and not counted would be lost with who took it, and one counted twice could
 -- pause what has failed once.
 if redis.call('ZREM', KEYS[3], ARGV[2]) == 0 then return 'known' end
-local active = redis.call('HGET', KEYS[1], 'active')
-if not active then return 'gone' end
+if redis.call('HEXISTS', KEYS[1], 'active') == 0 then return 'gone' end
 if ARGV[3] == '1' then
   redis.call('HSET', KEYS[1], 'failure_streak', 0)
   return 'counted'
 end
-local streak = redis.call('HINCRBY', KEYS[1], 'failure_streak', 1)
-if active ~= '1' or ARGV[7] == '0' or streak < tonumber(ARGV[7]) then return 'counted' end
-
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local note = 'failed ' .. streak .. ' times in a row: ' .. ARGV[6]
-redis.call('HSET', KEYS[1], 'active', '0', 'pause_note', note)
-redis.call('HDEL', KEYS[1], 'next_run_at', 'ending')
-redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('HINCRBY', KEYS[1], 'version', 1)
-redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[8], '*', 'at', string.format('%.0f', now), 'tick', ARGV[4],
-  'outcome', 'paused', 'task_id', ARGV[5], 'reason', note)
-return 'paused'
+local at = {id = ARGV[1], schedule = KEYS[1], due = KEYS[2], ticks = KEYS[4], cap = ARGV[8]}
+local failed = {tick = ARGV[4], task_id = ARGV[5], reason = ARGV[6]}
+return count_failure(at, failed, ARGV[7]) and 'paused' or 'counted'

@@ -43,17 +43,9 @@ if ARGV[4] == 'submitted' then
   local runs = redis.call('HINCRBY', KEYS[1], 'run_count', 1)
   if ARGV[9] ~= '0' and runs >= tonumber(ARGV[9]) then ended = 'max_runs' end
 elseif ARGV[4] == 'failed' then
-  local streak = redis.call('HINCRBY', KEYS[1], 'failure_streak', 1)
-  if held[3] == '1' and ARGV[8] ~= '0' and streak >= tonumber(ARGV[8]) then
-    local note = 'failed ' .. streak .. ' times in a row: ' .. ARGV[6]
-    redis.call('HSET', KEYS[1], 'active', '0', 'pause_note', note)
-    redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[10], '*', 'at', string.format('%.0f', now), 'tick', ARGV[3],
-      'outcome', 'paused', 'reason', note)
-    redis.call('HDEL', KEYS[1], 'next_run_at', 'ending')
-    redis.call('ZREM', KEYS[2], ARGV[1])
-    redis.call('HINCRBY', KEYS[1], 'version', 1)
-    held[3] = '0'
-  end
+  local at = {id = ARGV[1], schedule = KEYS[1], due = KEYS[2], ticks = KEYS[4], cap = ARGV[10]}
+  local failed = {tick = ARGV[3], task_id = '', reason = ARGV[6]}
+  if count_failure(at, failed, ARGV[8]) then held[3] = '0' end
 end
 
 local is_stopped = held[3] ~= '1'

@@ -37,28 +37,6 @@ local function first_open_question(journal)
   return found
 end
 
--- @return what becomes of the answer; of one that is kept its index, its order, and when
-local function keep(journal, record, question)
-  local index = string.match(question, '%-(%d+)$')
-  local entry = index and redis.call('HGET', journal, 'e:' .. index)
-  local is_running = type(record.x_owner) == 'string' and record.x_owner ~= ''
-  if not entry or not string.find(entry, '"message_id":"' .. question .. '"', 1, true) then
-    return is_running and 'early' or 'unknown'
-  end
-  local known = redis.call('HGET', journal, 'd:' .. index)
-  if known then
-    local order = tonumber(string.match(known, '^{"order":(%d+)')) or 0
-    if is_running or order <= (tonumber(redis.call('HGET', journal, 'seen') or '0')) then return 'answered' end
-    return 'begin'
-  end
-  local time = redis.call('TIME')
-  local now = string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
-  local order = redis.call('HINCRBY', journal, 'n', 1)
-  redis.call('HSET', journal, 'd:' .. index, '{"order":' .. order .. ',"at":' .. now .. ',"value":' .. ARGV[22] .. '}')
-  redis.call('HINCRBY', journal, 'bytes', #ARGV[22])
-  return is_running and 'kept' or 'begin', index, order, now
-end
-
 local id, record = resumed(registry, ARGV[1], ARGV[21])
 local journal = ARGV[25] .. (id or '') .. ARGV[26]
 -- A RESUME whose own turn was cut off begins it again.
@@ -68,7 +46,8 @@ if record and record.x_entry ~= ARGV[7] then
   if ARGV[23] ~= '1' then question = not is_over and first_open_question(journal) or nil end
   if question then
     if is_over then return {'terminal'} end
-    local verdict, index, order, at = keep(journal, record, question)
+    local is_running = type(record.x_owner) == 'string' and record.x_owner ~= ''
+    local verdict, index, order, at = keep_answer(journal, is_running, question, ARGV[22])
     if verdict == 'kept' then return {verdict, id, tostring(record.x_fence), index, tostring(order), at} end
     if verdict ~= 'begin' then return {verdict} end
   end

@@ -10,17 +10,20 @@ import type {Header} from '../../protocol/header.js';
 import type {Answer} from '../../protocol/journal.js';
 import {assertShape, encodeJson, isObject, MAX_DOCUMENT_BYTES} from '../../protocol/limits.js';
 import type {RoutePolicy} from '../../protocol/routing.js';
+import type {RestPolicy} from '../../protocol/task-group.js';
 import {openStorage, type Storage} from '../../store/storage.js';
 import type {ToolContext} from '../../plugins/agent-config.js';
 import {TurnContext, type ContextFacts, type EventScope} from '../context.js';
 import type {Noting} from '../../store/acceptance.js';
 import type {EventWriter} from '../event-writer.js';
 import type {SessionHistory} from '../turn-history.js';
+import {checkRest} from '../rest.js';
 import {retryPolicy, type RetryOptions} from '../retry.js';
 import {CallFailed, StepFailed, textOfFailure} from './failures.js';
 import {CallEvents, type EventBatch, type EventSource, type ReadCall} from './call-events.js';
 import {DurableHistory} from './history.js';
 import {tracedStep} from './journal-trace.js';
+import {cancelMade, Rest, type MadeCall, type OpenCall} from './rest.js';
 import type {DurablePromise} from './promise.js';
 import {failureAnswer, type DurableRun} from './run.js';
 
@@ -48,6 +51,11 @@ export interface CallAllOptions<P extends JoinPolicy = JoinPolicy> {
   readonly policy?: P;
   /** Milliseconds for all of them together. With `allSettled`, what is missing then counts as failed. */
   readonly deadlineMs?: number;
+  /**
+   * What becomes of calls without an answer when the outcome is decided: enough have completed, too many have failed, or the
+   * time is over. `cancel` ends them with all that they started. Default `leave`: they run to their end.
+   */
+  readonly rest?: RestPolicy;
 }
 
 /** Of several calls that may fail: what became of one. */
@@ -116,6 +124,7 @@ export interface DurableParts {
 }
 
 const QUIET_MS = 5000;
+const DONE: Answer = {status: 'COMPLETED', content: '', data: null, metadata: {}};
 
 type Mutable<T> = {-readonly [K in keyof T]: T[K]};
 
@@ -136,27 +145,9 @@ export class DurableContext extends TurnContext {
    * @throws {CallFailed} if it does not complete.
    */
   call(agentType: string, content: Content, options: CallOptions = {}): CallAnswer {
-    let call: Mutable<ReadCall> | undefined;
-    const answer = this.durable.run.ask(
-      {kind: 'call', target: agentType, what: [agentType, content, options], note: noteOf(content)},
-      async ({messageId}, index, isNoted) => {
-        const noting = isNoted && {index, isNoted};
-        const refusal = hasContent(content)
-          ? await this.durable.send(this.facts.header, {...options, agentType, content, messageId}, noting)
-          : new ByError('INVALID_INPUT', 'The content is empty.', {hint: 'Send some text.'});
-        return refusal && failureAnswer(refusal);
-      },
-      reply => valueOf(agentType, reply),
-      {
-        isAhead: true,
-        announce: (messageId, index) => (call = {index, messageId, sentAfter: 0}),
-        noted: at => {
-          if (call !== undefined) call.sentAfter = at;
-        },
-      },
-    );
-    const events = (reading?: EventsOptions) => this.eventsOf(agentType, answer, call, reading);
-    return Object.assign(answer, {events});
+    const made = this.makeCall(agentType, content, options);
+    const events = (reading?: EventsOptions) => this.eventsOf(agentType, made.answer, made.asked, reading);
+    return Object.assign(made.answer, {events});
   }
 
   /** Call several agents at once. @returns their answers in the order of the calls. @throws {CallFailed} */
@@ -166,14 +157,26 @@ export class DurableContext extends TurnContext {
   callAll(calls: readonly Call[], options: CallAllOptions<'any'>): Promise<unknown>;
   /** @returns the answers of those that came first, in the order in which they came. */
   callAll(calls: readonly Call[], options: CallAllOptions<{readonly quorum: number}>): Promise<unknown[]>;
-  callAll(calls: readonly Call[], {policy = 'all', deadlineMs}: CallAllOptions = {}): Promise<unknown> {
-    const answers = calls.map(([agentType, content, options]) => this.call(agentType, content, options));
+  callAll(
+    calls: readonly Call[],
+    {policy = 'all', deadlineMs, rest = 'leave'}: CallAllOptions = {},
+  ): Promise<unknown> {
+    checkRest(rest);
+    const made = calls.map(([agentType, content, options]) => this.makeCall(agentType, content, options));
     const end = deadlineMs === undefined ? undefined : this.sleep(deadlineMs);
-    return join(answers, policy, end);
+    const joined = join(
+      made.map(({answer}) => answer),
+      policy,
+      end,
+    );
+    return rest === 'leave' ? joined : this.cancelRest(joined, made, policy);
   }
 
   /** Call several agents, and take the first answer that completes. @throws {AggregateError} if none does. */
-  callAny(calls: readonly Call[], options: {readonly deadlineMs?: number} = {}): Promise<unknown> {
+  callAny(
+    calls: readonly Call[],
+    options: Pick<CallAllOptions, 'deadlineMs' | 'rest'> = {},
+  ): Promise<unknown> {
     return this.callAll(calls, {...options, policy: 'any'});
   }
 
@@ -346,6 +349,76 @@ export class DurableContext extends TurnContext {
     return this.step('steered', () => this.takeSteered(run, by));
   }
 
+  private makeCall(agentType: string, content: Content, options: CallOptions = {}): MadeCall {
+    let asked: Mutable<ReadCall> | undefined;
+    let sending: Promise<Answer | undefined> | undefined;
+    const send = async (messageId: string, noting: Noting | undefined) => {
+      const refusal = hasContent(content)
+        ? await this.durable.send(this.facts.header, {...options, agentType, content, messageId}, noting)
+        : new ByError('INVALID_INPUT', 'The content is empty.', {hint: 'Send some text.'});
+      return refusal && failureAnswer(refusal);
+    };
+    const answer = this.durable.run.ask(
+      {kind: 'call', target: agentType, what: [agentType, content, options], note: noteOf(content)},
+      async ({messageId}, index, isNoted) => {
+        try {
+          return await (sending = send(messageId, isNoted && {index, isNoted}));
+        } finally {
+          sending = undefined;
+        }
+      },
+      reply => valueOf(agentType, reply),
+      {
+        isAhead: true,
+        announce: (messageId, index) => (asked = {index, messageId, sentAfter: 0}),
+        noted: at => {
+          if (asked !== undefined) asked.sentAfter = at;
+        },
+      },
+    );
+    return {
+      ...{agentType, answer},
+      get asked() {
+        return asked;
+      },
+      get sending() {
+        return sending;
+      },
+    };
+  }
+
+  /**
+   * Pass on what came of several calls, and cancel those that have no answer then. Which those are is the same in every
+   * turn, because answers are given one at a time; the cancel is an entry of the journal, asked for before the code that
+   * waits goes on, so a turn that is cut off before it is carried out is followed by one that does.
+   */
+  private async cancelRest<T>(joined: Promise<T>, made: readonly MadeCall[], policy: JoinPolicy): Promise<T> {
+    const rest = new Rest(made);
+    // With that policy nothing else leaves calls without an answer.
+    let isLate = policy === 'allSettled';
+    try {
+      return await joined;
+    } catch (error) {
+      isLate ||= error instanceof OutOfTime;
+      throw error;
+    } finally {
+      this.askToCancel(rest.calls, rest.why(isLate));
+    }
+  }
+
+  private askToCancel(calls: readonly OpenCall[], reason: string): void {
+    if (calls.length === 0) return;
+    const {sessionId, agentType: requestedBy} = this;
+    void this.durable.run.ask(
+      {kind: 'cancel', target: '', what: calls.map(({asked}) => asked.index), note: reason},
+      async () => {
+        await cancelMade(this.facts.store, this.facts.now, {sessionId, reason, requestedBy}, calls);
+        return DONE;
+      },
+      () => undefined,
+    );
+  }
+
   private async *eventsOf(
     agentType: string,
     answer: Promise<unknown>,
@@ -443,13 +516,16 @@ function asKept(step: string, value: unknown): unknown {
   return kept;
 }
 
+/** Of calls made together: their time was over. */
+class OutOfTime extends CallFailed {}
+
 async function join(
   answers: readonly Promise<unknown>[],
   policy: JoinPolicy,
   end: Promise<void> | undefined,
 ): Promise<unknown> {
   const late = end?.then((): never => {
-    throw new CallFailed('', 'EXPIRED', 'Not all answered in time.', null, 'DEADLINE_EXCEEDED');
+    throw new OutOfTime('', 'EXPIRED', 'Not all answered in time.', null, 'DEADLINE_EXCEEDED');
   });
   // It goes off after the others have answered, too.
   late?.catch(() => undefined);

@@ -64,6 +64,8 @@ export const describe = ({kind, target, note}: Pick<JournalEntry, 'kind' | 'targ
       return `a sleep of ${note}`;
     case 'step':
       return `the step "${target}"`;
+    case 'cancel':
+      return `a cancel of the other calls (${note})`;
   }
 };
 

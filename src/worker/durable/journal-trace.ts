@@ -90,6 +90,9 @@ export function journalTrace(
             {status: 'COMPLETED', endTs: startTs},
           );
           return;
+        case 'cancel':
+          // Told by the spans of what it ended.
+          return;
         case 'ask-user':
         case 'sleep':
           tellSpan(

@@ -38,6 +38,8 @@ export interface DurableHost {
   read(): Promise<Journal>;
   /** Be told of answers that are kept while the turn runs: those need not be read. Some are told nobody. */
   listen(listener: (heard: Heard) => void): void;
+  /** Whether this process may well do what is asked of an agent type, and tell of it. */
+  isNear(agentType: string): boolean;
   /** @param at Unix milliseconds by Redis's clock. */
   setTimer(timerId: string, at: number): Promise<void>;
   /** End the turn, if there is no outcome beyond those the code has seen. */
@@ -129,6 +131,8 @@ const steps = new AsyncLocalStorage<number>();
 /** How long an outcome may wait for the code to ask for it again, in milliseconds, while nothing else happens. */
 const STUCK_MS = 10_000;
 const NOTE_LENGTH = 120;
+/** How long a turn waits for the answer of an agent near by, in milliseconds: ending a turn and beginning another costs more. */
+const LINGER_MS = 5;
 /** Rounds of the event loop without a sign of the code, after which it waits. */
 const CALM_LOOKS = 3;
 
@@ -152,6 +156,9 @@ export class DurableRun {
   private activity = 0;
   private idleLook: NodeJS.Immediate | undefined;
   private stuck: NodeJS.Timeout | undefined;
+  /** Runs out when the turn has waited long enough for agents near by. Answers that come begin it anew. */
+  private linger: NodeJS.Timeout | undefined;
+  private hasLingered = false;
   private isOver = false;
   /** Its turn has ended though its code has not. */
   private isParked = false;
@@ -204,6 +211,7 @@ export class DurableRun {
     } finally {
       this.isOver = true;
       clearTimeout(this.stuck);
+      clearTimeout(this.linger);
     }
   }
 
@@ -316,7 +324,10 @@ export class DurableRun {
       ...{kind, target, note: note.slice(0, NOTE_LENGTH), dueAt: 0},
       ...(trace?.askedAt === undefined ? {} : {askedAt: trace.askedAt()}),
       digest: digestOf(what),
-      messageId: kind === 'step' ? '' : entryMessageId(kind, `${executionId}/${this.journal.run}`, index),
+      messageId:
+        kind === 'step' || kind === 'cancel'
+          ? ''
+          : entryMessageId(kind, `${executionId}/${this.journal.run}`, index),
       ...(question === undefined ? {} : {question}),
     };
   }
@@ -493,6 +504,7 @@ export class DurableRun {
 
   private cameMore(): void {
     this.reads++;
+    this.hasLingered = false;
     void this.pump();
     for (const {again} of this.waiters.values()) again?.();
   }
@@ -563,7 +575,10 @@ export class DurableRun {
     if (this.busy > 0 || this.isPumping || this.queue.length > 0) return;
     if (![...this.waiters.values()].some(({isAwaited}) => isAwaited)) return;
     const unasked = this.ordered.get(this.given + 1);
-    if (unasked === undefined) return void this.suspend();
+    if (unasked === undefined) {
+      if (!this.lingers()) void this.suspend();
+      return;
+    }
     // The code does something we do not see, or will never ask for it.
     clearTimeout(this.stuck);
     const seen = this.activity;
@@ -572,6 +587,20 @@ export class DurableRun {
       const entry = this.journal.entries.get(unasked.index);
       this.fail(notAskedAgain(unasked.index, entry === undefined ? 'unreadable' : describe(entry)));
     }, STUCK_MS);
+  }
+
+  /** Whether it waits a little before it ends: what it called may be done at once, here. */
+  private lingers(): boolean {
+    if (this.hasLingered) return false;
+    const {host} = this;
+    const isNear = [...this.waiters.values()].some(
+      ({asked, isAwaited}) => isAwaited && asked.kind === 'call' && host.isNear(asked.target),
+    );
+    if (!isNear) return false;
+    this.hasLingered = true;
+    clearTimeout(this.linger);
+    this.linger = setTimeout(() => this.moved(), LINGER_MS);
+    return true;
   }
 
   private async suspend(): Promise<void> {

@@ -99,6 +99,7 @@ export async function runDurable(
     },
     read: () => readJournal(env.store, identity),
     listen: listener => turn.task.listen(listener),
+    isNear: agentType => env.servesNow(agentType),
     setTimer: (id, at) => setTimer(env.store, identity, id, at),
     suspend: async waiting => {
       try {
