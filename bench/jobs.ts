@@ -2,6 +2,7 @@
 import {importBuilt} from './built.js';
 import type * as Priced from './subjects/priced.js';
 import type {Step} from './subjects/priced.js';
+import type * as PricedCalls from './subjects/priced-calls.js';
 import type {Rated, Subject, SubjectName, Timed} from './subject.js';
 
 const subjects: Readonly<Record<SubjectName, () => Promise<Subject>>> = {
@@ -19,8 +20,14 @@ export const jobs = {
     (await subjects[subject]())[workload](url, count),
   times: async (subject: SubjectName, workload: Timed, url: string, count: number) =>
     (await subjects[subject]())[workload](url, count),
-  priced: async (what: keyof typeof Priced, step: Step, url: string, count: number) =>
-    ((await importBuilt('subjects/priced.ts')) as typeof Priced)[what](step, url, count),
+  priced: async (
+    what: 'sendInFlight' | 'endToEnd' | 'latency',
+    step: Step,
+    url: string,
+    count: number,
+  ): Promise<number> => ((await importBuilt('subjects/priced.ts')) as typeof Priced)[what](step, url, count),
+  pricedCalls: async (step: Step, url: string, count: number, width: number) =>
+    ((await importBuilt('subjects/priced-calls.ts')) as typeof PricedCalls).calls(step, url, count, width),
   taskCost: async (subject: SubjectName, url: string, count: number) =>
     (await import('./workloads/task-cost.js')).taskCost(await subjects[subject](), url, count),
   sendCost: async (url: string, workers: number, count: number) =>

@@ -3,7 +3,7 @@
  * beside them, as one would write it without guarantees. Bundled as users' code is (built.ts), for what translates sources has a
  * price too.
  */
-import {Redis} from 'ioredis';
+import {Redis, type ChainableCommander} from 'ioredis';
 import {newEventId, newExecutionId, newHexUuid, newMessageId, spanIdHex} from '../../src/ids.js';
 import {encodeSendable, type AskCommand} from '../../src/protocol/commands.js';
 import {chunkEvent, encodeEvent, endOfStreamEvent, type EventContext} from '../../src/protocol/events.js';
@@ -13,38 +13,46 @@ import {
   execField,
   msgMapField,
   newExecutionRecord,
+  type ExecutionRecord,
 } from '../../src/protocol/execution.js';
-import {createHeader} from '../../src/protocol/header.js';
+import {createHeader, type Header} from '../../src/protocol/header.js';
 import {readEntry} from '../../src/worker/read-entry.js';
 import {quantile} from '../stats.js';
 import {inFlight, perSecond, until} from '../subject.js';
 
 export type Step = 'documents' | 'records';
 
-const [TASKS, GROUP, TYPE] = ['q', 'g', 'a'];
+const [TASKS, TYPE] = ['q', 'a'];
+export const GROUP = 'g';
 const SESSIONS = 1000;
-const TTL_S = 604_800;
-const [registryOf, eventsOf] = [(session: string) => `r:${session}`, (session: string) => `e:${session}`];
+export const TTL_S = 604_800;
+export const registryOf = (session: string) => `r:${session}`;
+export const eventsOf = (session: string) => `e:${session}`;
 
-function newAsk(sessionId: string): {command: AskCommand; executionId: string} {
+/** @param more of the header. */
+export function newAsk(
+  sessionId: string,
+  more: Partial<Header> = {},
+): {command: AskCommand; executionId: string} {
   const [messageId, executionId] = [newMessageId(), newExecutionId()];
   const span = spanIdHex(`${messageId}:client.dispatch`);
   const header = createHeader({
-    ...{messageId, sessionId, traceId: newHexUuid(), targetAgentType: TYPE},
+    ...{messageId, sessionId, traceId: newHexUuid(), targetAgentType: TYPE, ...more},
     metadata: {by_execution_id: executionId, by_sent_at: Date.now()},
     ...{traceParentSpanId: span, langfuseParentObservationId: span},
   });
-  const command = {action: 'ASK_AGENT', header, content: 'x', waitForReply: false, extraPayload: {}} as const;
+  const waitForReply = header.sourceAgentType !== '';
+  const command = {action: 'ASK_AGENT', header, content: 'x', waitForReply, extraPayload: {}} as const;
   return {command, executionId};
 }
 
-function recordOf({header}: AskCommand, executionId: string): string {
-  const {messageId, sessionId, traceId} = header;
+export function recordOf({header}: AskCommand, executionId: string): string {
+  const {messageId, sessionId, traceId, targetAgentType, parentMessageId} = header;
   const route = {policy: 'FAIL_FAST', status: 'DELIVER_NOW'};
   return encodeRecord(
     newExecutionRecord({
-      ...{executionId, messageId, sessionId, traceId, sourceAgentType: 'client', targetAgentType: TYPE},
-      ...{streamName: TASKS, now: Date.now(), route},
+      ...{executionId, messageId, sessionId, traceId, sourceAgentType: 'client', targetAgentType},
+      ...{streamName: TASKS, now: Date.now(), route, parentMessageId},
     }),
   );
 }
@@ -52,33 +60,46 @@ function recordOf({header}: AskCommand, executionId: string): string {
 async function send(redis: Redis, sessionId: string, step: Step): Promise<void> {
   const {command, executionId} = newAsk(sessionId);
   const document = encodeSendable(command);
-  if (step === 'documents') {
-    await redis.xadd(TASKS, '*', 'data', document);
-    return;
-  }
-  const {messageId} = command.header;
-  const fields = [
-    execField(executionId),
-    recordOf(command, executionId),
-    msgMapField(messageId),
-    executionId,
-  ];
-  await redis
-    .pipeline()
-    .hset(registryOf(sessionId), ...fields)
-    .expire(registryOf(sessionId), TTL_S)
-    .xadd(TASKS, '*', 'data', document)
-    .exec();
+  const pipeline = redis.pipeline();
+  if (step === 'records') noteNew(pipeline, command, executionId);
+  await pipeline.xadd(TASKS, '*', 'data', document).exec();
 }
 
-interface Given {
+/** The record of what is sent. */
+export function noteNew(pipeline: ChainableCommander, command: AskCommand, executionId: string): void {
+  const {messageId, sessionId} = command.header;
+  const record = recordOf(command, executionId);
+  pipeline
+    .hset(
+      registryOf(sessionId),
+      ...[execField(executionId), record],
+      ...[msgMapField(messageId), executionId],
+    )
+    .expire(registryOf(sessionId), TTL_S);
+}
+
+/** What becomes of it. */
+export function noteStatus(
+  pipeline: ChainableCommander,
+  {sessionId}: Header,
+  executionId: string,
+  record: ExecutionRecord | undefined,
+  status: string,
+): void {
+  if (record === undefined) return;
+  const timeline = [...record.timeline, {status, timestamp: Date.now()}];
+  const text = encodeRecord({...record, status, timeline, updatedAt: Date.now()});
+  pipeline.hset(registryOf(sessionId), execField(executionId), text);
+}
+
+export interface Given {
   readonly id: string;
   readonly command: AskCommand;
   /** With records. */
   readonly executionId: string;
 }
 
-function given(id: string, data: string): Given {
+export function given(id: string, data: string): Given {
   const command = readEntry({stream: TASKS, id, data: Buffer.from(data)});
   if (command.action !== 'ASK_AGENT') throw new Error(`${command.action} is no task`);
   return {id, command, executionId: String(command.header.metadata['by_execution_id'])};
@@ -103,12 +124,8 @@ async function start(url: string, step: Step) {
       tasks.forEach((task, i) => {
         const {sessionId} = task.command.header;
         const record = records[i];
-        const write = (status: string) => {
-          if (record === undefined) return;
-          const timeline = [...record.timeline, {status, timestamp: Date.now()}];
-          const text = encodeRecord({...record, status, timeline, updatedAt: Date.now()});
-          pipeline.hset(registryOf(sessionId), execField(task.executionId), text);
-        };
+        const write = (status: string) =>
+          noteStatus(pipeline, task.command.header, task.executionId, record, status);
         write('RUNNING');
         const at = emitterOf(task);
         pipeline.xadd(eventsOf(sessionId), '*', 'data', encodeEvent(chunkEvent(at, 'token ')));
@@ -133,15 +150,15 @@ async function start(url: string, step: Step) {
   };
 }
 
-async function recordsOf(redis: Redis, tasks: readonly Given[]) {
+export async function recordsOf(redis: Redis, tasks: readonly Given[]) {
   const pipeline = redis.pipeline();
   for (const {command, executionId} of tasks)
     pipeline.hget(registryOf(command.header.sessionId), execField(executionId));
   return ((await pipeline.exec()) ?? []).map(([, text]) => decodeRecord(String(text)));
 }
 
-const emitterOf = ({command: {header}}: Given): EventContext => ({
-  ...{traceId: header.traceId, sessionId: header.sessionId, sourceAgentType: TYPE},
+export const emitterOf = ({command: {header}}: Given): EventContext => ({
+  ...{traceId: header.traceId, sessionId: header.sessionId, sourceAgentType: header.targetAgentType},
   ...{messageId: header.messageId, parentMessageId: '', subAgent: false, now: Date.now, newEventId},
 });
 

@@ -4,12 +4,15 @@ import type {BenchOptions} from '../options.js';
 import {reportRatio, reportValues} from '../report.js';
 import {withServer} from '../server.js';
 import {quantile} from '../stats.js';
+import {SCATTERED} from '../subject.js';
 import type {Step} from '../subjects/priced.js';
 
 const PRICED = {
   sendInFlight: {title: 'price, send 100', count: 30_000, unit: '/s'},
   endToEnd: {title: 'price, e2e', count: 20_000, unit: '/s'},
   latency: {title: 'price, latency p50', count: 1000, unit: 'ms'},
+  call: {title: 'price, call p50', count: 1000, unit: 'ms'},
+  scatter: {title: 'price, scatter p50', count: 100, unit: 'ms'},
 } as const;
 type Priced = keyof typeof PRICED;
 const QUICK = 0.25;
@@ -33,13 +36,13 @@ async function priceOf(what: Priced, rounds: number, part: number): Promise<void
       note(
         subject,
         await withServer(async url =>
-          what === 'latency'
-            ? quantile(await measure('times', subject, what, url, count), 0.5)
-            : measure('rate', subject, what, url, count),
+          what === 'sendInFlight' || what === 'endToEnd'
+            ? measure('rate', subject, what, url, count)
+            : quantile(await measure('times', subject, what, url, count), 0.5),
         ),
       );
     for (const step of Object.keys(STEPS) as Step[])
-      note(STEPS[step], await withServer(url => measure('priced', what, step, url, count)));
+      note(STEPS[step], await withServer(url => priceOfStep(what, step, url, count)));
   }
   const theirs = found.get('bullmq') ?? [];
   for (const name of ['raw', ...Object.values(STEPS), 'ours', 'bullmq']) {
@@ -47,4 +50,9 @@ async function priceOf(what: Priced, rounds: number, part: number): Promise<void
     reportValues(title, name, unit, values);
     if (name !== 'bullmq') reportRatio(title, `${name}/bullmq`, values, theirs);
   }
+}
+
+async function priceOfStep(what: Priced, step: Step, url: string, count: number): Promise<number> {
+  if (what !== 'call' && what !== 'scatter') return measure('priced', what, step, url, count);
+  return quantile(await measure('pricedCalls', step, url, count, what === 'call' ? 1 : SCATTERED), 0.5);
 }
