@@ -23,18 +23,17 @@ import {parseArgs} from 'node:util';
 import {GatewayClient, openStore} from '../dist/src/index.js';
 import {AgentAPI, AgentService} from '../dist/src/orchestration/index.js';
 
+const note = text => process.stderr.write(`${text}\n`);
 const number = text => ({type: 'string', default: String(text)});
-const {values} = parseArgs({
-  options: {
-    ...{minutes: number(2), seed: number(1), workers: number(4), concurrency: number(20), rate: number(20)},
-    ...{
-      'lease-ms': number(3000),
-      'kill-every-ms': number(1000),
-      poison: number(0),
-      orchestrators: number(2),
-      'task-rate': number(3),
-      'redis-url': {type: 'string'},
-    },
+const values = flagsOf({
+  ...{minutes: number(2), seed: number(1), workers: number(4), concurrency: number(20), rate: number(20)},
+  ...{
+    'lease-ms': number(3000),
+    'kill-every-ms': number(1000),
+    poison: number(0),
+    orchestrators: number(2),
+    'task-rate': number(3),
+    'redis-url': {type: 'string'},
   },
 });
 const minutes = Number(values.minutes);
@@ -47,7 +46,6 @@ const WORKSPACE = 'default';
 const FINAL_TASK = ['done', 'error', 'cancelled', 'dropped'];
 const random = generator(Number(values.seed));
 const between = (from, to) => from + random() * (to - from);
-const note = text => process.stderr.write(`${text}\n`);
 
 const server = values['redis-url'] === undefined ? await privateServer() : undefined;
 const url = values['redis-url'] ?? server.url;
@@ -430,6 +428,25 @@ function recoveryTimes() {
   }
   for (const list of Object.values(times)) list.sort((x, y) => x - y);
   return times;
+}
+
+/** What the command line says; anything else ends the campaign before it begins. */
+function flagsOf(options) {
+  try {
+    const {values: given} = parseArgs({options});
+    const wrong = Object.keys(given).find(
+      name => name !== 'redis-url' && !(given[name] !== '' && Number(given[name]) >= 0),
+    );
+    if (wrong === undefined) return given;
+    throw new Error(`--${wrong} takes a number, not "${given[wrong]}".`);
+  } catch (error) {
+    note(
+      `${error.message}\nFlags: ${Object.keys(options)
+        .map(name => `--${name}`)
+        .join(' ')}`,
+    );
+    process.exit(2);
+  }
 }
 
 function percentile(sorted, percent) {

@@ -2,6 +2,7 @@
 import {sleep, type Clock} from '../clock.js';
 import {ByError} from '../errors.js';
 import {isValidId, newReplyId, spanIdHex} from '../ids.js';
+import {once} from '../once.js';
 import {encodeSendable, hasContent, type Content, type ResumeCommand} from '../protocol/commands.js';
 import type {ExecutionRecord} from '../protocol/execution.js';
 import {createHeader} from '../protocol/header.js';
@@ -125,12 +126,6 @@ export async function reply(store: Store, now: Clock, request: ReplyRequest): Pr
 /** @returns the approval that a reply decided before: its repeat must not decide the next one. */
 const decidedBy = (approvals: MessageApprovals | undefined, replyId: string) =>
   approvals?.all.find(({heard}) => heard === heardAs(replyId));
-
-/** Whoever asks for it, it is read at most once. */
-function once<T>(read: () => Promise<T>): () => Promise<T> {
-  let found: Promise<T> | undefined;
-  return () => (found ??= read());
-}
 
 const heardAs = (replyId: string): string => `reply/${replyId}`;
 

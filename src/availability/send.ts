@@ -362,8 +362,7 @@ async function routeDraft(sender: Router, composed: Draft): Promise<SendResult> 
   const {store} = sender;
   let draft = composed;
   const agentType = draft.command.header.targetAgentType;
-  // Most is not on call, and need not wait to learn that.
-  const stream = isUrgent(draft) ? await onCallStreamFor(store, agentType) : store.keys.ctrlStream(agentType);
+  const stream = await streamFor(store, draft, agentType);
   const document = encodeSendable(draft.command);
   const check = draft.policy === 'SEND_ANYWAY' ? ({kind: 'none'} as const) : ({kind: 'type'} as const);
   const deliver = (gate: boolean, status: AvailabilityStatus) =>
@@ -423,6 +422,10 @@ async function routeDraft(sender: Router, composed: Draft): Promise<SendResult> 
     }
   }
 }
+
+/** Most is not on call, and need not ask. */
+const streamFor = (store: Store, draft: Draft, agentType: string): string | Promise<string> =>
+  isUrgent(draft) ? onCallStreamFor(store, agentType) : store.keys.ctrlStream(agentType);
 
 const isUrgent = ({command, request}: Draft): boolean =>
   isOnCall({metadata: command.header.metadata, priority: request.priority});
@@ -652,7 +655,7 @@ async function deliverToFallback(
   selected: string,
 ): Promise<SendResult | undefined> {
   const {store} = sender;
-  const stream = isUrgent(draft) ? await onCallStreamFor(store, selected) : store.keys.ctrlStream(selected);
+  const stream = await streamFor(store, draft, selected);
   const command: AskCommand = {
     ...draft.command,
     header: {...draft.command.header, targetAgentType: selected},

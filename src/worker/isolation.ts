@@ -8,6 +8,7 @@ import {availableParallelism} from 'node:os';
 import {backoffMs} from '../backoff.js';
 import {messageOf} from '../errors.js';
 import type {LogFields, LogLevel} from '../log.js';
+import {once} from '../once.js';
 import type {FrameworkCounts} from '../observe/framework-metrics.js';
 import type {HookNote} from '../plugins/hooks.js';
 import {codeFile, isBuilt} from '../config/package-info.js';
@@ -234,14 +235,6 @@ export class Isolation {
   private isCurrent(child: ChildProcess): boolean {
     return this.versions.get(child) === this.configVersion();
   }
-}
-
-function once(act: () => void): () => void {
-  let isDone = false;
-  return () => {
-    if (!isDone) act();
-    isDone = true;
-  };
 }
 
 const UNBEGUN: TurnOutcome = {kind: 'unbegun'};
