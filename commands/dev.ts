@@ -13,9 +13,11 @@ Other terminals in the same project find it by themselves.`;
     '<%= config.bin %> dev src/worker.ts',
     '<%= config.bin %> dev --store redis --persist',
   ];
-  static override strict = false;
   static override args = {
-    entry: Args.string({description: 'files that export agents; default the workers of by.config'}),
+    entry: Args.string({
+      multiple: true,
+      description: 'files that export agents; default the workers of by.config',
+    }),
   };
   static override flags = {
     port: Flags.integer({

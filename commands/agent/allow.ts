@@ -7,10 +7,9 @@ export default class AgentAllow extends BaseCommand {
   static override description = `They come back by themselves with their next heartbeat.`;
   static override aliases = ['type:allow'];
   static override examples = ['<%= config.bin %> agent allow ocr worker-7'];
-  static override strict = false;
   static override args = {
     type: Args.string({required: true, description: 'agent type'}),
-    worker: Args.string({required: true, description: 'worker ids'}),
+    worker: Args.string({multiple: true, required: true, description: 'worker ids'}),
   };
   static override flags = {
     'dry-run': dryRunFlag(),

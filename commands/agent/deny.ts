@@ -7,10 +7,9 @@ export default class AgentDeny extends BaseCommand {
   static override description = `Holds until \`by agent allow\`. A worker hears of it with its next heartbeat, within a few seconds; what it runs goes on.`;
   static override aliases = ['type:deny'];
   static override examples = ['<%= config.bin %> agent deny ocr worker-7'];
-  static override strict = false;
   static override args = {
     type: Args.string({required: true, description: 'agent type'}),
-    worker: Args.string({required: true, description: 'worker ids'}),
+    worker: Args.string({multiple: true, required: true, description: 'worker ids'}),
   };
   static override flags = {
     'dry-run': dryRunFlag(),

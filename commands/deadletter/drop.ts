@@ -10,9 +10,11 @@ export default class DeadletterDrop extends BaseCommand {
     '<%= config.bin %> deadletter drop 1716120001-0 --reason "test data"',
     '<%= config.bin %> deadletter drop --replayable no --until 30d --reason "nothing to be done"',
   ];
-  static override strict = false;
   static override args = {
-    id: Args.string({description: 'ids from `by deadletter list`; - reads them from standard input'}),
+    id: Args.string({
+      multiple: true,
+      description: 'ids from `by deadletter list`; - reads them from standard input',
+    }),
   };
   static override flags = {
     all: Flags.boolean({description: 'every entry (see --limit)'}),

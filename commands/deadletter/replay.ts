@@ -23,9 +23,11 @@ taken as JSON, anything else as text.`;
     '<%= config.bin %> deadletter replay 1716120001-0 --edit',
     '<%= config.bin %> deadletter replay --all --concurrency 8 --stop-on-error 10 --yes',
   ];
-  static override strict = false;
   static override args = {
-    id: Args.string({description: 'ids from `by deadletter list`; - reads them from standard input'}),
+    id: Args.string({
+      multiple: true,
+      description: 'ids from `by deadletter list`; - reads them from standard input',
+    }),
   };
   static override flags = {
     all: Flags.boolean({description: 'every entry (see --limit)'}),

@@ -10,9 +10,11 @@ execution ends FAILED with DELIVERY_DROPPED. To end it without a dead letter, us
     '<%= config.bin %> pending drop exec-5d10 --reason "sent twice"',
     '<%= config.bin %> pending drop --agent legacy_bot --reason "is not coming back" --yes',
   ];
-  static override strict = false;
   static override args = {
-    delivery: Args.string({description: 'entries of `by pending list`, executions or messages'}),
+    delivery: Args.string({
+      multiple: true,
+      description: 'entries of `by pending list`, executions or messages',
+    }),
   };
   static override flags = {
     agent: Flags.string({char: 'a', description: 'the next ones of this agent type', helpValue: 'TYPE'}),

@@ -10,9 +10,11 @@ what is on the queue waits there without a deadline, also for workers of other S
     '<%= config.bin %> pending release exec-5d10',
     '<%= config.bin %> pending release --agent ocr --limit 10 --yes',
   ];
-  static override strict = false;
   static override args = {
-    delivery: Args.string({description: 'entries of `by pending list`, executions or messages'}),
+    delivery: Args.string({
+      multiple: true,
+      description: 'entries of `by pending list`, executions or messages',
+    }),
   };
   static override flags = {
     agent: Flags.string({char: 'a', description: 'the next ones of this agent type', helpValue: 'TYPE'}),

@@ -12,10 +12,9 @@ Only entries that somebody was given can be given up; one that waits is stopped 
     '<%= config.bin %> queue ack translator 1716123456789-0 --reason "endless loop"',
     '<%= config.bin %> queue ack translator 1716123456789-0 --drop --yes',
   ];
-  static override strict = false;
   static override args = {
     type: Args.string({required: true, description: 'agent type'}),
-    entry: Args.string({required: true, description: 'entries from `by queue pending`'}),
+    entry: Args.string({multiple: true, required: true, description: 'entries from `by queue pending`'}),
   };
   static override flags = {
     drop: Flags.boolean({description: 'keep nothing: the command is lost'}),

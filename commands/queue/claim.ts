@@ -12,10 +12,12 @@ be running them; workers of this toolkit never run one entry twice at once, thos
     '<%= config.bin %> queue claim translator --consumer worker-2 --dry-run',
     '<%= config.bin %> queue claim translator 1716123456789-0 --to worker-3 --min-idle 5m',
   ];
-  static override strict = false;
   static override args = {
     type: Args.string({required: true, description: 'agent type'}),
-    entry: Args.string({description: 'entries from `by queue pending`; all that fit the flags without them'}),
+    entry: Args.string({
+      multiple: true,
+      description: 'entries from `by queue pending`; all that fit the flags without them',
+    }),
   };
   static override flags = {
     to: Flags.string({

@@ -10,8 +10,9 @@ export default class TaskArchive extends WorkspaceCommand {
     '<%= config.bin %> task archive task_01JD3K2M',
     '<%= config.bin %> task archive --older-than 7d --status done',
   ];
-  static override strict = false;
-  static override args = {task: Args.string({description: 'ids of tasks, or how they begin'})};
+  static override args = {
+    task: Args.string({multiple: true, description: 'ids of tasks, or how they begin'}),
+  };
   static override flags = {
     'older-than': durationFlag({description: 'all that ended so long ago'}),
     status: Flags.option({

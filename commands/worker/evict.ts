@@ -11,8 +11,7 @@ what agent code still writes is refused, and other workers begin it anew; that c
     '<%= config.bin %> worker evict worker-tr-1 --reason "bad node" --wait',
     '<%= config.bin %> worker evict worker-tr-1 worker-tr-2 --force --yes',
   ];
-  static override strict = false;
-  static override args = {worker: Args.string({required: true, description: 'worker ids'})};
+  static override args = {worker: Args.string({multiple: true, required: true, description: 'worker ids'})};
   static override flags = {
     force: Flags.boolean({description: 'do not wait for running work: abort it, others begin it anew'}),
     reason: Flags.string({description: 'why; shown with the worker', default: ''}),

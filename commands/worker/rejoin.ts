@@ -6,8 +6,7 @@ export default class WorkerRejoin extends BaseCommand {
   static override summary = 'Let evicted workers start again.';
   static override description = `It starts nothing: whoever runs the worker does.`;
   static override examples = ['<%= config.bin %> worker rejoin worker-tr-1'];
-  static override strict = false;
-  static override args = {worker: Args.string({required: true, description: 'worker ids'})};
+  static override args = {worker: Args.string({multiple: true, required: true, description: 'worker ids'})};
   static override flags = {
     'dry-run': dryRunFlag(),
   };

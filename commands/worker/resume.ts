@@ -7,8 +7,7 @@ export default class WorkerResume extends BaseCommand {
   static override summary = 'Let suspended workers take work again.';
   static override description = `For one that was evicted there is \`by worker rejoin\`.`;
   static override examples = ['<%= config.bin %> worker resume worker-tr-1'];
-  static override strict = false;
-  static override args = {worker: Args.string({required: true, description: 'worker ids'})};
+  static override args = {worker: Args.string({multiple: true, required: true, description: 'worker ids'})};
   static override flags = {
     wait: Flags.boolean({description: 'until the workers have heard of it; --timeout bounds it'}),
     'dry-run': dryRunFlag(),

@@ -8,8 +8,7 @@ export default class WorkerSuspend extends BaseCommand {
   static override description = `Holds until \`by worker resume\`, also over restarts. Workers of every SDK obey. A suspended worker keeps its id, and takes what
 is addressed to it alone (\`by send --worker\`).`;
   static override examples = ['<%= config.bin %> worker suspend worker-tr-1 --reason "deploy 214" --wait'];
-  static override strict = false;
-  static override args = {worker: Args.string({required: true, description: 'worker ids'})};
+  static override args = {worker: Args.string({multiple: true, required: true, description: 'worker ids'})};
   static override flags = {
     reason: Flags.string({description: 'why; shown with the worker', default: ''}),
     wait: Flags.boolean({description: 'until the workers take nothing new; --timeout bounds it'}),

@@ -21,6 +21,7 @@ import {checkedEntryId} from './ids.js';
 import {paint, type Printer} from './printer.js';
 import {
   consumersNamed,
+  nothingFits,
   pendingRows,
   pendingView,
   printPending,
@@ -60,7 +61,7 @@ export async function claimForPeople(store: Store, printer: Printer, type: strin
   printPending(printer, wanted, await serverTimeMs(store));
   const result = {agentType, to, dryRun: request.dryRun, entries: wanted.map(pendingView)};
   if (wanted.length === 0) {
-    printer.note('Nothing is pending that fits.');
+    printer.note(await nothingFits(store, agentType, request));
     return {...result, claimed: []};
   }
   if (request.dryRun) {

@@ -224,7 +224,7 @@ export async function pendingForPeople(
   if (output === 'name') for (const row of rows) printer.out(row.entryId);
   else {
     printPending(printer, rows, await serverTimeMs(store));
-    if (rows.length === 0) printer.note('Nothing is pending that fits.');
+    if (rows.length === 0) printer.note(await nothingFits(store, agentType, request));
     else if (rows.length === request.limit)
       printer.note(paint.dim(`the oldest ${rows.length}; more with --limit`));
   }
@@ -260,6 +260,15 @@ export function pendingView({found, ...row}: PendingRow) {
 }
 
 /** Pending entries, oldest first, with who has them and what they say. */
+/** Why there is nothing: what was given out just now is most often with whoever runs it. */
+export async function nothingFits(store: Store, agentType: string, request: PendingRequest): Promise<string> {
+  const {minIdleMs, limit} = request;
+  const younger = minIdleMs > 0 ? await pendingRows(store, agentType, {...request, minIdleMs: 0}) : [];
+  if (younger.length === 0) return 'Nothing is pending that fits.';
+  const count = younger.length === limit ? `${limit} or more` : `${younger.length}`;
+  return `Nothing is pending that fits: ${count} given out less than ${formatDuration(minIdleMs)} ago (--min-idle).`;
+}
+
 export async function pendingRows(
   store: Store,
   agentType: string,

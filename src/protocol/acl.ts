@@ -65,7 +65,7 @@ const plus = (commands: string): string[] => commands.split(' ').map(command => 
 
 function selector({commands, access, keys}: Grant): string {
   const sign = access === 'RW' ? '~' : `%${access}~`;
-  return `(${[...plus(commands), ...keys.map(key => sign + key)].join(' ')})`;
+  return `(${[...plus(commands), ...new Set(keys.map(key => sign + key))].join(' ')})`;
 }
 
 function grantsOf(role: AclRole, options: AclOptions): Grant[] {

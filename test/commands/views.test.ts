@@ -269,6 +269,8 @@ describe.each(servers)('by on %s', (_, start) => {
       const [one, two] = await pendingAt('foreign-claim', 'py-1', ['1', '2']);
       const claim = ['queue', 'claim', 'foreign-claim'] as const;
       expect(await data(...claim)).toMatchObject({entries: [], claimed: []});
+      // Why not, and what would let them in.
+      expect((await by(...claim)).stderr).toContain('2 given out less than 1m ago (--min-idle)');
       expect(await data(...claim, '--min-idle', '0', '--dry-run')).toMatchObject({
         dry_run: true,
         to: 'by-queue#000000000000',
