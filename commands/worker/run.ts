@@ -23,6 +23,15 @@ The first Ctrl-C or SIGTERM finishes what runs and stops; the second hands it ba
     'reserve-on-call': Flags.boolean({
       description: 'keep free for on-call work: while there is some, begin nothing else',
     }),
+    'max-attempts': Flags.integer({
+      description: 'starts an execution has before it becomes a dead letter (default: 5)',
+      min: 1,
+      max: 1000,
+    }),
+    lease: durationFlag({
+      description: 'how long it keeps its id and its work without a sign of life (default: 15s)',
+      min: 500,
+    }),
     group: Flags.string({
       description: 'consumer group; all workers of an agent type must share one',
       default: 'agent_engines',
@@ -92,6 +101,8 @@ The first Ctrl-C or SIGTERM finishes what runs and stops; the second hands it ba
       workerId: flags['worker-id'],
       concurrency: flags.concurrency,
       reserveOnCall: flags['reserve-on-call'],
+      maxAttempts: flags['max-attempts'],
+      leaseMs: flags.lease,
       group: flags.group,
       plugins: flags.plugin ?? [],
       drainMs: flags.drain,

@@ -3,15 +3,21 @@ import * as Flags from '@oclif/core/flags';
 import {DURABILITIES, type Durability} from '../config/connection.js';
 import {ByError} from '../errors.js';
 import {CONSUMER_GROUP} from '../protocol/keys.js';
-import {parseDuration} from './duration.js';
+import {formatDuration, parseDuration} from './duration.js';
 import {hasPassword} from '../redact.js';
 
 const helpGroup = 'GLOBAL';
 
 /** A flag whose value is a duration, parsed to milliseconds. */
-export const durationFlag = Flags.custom<number>({
+export const durationFlag = Flags.custom<number, {readonly min?: number}>({
   helpValue: 'DURATION',
-  parse: async text => parseDuration(text),
+  parse: async (text, _command, {name, min = 0}) => {
+    const ms = parseDuration(text);
+    if (ms >= min) return ms;
+    throw new ByError('INVALID_INPUT', `"${text}" is too short for --${name}.`, {
+      hint: `Give ${formatDuration(min)} or more.`,
+    });
+  },
 });
 
 /** A share of something: `0.5` or `50%`. Above 0, up to 1. */

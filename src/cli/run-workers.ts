@@ -10,7 +10,7 @@ import type {Logger, LogLevel} from '../log.js';
 import {loadAgents} from '../worker/load-agents.js';
 import type {PluginSource} from '../plugins/load-plugins.js';
 import type {ExecutionCircuitRules} from '../store/execution-circuit.js';
-import {startWorker, type WorkerEnd, type WorkerHandle} from '../worker/runner.js';
+import {startWorker, type WorkerEnd, type WorkerHandle, type WorkerOptions} from '../worker/runner.js';
 import {parseHealthAddress, startHealthServer, type HealthServer} from '../observe/health-server.js';
 import {WorkersWatch} from '../observe/worker-health.js';
 import {checkWorkers, type CheckedWorker} from './check-workers.js';
@@ -30,6 +30,8 @@ export interface RunWorkers {
   readonly concurrency: number | undefined;
   /** Keep free for on-call work; false: as by.config says. */
   readonly reserveOnCall: boolean;
+  readonly maxAttempts: number | undefined;
+  readonly leaseMs: number | undefined;
   readonly group: string;
   /** Files and folders of plugins, beside those of by.config. */
   readonly plugins: readonly string[];
@@ -65,12 +67,15 @@ interface CircuitSettings {
 
 interface Planned {
   readonly entry: string;
-  readonly workerId: string | undefined;
-  readonly concurrency: number | undefined;
-  readonly reserveOnCall: boolean;
-  readonly circuit: ExecutionCircuitRules | undefined;
   readonly plugins: readonly PluginSource[];
+  readonly options: WorkerSettings;
 }
+
+/** What flags and by.config may both say. */
+type WorkerSettings = Pick<
+  WorkerOptions,
+  'workerId' | 'concurrency' | 'reserveOnCall' | 'maxAttempts' | 'leaseMs' | 'circuit'
+>;
 
 /** @throws {ByError} USAGE, WORKER_LOAD_FAILED, PLUGIN_LOAD_FAILED, FINDINGS, WORKER_ID_TAKEN, LEASE_LOST, and what connecting throws. */
 export async function runWorkers(
@@ -169,14 +174,11 @@ async function startAll(
           ...tracing.options,
           ...(run.metricsHistory ? {metricsHistory: {}} : {}),
           sandbox: run.sandbox,
-          reserveOnCall: plan.reserveOnCall,
           plugins: plan.plugins,
+          ...plan.options,
           ...(files === undefined ? {} : {files}),
           ...(pluginSettings === undefined ? {} : {pluginSettings}),
           ...(workspaceRoot === undefined ? {} : {workspaceRoot}),
-          ...(plan.workerId === undefined ? {} : {workerId: plan.workerId}),
-          ...(plan.concurrency === undefined ? {} : {concurrency: plan.concurrency}),
-          ...(plan.circuit === undefined ? {} : {circuit: plan.circuit}),
         },
       );
       handles.push(handle);
@@ -205,14 +207,13 @@ async function startAll(
 }
 
 function planned(run: RunWorkers, project: Project | undefined): Planned[] {
-  const asked = run.circuit && circuitRules(run.circuit);
   const named = run.plugins.map(path => resolve(path));
   if (run.file !== undefined) {
     const entry = resolve(run.file);
     const same = project && workerOfEntry(project, entry);
     const plugins = [...projectPlugins(project, same), ...named];
-    const {workerId, concurrency, reserveOnCall} = run;
-    return [{entry: run.file, workerId, concurrency, reserveOnCall, circuit: asked, plugins}];
+    // Its id is not taken from there: several of one file may run.
+    return [{entry: run.file, plugins, options: settingsOf(run, same, run.workerId)}];
   }
   if (!project || project.config.workers.length === 0) {
     throw new ByError('USAGE', 'No file was named, and no by.config with workers was found.', {
@@ -221,12 +222,29 @@ function planned(run: RunWorkers, project: Project | undefined): Planned[] {
   }
   return project.config.workers.map(worker => ({
     entry: resolve(project.dir, worker.entry),
-    workerId: run.workerId ?? worker.workerId,
-    concurrency: run.concurrency ?? worker.concurrency,
-    reserveOnCall: run.reserveOnCall || (worker.reserveOnCall ?? false),
-    circuit: asked ?? (worker.circuit && circuitRules(worker.circuit)),
     plugins: [...projectPlugins(project, worker), ...named],
+    options: settingsOf(run, worker, run.workerId ?? worker.workerId),
   }));
+}
+
+/** Flags come before by.config, and what neither says has the worker's own default. */
+function settingsOf(
+  run: RunWorkers,
+  worker: ProjectWorker | undefined,
+  workerId: string | undefined,
+): WorkerSettings {
+  const concurrency = run.concurrency ?? worker?.concurrency;
+  const maxAttempts = run.maxAttempts ?? worker?.maxAttempts;
+  const leaseMs = run.leaseMs ?? worker?.leaseMs;
+  const circuit = run.circuit ?? worker?.circuit;
+  return {
+    reserveOnCall: run.reserveOnCall || (worker?.reserveOnCall ?? false),
+    ...(workerId === undefined ? {} : {workerId}),
+    ...(concurrency === undefined ? {} : {concurrency}),
+    ...(maxAttempts === undefined ? {} : {maxAttempts}),
+    ...(leaseMs === undefined ? {} : {leaseMs}),
+    ...(circuit === undefined ? {} : {circuit: circuitRules(circuit)}),
+  };
 }
 
 /** What they are is looked at when they are loaded. */

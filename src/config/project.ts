@@ -48,6 +48,10 @@ export const ProjectConfig = z.strictObject({
         workerId: Id.optional(),
         /** It keeps free for on-call work: while it has some it begins nothing else. Default false. */
         reserveOnCall: z.boolean().optional(),
+        /** Starts an execution has, in all, before it becomes a dead letter; an agent may say otherwise. Default 5. */
+        maxAttempts: z.int().positive().optional(),
+        /** Milliseconds a silent worker keeps its id and its work. From 500, default 15,000. */
+        leaseMs: z.int().min(500).optional(),
         /** Beside those for all workers, after them. */
         plugins: z.array(PluginEntry).optional(),
         /** When executions that fail open the circuit of their agent type. Default: never. */

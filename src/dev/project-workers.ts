@@ -34,8 +34,6 @@ export function projectWorkers(
       ? entries.map(entry => ({
           entry: resolve(cwd, entry),
           agentTypes: [] as readonly string[],
-          concurrency: undefined,
-          reserveOnCall: false,
           workerId: undefined,
         }))
       : (project?.config.workers ?? []).map(worker => ({
@@ -51,8 +49,6 @@ export function projectWorkers(
     const run = [bin, 'worker', 'run', worker.entry];
     // People read what it says, behind its name.
     const options = ['--worker-id', workerId, '--drain', `${place.drainMs}ms`, '--log-format', 'pretty'];
-    if (worker.concurrency !== undefined) options.push('--concurrency', String(worker.concurrency));
-    if (worker.reserveOnCall) options.push('--reserve-on-call');
     const base = {name, file: process.execPath, cwd: dir, env};
     return {
       name,
