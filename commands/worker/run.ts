@@ -19,14 +19,13 @@ The first Ctrl-C or SIGTERM finishes what runs and stops; the second hands it ba
       description: 'name of this worker; a live one can not be used twice',
       helpValue: 'ID',
     }),
-    concurrency: Flags.integer({description: 'executions at once', min: 1, max: 10_000}),
+    concurrency: Flags.integer({description: 'executions at once', min: 1, max: 10_000, helpValue: 'N'}),
     'reserve-on-call': Flags.boolean({
       description: 'keep free for on-call work: while there is some, begin nothing else',
     }),
     'max-attempts': Flags.integer({
       description: 'starts an execution has before it becomes a dead letter (default: 5)',
-      min: 1,
-      max: 1000,
+      ...{min: 1, max: 1000, helpValue: 'N'},
     }),
     lease: durationFlag({
       description: 'how long it keeps its id and its work without a sign of life (default: 15s)',

@@ -11,10 +11,12 @@ const helpGroup = 'GLOBAL';
 /** A flag whose value is a duration, parsed to milliseconds. */
 export const durationFlag = Flags.custom<number, {readonly min?: number}>({
   helpValue: 'DURATION',
-  parse: async (text, _command, {name, min = 0}) => {
+  // In the words in which it is given.
+  defaultHelp: async ({options: {default: ms}}) => (typeof ms === 'number' ? formatDuration(ms) : undefined),
+  parse: async (text, _command, {min = 0}) => {
     const ms = parseDuration(text);
     if (ms >= min) return ms;
-    throw new ByError('INVALID_INPUT', `"${text}" is too short for --${name}.`, {
+    throw new ByError('INVALID_INPUT', `"${text}" is too short.`, {
       hint: `Give ${formatDuration(min)} or more.`,
     });
   },

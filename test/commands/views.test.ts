@@ -313,6 +313,12 @@ describe.each(servers)('by on %s', (_, start) => {
       await other.stop({drainMs: 0});
     });
 
+    test('its help shows what may be given several times, and durations as they are given', async () => {
+      const {stdout} = await by('queue', 'claim', '--help');
+      expect(stdout).toContain('by queue claim TYPE [ENTRY...] ');
+      expect(stdout).toMatch(/--min-idle=DURATION +\[default: 1m\]/);
+    });
+
     test('claim asks before it takes from a worker that is online', async () => {
       const sent = await client.send({agentType: 'sleeper', content: 'x', sessionId: 'sess-busy'});
       await until(async () => (await client.find('sess-busy', sent.messageId))?.status === 'RUNNING');
