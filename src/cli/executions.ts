@@ -10,7 +10,7 @@ import {canonicalStatus} from '../protocol/states.js';
 import {countedAttempts, pastAttempts, statusKind, type ExecutionRecord} from '../protocol/execution.js';
 import {integerOf} from '../protocol/fields.js';
 import type {RoutePolicy} from '../protocol/routing.js';
-import {executionsInQueue, executionsOfWorker} from '../registry/open-executions.js';
+import {executionsInQueue, executionsInQueues, executionsOfWorker} from '../registry/open-executions.js';
 import {findByMessage, findExecution} from '../store/executions.js';
 import {readJournal} from '../store/journal.js';
 import {serverTimeMs, type Store} from '../store/store.js';
@@ -40,7 +40,7 @@ export interface ListRequest extends SessionChoice {
   readonly group: string;
 }
 
-/** @throws {ByError} USAGE if nothing says what to list, INVALID_INPUT, NOT_FOUND. */
+/** @throws {ByError} INVALID_INPUT, NOT_FOUND. */
 export async function listForPeople(store: Store, printer: Printer, output: string, request: ListRequest) {
   const agent = request.agent === undefined ? undefined : checkedId(request.agent, 'agent type');
   const sessionId = await chosenSession(store, request);
@@ -54,6 +54,12 @@ export async function listForPeople(store: Store, printer: Printer, output: stri
   const records = matching.slice(-request.limit);
   printExecutions(printer, output, records, sessionId === undefined);
   if (records.length === 0) printer.note('No execution fits.');
+  if (sessionId === undefined)
+    printer.note(
+      paint.dim(
+        'what waits for a worker and what runs; what waits for an answer, or has ended, is in its session',
+      ),
+    );
   if (records.length < matching.length)
     printer.note(paint.dim(`the newest ${records.length} of ${matching.length}; more with --limit`));
   if (source.unknown > 0)
@@ -77,11 +83,7 @@ async function sourceOf(
   }
   if (sessionId !== undefined) return {records: await requireExecutions(store, sessionId), unknown: 0};
   if (worker !== undefined) return executionsOfWorker(store, checkedId(worker, 'worker id'), limit, group);
-  if (agent !== undefined) return executionsInQueue(store, agent, limit);
-  throw new ByError('USAGE', 'The executions of what?', {
-    hint: 'Name a session (--session, --last), an agent type (--agent) or a worker (--worker).',
-    next: ['by session list', 'by queue list'],
-  });
+  return agent === undefined ? executionsInQueues(store, limit) : executionsInQueue(store, agent, limit);
 }
 
 /**

@@ -9,7 +9,7 @@ import {entriesById, firstEntries, pendingEntries} from '../store/queues.js';
 import {consumersOf} from '../store/recovery.js';
 import type {Store} from '../store/store.js';
 import {showWorker} from './listing.js';
-import {peekQueue, readQueueEntry, type QueueEntry} from './queues.js';
+import {knownAgentTypes, peekQueue, readQueueEntry, type QueueEntry} from './queues.js';
 
 export interface FoundExecutions {
   /** Oldest entry first, each once. */
@@ -29,6 +29,16 @@ export async function executionsInQueue(
     peekQueue(store, agentType, count),
   ]);
   return executionsOf(store, [...onCall.map(readQueueEntry), ...others].slice(0, count));
+}
+
+/** {@link executionsInQueue} of every agent type that is known, each `count` at most; the oldest execution first. */
+export async function executionsInQueues(store: Store, count: number): Promise<FoundExecutions> {
+  const types = (await knownAgentTypes(store)).filter(isValidId);
+  const queues = await Promise.all(types.map(type => executionsInQueue(store, type, count)));
+  return {
+    records: queues.flatMap(({records}) => records).sort((a, b) => a.createdAt - b.createdAt),
+    unknown: queues.reduce((sum, {unknown}) => sum + unknown, 0),
+  };
 }
 
 /**

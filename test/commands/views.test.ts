@@ -131,6 +131,8 @@ describe.each(servers)('by on %s', (_, start) => {
       expect(await ids('--session', 'sess-list', '--limit', '1')).toBe(open.executionId);
       expect(await ids('--agent', 'sleeper')).toBe(open.executionId);
       expect(await ids('--worker', 'w-1')).toBe(open.executionId);
+      expect((await ids()).split('\n')).toContain(open.executionId);
+      expect(await ids()).not.toContain(done.executionId);
       expect(await data('exec', 'list', '--last')).toMatchObject({
         session_id: 'sess-list',
         matched: 2,
@@ -437,7 +439,6 @@ describe('by, told something wrong', () => {
   });
 
   test.each([
-    ['nothing to list', ['exec', 'list'], 2, 'USAGE'],
     ['two ways to name a session', ['exec', 'list', '--last', '--session', 's'], 2, 'USAGE'],
     ['no session to look in', ['exec', 'show', 'exec-1'], 2, 'USAGE'],
     ['an unknown session', ['exec', 'list', '--session', 'sess-none'], 4, 'NOT_FOUND'],
