@@ -51,7 +51,7 @@ test('what is exported can be loaded, with the packages it names', async () => {
     });
     await expect(loading, name).resolves.toMatchObject({stderr: ''});
   }
-}, 60_000);
+});
 
 test('nothing of ours runs when it is installed, and installing here runs nothing of others', () => {
   const atInstallation = [

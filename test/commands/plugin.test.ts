@@ -131,7 +131,7 @@ test('check says what a plugin brings, and refuses what a worker would', async (
   chmodSync(join(dir, 'plugins'), 0o777);
   expect((await runBy(['plugin', 'check', 'plugins'], options)).code).toBe(13);
   expect((await runBy(['plugin', 'check', 'none'], options)).code).toBe(2);
-}, 60_000);
+});
 
 test('worker run --check loads what the workers would, plugins included, and names what is wrong', async () => {
   const options = project();
@@ -163,7 +163,7 @@ test('worker run --check loads what the workers would, plugins included, and nam
       /PLUGIN_LOAD_FAILED {2}\/plugins\/writing\.ts can not be loaded: /,
     ) as unknown,
   });
-}, 60_000);
+});
 
 test('workers are reloaded from their files, fail whole, and are listed with what they have', async () => {
   const options = project();

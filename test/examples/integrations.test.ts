@@ -19,7 +19,7 @@ describeEachStore('the converter', at => {
   test('reads as if nobody had died', async () => {
     const calm = await playCalm(at, at.open(), play);
     expect((await playStormy(at, at.open(), play, mortal(chance(1)))).played).toEqual(calm);
-  }, 60_000);
+  });
 });
 
 describeEachStore('the story that is told', at => {

@@ -183,7 +183,7 @@ async function expectNothingLeft(at: TestStore, stream: string, group: string): 
 const numbered = (corpus: readonly Bad[]) => [...corpus, undefined].map((_, i) => `good-${i}`);
 
 describeEachStore('bad entries', at => {
-  test("on an agent type's stream: their neighbours run, once each", {timeout: 60_000}, async () => {
+  test("on an agent type's stream: their neighbours run, once each", async () => {
     const store = at.open();
     const corpus = [...notDocuments, ...notCommands, foreign];
     const stream = store.keys.ctrlStream(TYPE);
@@ -197,7 +197,7 @@ describeEachStore('bad entries', at => {
     await until(() => seen.includes('canary'));
   });
 
-  test("on a worker's own stream: the worker goes on listening there", {timeout: 60_000}, async () => {
+  test("on a worker's own stream: the worker goes on listening there", async () => {
     const store = at.open();
     const notServed: Bad = [
       'for an agent type it does not serve',
@@ -214,7 +214,7 @@ describeEachStore('bad entries', at => {
     expect(seen.sort()).toEqual(numbered(corpus).sort());
   });
 
-  test('on the wakeup stream: every other caller is answered', {timeout: 60_000}, async () => {
+  test('on the wakeup stream: every other caller is answered', async () => {
     const store = at.open();
     const stream = store.keys.wakeup();
     const request = (given: Doc) =>
@@ -258,53 +258,49 @@ describeEachStore('bad entries', at => {
       expect(await redis.xlen(store.keys.wakeupResult(`exec-${i}`))).toBe(1);
   });
 
-  test(
-    'among the pending deliveries: the others are delivered, to the stream of their type',
-    {timeout: 60_000},
-    async () => {
-      const store = at.open();
-      const stream = store.keys.deliveryPending();
-      const delivery = (given: Doc) => ({
-        ...{
-          session_id: 'sess-1',
-          target_agent_type: TYPE,
-          delivery_stream: store.keys.ctrlStream(OTHER_TYPE),
-        },
-        ...given,
-      });
-      const pending = (given: Doc) =>
-        JSON.stringify(delivery({command_payload: {action_type: 'ASK_AGENT'}, ...given}));
-      const corpus: Bad[] = [
-        ...notDocuments,
-        ['an empty object', '{}', /no agent type/],
-        ['an agent type that is a path', pending({target_agent_type: '../x'}), /no agent type/],
-        ['no session', pending({session_id: ''}), /no session/],
-        ['a session that is a path', pending({session_id: 'a/../b'}), /no session/],
-        ['an execution that is a path', pending({execution_id: '../x'}), /execution id/],
-        ['no command', pending({command_payload: undefined}), /no command/],
-        ['a command that is a list', pending({command_payload: [1]}), /no command/],
-      ];
-      const good = (i: number) =>
-        encodePendingDelivery(
-          decodePendingDelivery(
-            delivery({
-              command_payload: JSON.parse(ask({message_id: `msg-${i}`}, {content: `good-${i}`})) as Doc,
-            }),
-          ),
-        );
-      const seen: string[] = [];
-      const ids = await write(at, stream, corpus, good);
-      const provider = {name: 'none', wakeup: () => Promise.reject(new Error('nobody asked'))};
-      const manager = await startManager(store, {provider, log: silentLogger});
-      at.cleanup(() => manager.stop());
-      await work(at, store, (_ctx, text) => void seen.push(text));
-      await expectDeadLetters(at, store, stream, corpus, ids);
-      await expectNothingLeft(at, stream, 'by_managers');
-      await until(() => seen.length === corpus.length + 1);
-      expect(seen.sort()).toEqual(numbered(corpus).sort());
-      expect(await at.redis().exists(store.keys.ctrlStream(OTHER_TYPE))).toBe(0);
-    },
-  );
+  test('among the pending deliveries: the others are delivered, to the stream of their type', async () => {
+    const store = at.open();
+    const stream = store.keys.deliveryPending();
+    const delivery = (given: Doc) => ({
+      ...{
+        session_id: 'sess-1',
+        target_agent_type: TYPE,
+        delivery_stream: store.keys.ctrlStream(OTHER_TYPE),
+      },
+      ...given,
+    });
+    const pending = (given: Doc) =>
+      JSON.stringify(delivery({command_payload: {action_type: 'ASK_AGENT'}, ...given}));
+    const corpus: Bad[] = [
+      ...notDocuments,
+      ['an empty object', '{}', /no agent type/],
+      ['an agent type that is a path', pending({target_agent_type: '../x'}), /no agent type/],
+      ['no session', pending({session_id: ''}), /no session/],
+      ['a session that is a path', pending({session_id: 'a/../b'}), /no session/],
+      ['an execution that is a path', pending({execution_id: '../x'}), /execution id/],
+      ['no command', pending({command_payload: undefined}), /no command/],
+      ['a command that is a list', pending({command_payload: [1]}), /no command/],
+    ];
+    const good = (i: number) =>
+      encodePendingDelivery(
+        decodePendingDelivery(
+          delivery({
+            command_payload: JSON.parse(ask({message_id: `msg-${i}`}, {content: `good-${i}`})) as Doc,
+          }),
+        ),
+      );
+    const seen: string[] = [];
+    const ids = await write(at, stream, corpus, good);
+    const provider = {name: 'none', wakeup: () => Promise.reject(new Error('nobody asked'))};
+    const manager = await startManager(store, {provider, log: silentLogger});
+    at.cleanup(() => manager.stop());
+    await work(at, store, (_ctx, text) => void seen.push(text));
+    await expectDeadLetters(at, store, stream, corpus, ids);
+    await expectNothingLeft(at, stream, 'by_managers');
+    await until(() => seen.length === corpus.length + 1);
+    expect(seen.sort()).toEqual(numbered(corpus).sort());
+    expect(await at.redis().exists(store.keys.ctrlStream(OTHER_TYPE))).toBe(0);
+  });
 
   test('that spoil a delivery already in its queue hold up neither it nor its neighbours', async () => {
     const store = at.open();
@@ -335,7 +331,7 @@ describeEachStore('bad entries', at => {
     expect(await redis.exists(keys.pendingQueue(TYPE))).toBe(0);
   });
 
-  test('on a result stream: who waits hears what comes behind each', {timeout: 60_000}, async () => {
+  test('on a result stream: who waits hears what comes behind each', async () => {
     const store = at.open();
     const stream = store.keys.wakeupResult('exec-1');
     const decision = (given: Doc) => JSON.stringify({execution_id: 'exec-1', status: 'STARTING', ...given});
@@ -383,92 +379,84 @@ describeEachStore('bad entries', at => {
     }
   });
 
-  test(
-    'among the dead letters: the others are listed and replayed, once each',
-    {timeout: 60_000},
-    async () => {
-      const store = at.open();
-      const stream = store.keys.deadletter();
-      const corpus: Bad[] = [...notDocuments, ['a number', '7', /./], ['no letter', '{}', /./]];
-      const letter = (i: number) =>
-        encodeDeadLetter(
-          newDeadLetter({
-            ...{source: 'execution', reason: 'a bug', executionId: `exec-${i}`, targetAgentType: TYPE},
-            ...{firstFailedAt: 1, deliveryStream: '', attempts: []},
-            commandPayload: JSON.parse(ask({message_id: `msg-${i}`}, {content: `good-${i}`})) as Record<
-              string,
-              unknown
-            >,
-          }),
-        );
-      const bad = await write(at, stream, corpus, letter);
-      const entries = await oldestDeadLetters(store, 1000);
-      expect((await listDeadLetters(store, 1000)).map(({id}) => id).reverse()).toEqual(
-        entries.map(({id}) => id),
+  test('among the dead letters: the others are listed and replayed, once each', async () => {
+    const store = at.open();
+    const stream = store.keys.deadletter();
+    const corpus: Bad[] = [...notDocuments, ['a number', '7', /./], ['no letter', '{}', /./]];
+    const letter = (i: number) =>
+      encodeDeadLetter(
+        newDeadLetter({
+          ...{source: 'execution', reason: 'a bug', executionId: `exec-${i}`, targetAgentType: TYPE},
+          ...{firstFailedAt: 1, deliveryStream: '', attempts: []},
+          commandPayload: JSON.parse(ask({message_id: `msg-${i}`}, {content: `good-${i}`})) as Record<
+            string,
+            unknown
+          >,
+        }),
       );
-      const isReadable = new Set(['no letter', 'half a surrogate pair']);
-      for (const [i, [name]] of corpus.entries())
-        expect(entries.find(({id}) => id === bad[i])?.letter === undefined, name).toBe(!isReadable.has(name));
+    const bad = await write(at, stream, corpus, letter);
+    const entries = await oldestDeadLetters(store, 1000);
+    expect((await listDeadLetters(store, 1000)).map(({id}) => id).reverse()).toEqual(
+      entries.map(({id}) => id),
+    );
+    const isReadable = new Set(['no letter', 'half a surrogate pair']);
+    for (const [i, [name]] of corpus.entries())
+      expect(entries.find(({id}) => id === bad[i])?.letter === undefined, name).toBe(!isReadable.has(name));
 
-      const seen: string[] = [];
-      await work(at, store, (_ctx, text) => void seen.push(text));
-      const options = {policy: 'FAIL_FAST', newIds: false, keep: false, reason: '', actor: 'ann'} as const;
-      const plans = await planReplay(store, entries, options);
-      for (const one of plans) if (one.kind === 'skipped') expect(one).toMatchObject({code: 'PAYLOAD_LOST'});
-      const isWork = (one: ReplayPlan) => one.kind !== 'skipped';
-      await replayMany(store, systemClock, 'rpl-1', plans.filter(isWork), options, {});
-      await until(() => seen.length > corpus.length);
-      expect(seen.sort()).toEqual(numbered(corpus).sort());
-      expect((await oldestDeadLetters(store, 1000)).map(({id}) => id)).toEqual(bad);
-      for (const id of bad) expect(await dropDeadLetter(store, id, '{"action":"drop"}')).toBeTruthy();
-      expect(await oldestDeadLetters(store, 1000)).toEqual([]);
-    },
-  );
+    const seen: string[] = [];
+    await work(at, store, (_ctx, text) => void seen.push(text));
+    const options = {policy: 'FAIL_FAST', newIds: false, keep: false, reason: '', actor: 'ann'} as const;
+    const plans = await planReplay(store, entries, options);
+    for (const one of plans) if (one.kind === 'skipped') expect(one).toMatchObject({code: 'PAYLOAD_LOST'});
+    const isWork = (one: ReplayPlan) => one.kind !== 'skipped';
+    await replayMany(store, systemClock, 'rpl-1', plans.filter(isWork), options, {});
+    await until(() => seen.length > corpus.length);
+    expect(seen.sort()).toEqual(numbered(corpus).sort());
+    expect((await oldestDeadLetters(store, 1000)).map(({id}) => id)).toEqual(bad);
+    for (const id of bad) expect(await dropDeadLetter(store, id, '{"action":"drop"}')).toBeTruthy();
+    expect(await oldestDeadLetters(store, 1000)).toEqual([]);
+  });
 
-  test(
-    'in the queue of an agent type: each neighbour is delivered, each of them kept',
-    {timeout: 60_000},
-    async () => {
-      const store = at.open();
-      const redis = at.redis();
-      const {keys} = store;
-      const taken = (given: Doc) => JSON.stringify({session_id: 'sess-1', target_agent_type: TYPE, ...given});
-      const spoilt = [
-        ...['', 'hello', 'null', '[]', '{}', '7', ask().slice(0, -5), nested(65), ask()],
-        ask().replace('{', '{"__proto__":{"polluted":1},'),
-        taken({}),
-        taken({command_payload: {}}),
-        taken({command_payload: [1]}),
-        taken({command_payload: JSON.parse(ask()) as Doc, session_id: '../x'}),
-        taken({command_payload: JSON.parse(ask()) as Doc, execution_id: 'a b'}),
-        taken({command_payload: JSON.parse(ask()) as Doc, target_agent_type: ''}),
-      ];
-      const now = Date.now();
-      for (const i of spoilt.keys()) {
-        const [bad, good] = [`${now + 2 * i}-1`, `${now + 2 * i + 1}-1`];
-        const document = taken({
-          command_payload: JSON.parse(ask({message_id: `msg-${i}`}, {content: `good-${i}`})) as Doc,
-        });
-        await redis.hset(keys.pendingPayloads(TYPE), bad, spoilt[i] ?? '', good, document);
-        await redis.zadd(keys.pendingQueue(TYPE), now + 2 * i, bad, now + 2 * i + 1, good);
-      }
-      // One whose document is gone.
-      await redis.zadd(keys.pendingQueue(TYPE), now, `${now}-2`);
-      await redis.sadd(keys.pendingTypes(), TYPE);
-      const provider = {name: 'none', wakeup: () => Promise.reject(new Error('nobody asked'))};
-      const manager = await startManager(store, {provider, log: silentLogger});
-      at.cleanup(() => manager.stop());
-      const seen: string[] = [];
-      await work(at, store, (_ctx, text) => void seen.push(text));
-      await until(() => seen.length >= spoilt.length);
-      await until(async () => (await redis.exists(keys.pendingQueue(TYPE))) === 0);
-      expect(seen.sort()).toEqual(spoilt.map((_, i) => `good-${i}`).sort());
-      const letters = await deadLetters(at, store);
-      expect(letters.map(one => one['x_data'])).toEqual(spoilt);
-      for (const one of letters) expect(one).toMatchObject({source: 'pending', status: 'FAILED'});
-      expect(await redis.exists(keys.pendingPayloads(TYPE))).toBe(0);
-    },
-  );
+  test('in the queue of an agent type: each neighbour is delivered, each of them kept', async () => {
+    const store = at.open();
+    const redis = at.redis();
+    const {keys} = store;
+    const taken = (given: Doc) => JSON.stringify({session_id: 'sess-1', target_agent_type: TYPE, ...given});
+    const spoilt = [
+      ...['', 'hello', 'null', '[]', '{}', '7', ask().slice(0, -5), nested(65), ask()],
+      ask().replace('{', '{"__proto__":{"polluted":1},'),
+      taken({}),
+      taken({command_payload: {}}),
+      taken({command_payload: [1]}),
+      taken({command_payload: JSON.parse(ask()) as Doc, session_id: '../x'}),
+      taken({command_payload: JSON.parse(ask()) as Doc, execution_id: 'a b'}),
+      taken({command_payload: JSON.parse(ask()) as Doc, target_agent_type: ''}),
+    ];
+    const now = Date.now();
+    for (const i of spoilt.keys()) {
+      const [bad, good] = [`${now + 2 * i}-1`, `${now + 2 * i + 1}-1`];
+      const document = taken({
+        command_payload: JSON.parse(ask({message_id: `msg-${i}`}, {content: `good-${i}`})) as Doc,
+      });
+      await redis.hset(keys.pendingPayloads(TYPE), bad, spoilt[i] ?? '', good, document);
+      await redis.zadd(keys.pendingQueue(TYPE), now + 2 * i, bad, now + 2 * i + 1, good);
+    }
+    // One whose document is gone.
+    await redis.zadd(keys.pendingQueue(TYPE), now, `${now}-2`);
+    await redis.sadd(keys.pendingTypes(), TYPE);
+    const provider = {name: 'none', wakeup: () => Promise.reject(new Error('nobody asked'))};
+    const manager = await startManager(store, {provider, log: silentLogger});
+    at.cleanup(() => manager.stop());
+    const seen: string[] = [];
+    await work(at, store, (_ctx, text) => void seen.push(text));
+    await until(() => seen.length >= spoilt.length);
+    await until(async () => (await redis.exists(keys.pendingQueue(TYPE))) === 0);
+    expect(seen.sort()).toEqual(spoilt.map((_, i) => `good-${i}`).sort());
+    const letters = await deadLetters(at, store);
+    expect(letters.map(one => one['x_data'])).toEqual(spoilt);
+    for (const one of letters) expect(one).toMatchObject({source: 'pending', status: 'FAILED'});
+    expect(await redis.exists(keys.pendingPayloads(TYPE))).toBe(0);
+  });
 });
 
 describeEachStore('odd entries', at => {

@@ -110,7 +110,7 @@ describeEachStore('callers that wait for one sleeping agent type', at => {
     }
     // Everything is settled by whoever is left.
     await until(async () => (await redis.xlen(store.keys.wakeup())) === 0);
-  }, 60_000);
+  });
 });
 
 const PENDING = {redis: 10_000, embedded: 1500, cluster: 1500};
@@ -156,5 +156,5 @@ describeEachStore('deliveries that wait for one agent type', at => {
     );
     expect(order).toEqual(wanted);
     expect(await redis.hlen(keys.pendingPayloads(TYPE))).toBe(0);
-  }, 60_000);
+  });
 });

@@ -59,11 +59,11 @@ describe.each(templates.map(template => [template.name, template] as const))(
     test('has right types, and tests that pass without a Redis server', async () => {
       await typesAreRight();
       expect(await passing()).toBeGreaterThan(0);
-    }, 60_000);
+    });
 
     test('starts as it is, plugins included', async () => {
       await by('worker', 'run', '--check');
-    }, 60_000);
+    });
 
     test('has no token of ours left in it', async () => {
       const files = (await planProject(

@@ -134,7 +134,7 @@ describeEachStore('a reload', at => {
       await withStatus(store, one, 'COMPLETED');
       expect((await finals(store, one))[0]).toMatch(/^(\d) \1 true$/);
     }
-  }, 60_000);
+  });
 
   test('that fails leaves everything as it was, says why, and a later one succeeds', async () => {
     const store = at.open();
@@ -227,7 +227,7 @@ describeEachStore('a reload', at => {
     const [report] = await readReports(store, [late.workerId]);
     expect(report?.reloads).toEqual({[TYPE]: 1});
     expect(reloaded).toEqual(['missed']);
-  }, 40_000);
+  });
 
   test('asked for by a client that knows no numbers is done each time', async () => {
     const store = at.open();

@@ -21,7 +21,7 @@ function unreachable() {
   return {report, changes, warnings};
 }
 
-test('it stops reading all the same, and goes on when the time has come', {timeout: 30_000}, async () => {
+test('it stops reading all the same, and goes on when the time has come', async () => {
   const {report, changes} = unreachable();
   await report.exhaust({reason: 'rate_limit', recoveryAt: Date.now() + 6000});
   expect(report.isExhausted).toBe(true);
@@ -32,21 +32,17 @@ test('it stops reading all the same, and goes on when the time has come', {timeo
   report.close();
 });
 
-test('a part that is used up stops nothing', {timeout: 30_000}, async () => {
+test('a part that is used up stops nothing', async () => {
   const {report, changes} = unreachable();
   await report.exhaust({reason: 'billing', scope: 'openai/gpt-6'});
   expect([report.isExhausted, changes]).toEqual([false, []]);
   report.close();
 });
 
-test(
-  'it is said once that the status can not be told, not with every heartbeat',
-  {timeout: 30_000},
-  async () => {
-    const {report, warnings} = unreachable();
-    await report.beat();
-    await report.beat();
-    expect(warnings).toEqual(['telling the status failed']);
-    report.close();
-  },
-);
+test('it is said once that the status can not be told, not with every heartbeat', async () => {
+  const {report, warnings} = unreachable();
+  await report.beat();
+  await report.beat();
+  expect(warnings).toEqual(['telling the status failed']);
+  report.close();
+});
