@@ -36,6 +36,9 @@ export interface OpenSubject {
   close(): Promise<void>;
 }
 
+/** Of XREAD and XREADGROUP. */
+export type StreamReply = [stream: string, entries: [id: string, fields: string[]][]][];
+
 /** What gives the milliseconds of each. */
 export type Timed = 'latency' | 'scatter' | 'call';
 export type Rated = Exclude<keyof Subject, Timed | 'open'>;

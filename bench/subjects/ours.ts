@@ -5,6 +5,7 @@ import type {Agent, AgentContext, AskCommand, Logger, ResumeCommand} from '../..
 import {carryOutReplay, planReplay} from '../../src/availability/replay.js';
 import {listDeadLetters} from '../../src/store/dead-letters.js';
 import {sessionExecutions} from '../../src/store/executions.js';
+import {lastAnswer} from '../last-answer.js';
 import {putOnline} from '../online.js';
 import {
   CHUNKS,
@@ -121,21 +122,6 @@ async function timeCalls(url: string, count: number, caller: Agent): Promise<num
   await worker.stop();
   store.close();
   return times;
-}
-
-/** Reads a session until its end. @returns the event before that. */
-async function lastAnswer(reader: Redis, stream: string): Promise<string> {
-  let [last, before] = ['0', ''];
-  for (;;) {
-    const reply = (await reader.xread('BLOCK', 0, 'STREAMS', stream, last)) as [
-      string,
-      [string, string[]][],
-    ][];
-    for (const [id, [, event = '']] of reply[0]?.[1] ?? []) {
-      if (event.includes('"appStreamResponse"')) return before;
-      [last, before] = [id, event];
-    }
-  }
 }
 
 const scattered = Array.from({length: SCATTERED}, () => [TYPE, 'x'] as const);

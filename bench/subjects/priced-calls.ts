@@ -4,7 +4,8 @@ import {encodeSendable, type Command} from '../../src/protocol/commands.js';
 import {encodeEvent, endOfStreamEvent, finalAnswerEvent} from '../../src/protocol/events.js';
 import type {ExecutionRecord} from '../../src/protocol/execution.js';
 import {askersContext, encodeReply} from '../../src/protocol/reply.js';
-import {readEntry} from '../../src/worker/read-entry.js';
+import {lastAnswer} from '../last-answer.js';
+import type {StreamReply} from '../subject.js';
 import {
   emitterOf,
   eventsOf,
@@ -13,15 +14,15 @@ import {
   newAsk,
   noteNew,
   noteStatus,
+  readTask,
   recordsOf,
+  sendAsk,
   type Given,
   type Step,
 } from './priced.js';
 
 const [CALLER, CALLEE] = ['caller', 'callee'];
 const streamOf = (agentType: string) => `q:${agentType}`;
-
-type StreamReply = [stream: string, entries: [id: string, fields: string[]][]][];
 
 /** A task that waits for so many answers. */
 interface Waiting {
@@ -36,7 +37,7 @@ async function serve(
   url: string,
   agentType: string,
   signal: AbortSignal,
-  handle: (came: [string, string][]) => Promise<void>,
+  handle: (came: [id: string, command: Command][]) => Promise<void>,
 ) {
   const reader = new Redis(url);
   const stream = streamOf(agentType);
@@ -46,7 +47,10 @@ async function serve(
       const reply = (await reader.xreadgroup(
         'GROUP', GROUP, 'c', 'COUNT', 50, 'BLOCK', 200, 'STREAMS', stream, '>',
       )) as StreamReply | null; // prettier-ignore
-      const came = (reply?.[0]?.[1] ?? []).map(([id, [, data = '']]): [string, string] => [id, data]);
+      const came = (reply?.[0]?.[1] ?? []).map(([id, [, data = '']]): [string, Command] => [
+        id,
+        readTask(id, data),
+      ]);
       if (came.length > 0) await handle(came);
     }
     reader.disconnect();
@@ -62,13 +66,9 @@ export async function calls(step: Step, url: string, count: number, width: numbe
   const lookUp = async (tasks: readonly Given[]) => (step === 'records' ? recordsOf(worker, tasks) : []);
 
   const callersEnd = await serve(url, CALLER, stopping.signal, async came => {
-    const commands = came.map(([id, data]): [string, string, Command] => [
-      ...([id, data] as const),
-      readEntry({stream: CALLER, id, data: Buffer.from(data)}),
-    ]);
-    const asked = commands
-      .filter(([, , {action}]) => action === 'ASK_AGENT')
-      .map(([id, data]) => given(id, data));
+    const asked = came
+      .filter(([, {action}]) => action === 'ASK_AGENT')
+      .map(([id, command]) => given(id, command));
     const records = await lookUp(asked);
     const pipeline = worker.pipeline();
     asked.forEach((task, i) => {
@@ -84,7 +84,7 @@ export async function calls(step: Step, url: string, count: number, width: numbe
         pipeline.xadd(streamOf(CALLEE), '*', 'data', encodeSendable(command));
       }
     });
-    for (const [id, , command] of commands) {
+    for (const [id, command] of came) {
       const one = command.action === 'RESUME' ? waiting.get(command.header.messageId) : undefined;
       if (one === undefined) continue;
       one.entries.push(id);
@@ -100,7 +100,7 @@ export async function calls(step: Step, url: string, count: number, width: numbe
   });
 
   const calleesEnd = await serve(url, CALLEE, stopping.signal, async came => {
-    const tasks = came.map(([id, data]) => given(id, data));
+    const tasks = came.map(([id, command]) => given(id, command));
     const records = await lookUp(tasks);
     const pipeline = worker.pipeline();
     tasks.forEach((task, i) => {
@@ -132,25 +132,12 @@ export async function calls(step: Step, url: string, count: number, width: numbe
   for (let i = 0; i < count; i++) {
     const sessionId = `s-${i}`;
     const startedAt = performance.now();
-    const {command, executionId} = newAsk(sessionId, {targetAgentType: CALLER});
-    const pipeline = sender.pipeline();
-    if (step === 'records') noteNew(pipeline, command, executionId);
-    await pipeline.xadd(streamOf(CALLER), '*', 'data', encodeSendable(command)).exec();
-    await untilEnded(reader, eventsOf(sessionId));
+    await sendAsk(sender, streamOf(CALLER), newAsk(sessionId, {targetAgentType: CALLER}), step);
+    await lastAnswer(reader, eventsOf(sessionId));
     times.push(performance.now() - startedAt);
   }
   stopping.abort();
   await Promise.all([callersEnd(), calleesEnd()]);
   for (const redis of [sender, worker, reader]) redis.disconnect();
   return times;
-}
-
-async function untilEnded(reader: Redis, stream: string): Promise<void> {
-  for (let last = '0'; ;) {
-    const reply = (await reader.xread('BLOCK', 0, 'STREAMS', stream, last)) as StreamReply;
-    for (const [id, [, event = '']] of reply[0]?.[1] ?? []) {
-      if (event.includes('"appStreamResponse"')) return;
-      last = id;
-    }
-  }
 }

@@ -5,7 +5,7 @@
  */
 import {Redis, type ChainableCommander} from 'ioredis';
 import {newEventId, newExecutionId, newHexUuid, newMessageId, spanIdHex} from '../../src/ids.js';
-import {encodeSendable, type AskCommand} from '../../src/protocol/commands.js';
+import {encodeSendable, type AskCommand, type Command} from '../../src/protocol/commands.js';
 import {chunkEvent, encodeEvent, endOfStreamEvent, type EventContext} from '../../src/protocol/events.js';
 import {
   decodeRecord,
@@ -18,7 +18,7 @@ import {
 import {createHeader, type Header} from '../../src/protocol/header.js';
 import {readEntry} from '../../src/worker/read-entry.js';
 import {quantile} from '../stats.js';
-import {inFlight, perSecond, until} from '../subject.js';
+import {inFlight, perSecond, until, type StreamReply} from '../subject.js';
 
 export type Step = 'documents' | 'records';
 
@@ -57,12 +57,17 @@ export function recordOf({header}: AskCommand, executionId: string): string {
   );
 }
 
-async function send(redis: Redis, sessionId: string, step: Step): Promise<void> {
-  const {command, executionId} = newAsk(sessionId);
-  const document = encodeSendable(command);
+const send = (redis: Redis, sessionId: string, step: Step) => sendAsk(redis, TASKS, newAsk(sessionId), step);
+
+export async function sendAsk(
+  redis: Redis,
+  stream: string,
+  {command, executionId}: ReturnType<typeof newAsk>,
+  step: Step,
+): Promise<void> {
   const pipeline = redis.pipeline();
   if (step === 'records') noteNew(pipeline, command, executionId);
-  await pipeline.xadd(TASKS, '*', 'data', document).exec();
+  await pipeline.xadd(stream, '*', 'data', encodeSendable(command)).exec();
 }
 
 /** The record of what is sent. */
@@ -99,8 +104,10 @@ export interface Given {
   readonly executionId: string;
 }
 
-export function given(id: string, data: string): Given {
-  const command = readEntry({stream: TASKS, id, data: Buffer.from(data)});
+export const readTask = (id: string, data: string): Command =>
+  readEntry({stream: TASKS, id, data: Buffer.from(data)});
+
+export function given(id: string, command: Command): Given {
   if (command.action !== 'ASK_AGENT') throw new Error(`${command.action} is no task`);
   return {id, command, executionId: String(command.header.metadata['by_execution_id'])};
 }
@@ -116,8 +123,8 @@ async function start(url: string, step: Step) {
     while (!stopping.signal.aborted) {
       const reply = (await reader.xreadgroup(
         'GROUP', GROUP, 'c', 'COUNT', 50, 'BLOCK', 1000, 'STREAMS', TASKS, '>',
-      )) as [string, [string, string[]][]][] | null; // prettier-ignore
-      const tasks = (reply?.[0]?.[1] ?? []).map(([id, [, data = '']]) => given(id, data));
+      )) as StreamReply | null; // prettier-ignore
+      const tasks = (reply?.[0]?.[1] ?? []).map(([id, [, data = '']]) => given(id, readTask(id, data)));
       if (tasks.length === 0) continue;
       const records = step === 'records' ? await recordsOf(writer, tasks) : [];
       const pipeline = writer.pipeline();

@@ -8,6 +8,7 @@ import {
   TOGETHER,
   until,
   type OpenSubject,
+  type StreamReply,
   type Subject,
 } from '../subject.js';
 
@@ -18,8 +19,6 @@ const end = JSON.stringify({type: 'end'});
 const TASKS = 'q';
 /** One stream of events for all tasks, so that a reader can wait for the next of any. */
 const EVENTS = 'e';
-
-type StreamReply = [stream: string, entries: [id: string, fields: string[]][]][];
 
 const send = (redis: Redis) => redis.xadd(TASKS, '*', 'data', task);
 

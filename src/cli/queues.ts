@@ -259,21 +259,29 @@ export function pendingView({found, ...row}: PendingRow) {
   };
 }
 
-/** Pending entries, oldest first, with who has them and what they say. */
 /** Why there is nothing: what was given out just now is most often with whoever runs it. */
 export async function nothingFits(store: Store, agentType: string, request: PendingRequest): Promise<string> {
   const {minIdleMs, limit} = request;
-  const younger = minIdleMs > 0 ? await pendingRows(store, agentType, {...request, minIdleMs: 0}) : [];
+  const younger = minIdleMs > 0 ? await pendingFacts(store, agentType, {...request, minIdleMs: 0}) : [];
   if (younger.length === 0) return 'Nothing is pending that fits.';
   const count = younger.length === limit ? `${limit} or more` : `${younger.length}`;
   return `Nothing is pending that fits: ${count} given out less than ${formatDuration(minIdleMs)} ago (--min-idle).`;
 }
 
+/** Pending entries, oldest first, with who has them and what they say. */
 export async function pendingRows(
   store: Store,
   agentType: string,
-  {minIdleMs, consumer, limit, group}: PendingRequest,
+  request: PendingRequest,
 ): Promise<PendingRow[]> {
+  return withEntries(store, agentType, await pendingFacts(store, agentType, request));
+}
+
+async function pendingFacts(
+  store: Store,
+  agentType: string,
+  {minIdleMs, consumer, limit, group}: PendingRequest,
+): Promise<PendingFacts[]> {
   const stream = store.keys.ctrlStream(agentType);
   const names = consumer === undefined ? [undefined] : await consumersNamed(store, stream, group, consumer);
   const found = await Promise.all(
@@ -285,11 +293,10 @@ export async function pendingRows(
       }),
     ),
   );
-  const facts = found
+  return found
     .flat()
     .sort((a, b) => compareIds(a.entryId, b.entryId))
     .slice(0, limit);
-  return withEntries(store, agentType, facts);
 }
 
 export async function withEntries(

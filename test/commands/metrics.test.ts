@@ -1,22 +1,12 @@
 /** `by metrics` as a user types it. Needs the build. */
-import {afterAll, beforeAll, expect, test} from 'vitest';
+import {expect, test} from 'vitest';
 import {writeHistoryPoint} from '../../src/store/metrics-history.js';
-import {openStore, serverTimeMs, type Store} from '../../src/store/store.js';
-import {startRedisServer} from '../support/redis-server.js';
+import {serverTimeMs} from '../../src/store/store.js';
+import {ownServer} from './own-server.js';
 import {runBy, startBy} from './run-by.js';
 
-let server: {url: string; stop: () => Promise<void>};
-let store: Store;
+const server = ownServer();
 const by = (...args: readonly string[]) => runBy(args, {env: {BY_REDIS_URL: server.url}});
-
-beforeAll(async () => {
-  server = await startRedisServer();
-  store = openStore({url: server.url});
-});
-afterAll(async () => {
-  store.close();
-  await server.stop();
-});
 
 test('snapshot: for people, for Prometheus, for programs', async () => {
   expect((await by('metrics', 'snapshot')).stdout).toMatch(/workers online +0/);
@@ -29,12 +19,12 @@ test('snapshot: for people, for Prometheus, for programs', async () => {
 
 test('history: what was written, the newest last; nothing is said to be nothing', async () => {
   expect((await by('metrics', 'history')).stderr).toContain('No history');
-  const now = Math.floor(await serverTimeMs(store));
+  const now = Math.floor(await serverTimeMs(server.store));
   for (const [ago, workersOnline] of [
     [2000, 1],
     [1000, 2],
   ] as const)
-    await writeHistoryPoint(store, {generatedAt: now - ago, workersOnline});
+    await writeHistoryPoint(server.store, {generatedAt: now - ago, workersOnline});
   expect((await by('metrics', 'history', '--json')).json()).toMatchObject({
     data: {points: [{workers_online: 1}, {workers_online: 2, failed_executions: 0}]},
   });

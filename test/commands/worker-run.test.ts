@@ -3,12 +3,11 @@ import {writeFileSync} from 'node:fs';
 import {mkdtemp, rm} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
-import {afterAll, beforeAll, beforeEach, describe, expect, test} from 'vitest';
+import {beforeEach, describe, expect, test} from 'vitest';
 import {GatewayClient} from '../../src/client/client.js';
 import {workerFacts} from '../../src/store/presence.js';
-import {openStore, type Store} from '../../src/store/store.js';
-import {startRedisServer} from '../support/redis-server.js';
 import {until} from '../support/stores.js';
+import {ownServer} from './own-server.js';
 import {jsonOf, runBy, startBy} from './run-by.js';
 
 const AGENT = `export default {type: 'flaky', retry: {baseMs: 1}, run: () => {
@@ -22,24 +21,15 @@ const CONFIG = {
 };
 
 describe('a worker started by by worker run', {timeout: 120_000}, () => {
-  let server: Awaited<ReturnType<typeof startRedisServer>>;
-  let store: Store;
+  const server = ownServer();
   let folder: string;
   const run = (...args: readonly string[]) => runBy(args, {env: {BY_REDIS_URL: server.url}, cwd: folder});
   const {data, failure} = jsonOf(run);
   const configure = (worker: object) =>
     writeFileSync(join(folder, 'by.config.json'), JSON.stringify({workers: [worker]}));
 
-  beforeAll(async () => {
-    server = await startRedisServer();
-    store = openStore({url: server.url});
-  });
-  afterAll(async () => {
-    store.close();
-    await server.stop();
-  });
   beforeEach(async () => {
-    await store.commands.run(redis => redis.flushall());
+    await server.store.commands.run(redis => redis.flushall());
     folder = await mkdtemp(join(tmpdir(), 'by-run-'));
     writeFileSync(join(folder, 'agent.mjs'), AGENT);
     configure(CONFIG);
@@ -53,8 +43,10 @@ describe('a worker started by by worker run', {timeout: 120_000}, () => {
       cwd: folder,
     });
     try {
-      const lease = await until(async () => (await workerFacts(store, ['w-1']))[0]?.leaseMs || undefined);
-      const client = new GatewayClient(store);
+      const lease = await until(
+        async () => (await workerFacts(server.store, ['w-1']))[0]?.leaseMs || undefined,
+      );
+      const client = new GatewayClient(server.store);
       const starts = [];
       for (const sessionId of ['s-1', 's-2']) {
         const {messageId} = await client.send({
