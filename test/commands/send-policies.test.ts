@@ -15,6 +15,7 @@ import {startWorker, type WorkerHandle} from '../../src/worker/runner.js';
 import {brokenRules} from '../support/keyspace.js';
 import {startRedisServer} from '../support/redis-server.js';
 import {until} from '../support/stores.js';
+import {readyOrNone} from '../support/wakeups.js';
 import {runBy, startBy, type Ran} from './run-by.js';
 
 const servers = [
@@ -159,7 +160,7 @@ function expectJson(ran: Ran, agentType: string, policy: Policy, outcome: Outcom
   const elapsed_ms = expect.any(Number) as unknown;
   if (outcome.status === 'WAIT_AND_DELIVER')
     expect(data['wakeup']).toEqual({
-      ...{decision: expect.stringMatching(/^(READY|NONE)$/) as unknown, elapsed_ms},
+      ...{decision: readyOrNone, elapsed_ms},
       worker_ids: [`w-${agentType}`],
     });
   if (isAnswered)
