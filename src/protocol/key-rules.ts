@@ -193,7 +193,7 @@ export const KEY_RULES: readonly KeyRule[] = Object.entries(TABLE).map(([name, [
 
 /** A key's name with `{…}` in place of each id, as docs/keys.md shows it. */
 export function keyPattern(name: string, schema: KeySchema): string {
-  return nameParts(name, schema, '').join('{…}');
+  return nameParts(name, allKeys({schema})).join('{…}');
 }
 
 /** Their first part is another key, which may bring its own hash tag in v2, or be one. */
@@ -202,8 +202,9 @@ const NAMES_A_KEY: ReadonlySet<string> = new Set(['appendedOnce', 'recoveryTurn'
 /** @returns the rule of a key, or undefined if nobody may write it. */
 export function ruleMatcher(schema: KeySchema, prefix: string): (key: string) => KeyRule | undefined {
   // Ids may hold colons, so several names can fit: the one that spells out most of the key is meant.
+  const keys = allKeys({schema, prefix});
   const known = KEY_RULES.map(rule => {
-    const parts = nameParts(rule.name, schema, prefix).map(part =>
+    const parts = nameParts(rule.name, keys).map(part =>
       NAMES_A_KEY.has(rule.name) ? part.replace(/^}|{$/g, '') : part,
     );
     const pattern = new RegExp(`^${parts.map(escape).join('.+')}$`, 's');
@@ -213,8 +214,8 @@ export function ruleMatcher(schema: KeySchema, prefix: string): (key: string) =>
 }
 
 /** What stands between the ids. */
-function nameParts(name: string, schema: KeySchema, prefix: string): string[] {
-  const make = (allKeys({schema, prefix}) as unknown as Record<string, (...ids: string[]) => string>)[name];
+function nameParts(name: string, keys: ReturnType<typeof allKeys>): string[] {
+  const make = (keys as unknown as Record<string, (...ids: string[]) => string>)[name];
   if (make === undefined) throw new RangeError(`no key is called "${name}"`);
   return make('\0', '\0', '\0').split('\0');
 }
