@@ -37,6 +37,9 @@ export function applyEdits(document: Doc, edits: readonly Edit[]): Doc {
 
 function applyEdit(document: Doc, {path, value}: Edit): void {
   const names = path.split('.');
+  // What stands beside header and body nobody reads: `content=…` would change nothing, and look as if it had.
+  const [part = ''] = names;
+  if (part !== 'header' && part !== 'body' && !Object.hasOwn(document, part)) throw nowhere(path);
   const last = names.pop() ?? '';
   let at: unknown = document;
   for (const name of names) {

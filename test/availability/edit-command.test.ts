@@ -39,6 +39,8 @@ describe('an edit', () => {
     ['body.content.-1', 1],
     ['body.nope', undefined],
     ['nope.nope', undefined],
+    ['content', 'beside the body, where nobody reads it'],
+    ['content.0.text', 'x'],
   ])('refuses the place %j', (path, value) => {
     expect(() => applyEdits(document, [{path, value}])).toThrow(ByError);
   });
