@@ -114,10 +114,12 @@ async function startDev(own, project) {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const ready = new Promise((resolve, reject) => {
+    let shown = '';
     dev.stdout.setEncoding('utf8');
     dev.stdout.on('data', text => {
       process.stdout.write(text.replaceAll(/^/gm, '  ').trimEnd() + '\n');
-      if (text.includes('ready in')) resolve();
+      shown += text;
+      if (shown.includes('ready in')) resolve();
     });
     dev.once('exit', code => reject(new Error(`by dev ended with ${code}`)));
   });

@@ -5,7 +5,7 @@ import * as cli from '../../src/cli/schedules.js';
 import {scheduleSection} from '../../src/cli/status/schedules.js';
 import {Schedules} from '../../src/orchestration/schedules.js';
 import {describeRedis} from '../support/stores.js';
-import {basics, keysOf, overdue, scheduler, W} from '../orchestration/schedule-support.js';
+import {basics, keysOf, minutesAgo, overdue, scheduler, W} from '../orchestration/schedule-support.js';
 import {TestPort} from '../orchestration/test-port.js';
 
 describeRedis('by schedule, where tasks run', stores => {
@@ -102,6 +102,7 @@ describeRedis('by schedule, where tasks run', stores => {
   test('the line of by status', async () => {
     const {store, port, place, schedules} = opened();
     expect(await scheduleSection(store, W)).toEqual([]);
+    await minutesAgo(store, 0);
     await schedules.createSchedule(W, {...basics, externalId: 'often'});
     await schedules.createSchedule(W, {...basics, externalId: 'b', active: false});
     expect(await scheduleSection(store, W)).toMatchObject([

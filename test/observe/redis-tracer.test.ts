@@ -47,8 +47,9 @@ describeEachStore('records of traces', at => {
     const worker = await work(at, store);
     const client = new GatewayClient(store, {redisTraces: {}});
     const sent = await client.send({agentType: 'writer', content: 'hello'});
-    const {fields, spans} = await ended(store, sent.traceId);
+    await ended(store, sent.traceId);
     await client.flushTraces();
+    const {fields, spans} = (await readTrace(store, sent.traceId, 1000))!;
     expect(fields).toMatchObject({
       ...{trace_id: sent.traceId, session_id: sent.sessionId, status: 'COMPLETED'},
       ...{root_message_id: sent.messageId, root_agent_type: 'writer'},
@@ -141,7 +142,7 @@ describeEachStore('records of traces', at => {
       end,
     );
     for (let i = 0; i < 1100; i++) tellSpan(tracer, {...EXECUTE, spanId: `exec-${i}:worker.execute`}, end);
-    await tracer.flush(5000);
+    await tracer.flush(60_000);
     const trace = await readTrace(store, 'trace-1', 2000);
     expect(trace?.fields['root_message_id']).toBe('msg-1');
     expect(trace?.spanCount).toBe(1000);

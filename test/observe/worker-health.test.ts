@@ -20,8 +20,8 @@ const agents = [
   }),
 ];
 
-async function watched(at: TestStore, store: Store, watch = new WorkersWatch()) {
-  const options = {workerId: 'w-1', agents, log: silentLogger, leaseMs: 500, concurrency: 3};
+async function watched(at: TestStore, store: Store, {watch = new WorkersWatch(), leaseMs = 3000} = {}) {
+  const options = {workerId: 'w-1', agents, log: silentLogger, leaseMs, concurrency: 3};
   const worker = await startWorker(store, {...options, watch: watch.add()});
   at.cleanup(() => worker.stop({drainMs: 0}));
   return {watch, worker};
@@ -34,7 +34,7 @@ describeEachStore('the health of a worker', at => {
     const store = at.open();
     const watch = new WorkersWatch();
     expect(await watch.ready()).toMatchObject({ok: false, reason: 'starting', facts: {ready: false}});
-    const {worker} = await watched(at, store, watch);
+    const {worker} = await watched(at, store, {watch});
     const serving = await watch.ready();
     expect(serving).toMatchObject({ok: true, reason: 'serving'});
     expect(serving.facts).toEqual({
@@ -59,9 +59,9 @@ describeEachStore('the health of a worker', at => {
     expect(await watch.ready()).toMatchObject({ok: false, reason: 'draining'});
     expect(watch.alive().ok).toBe(true);
     const store = at.open();
-    const lost = await watched(at, store);
+    const lost = await watched(at, store, {leaseMs: 500});
     const lease = store.keys.workerLease('w-1');
-    await at.redis().set(lease, '{"version":1,"token":"other","last_seen":1}', 'PX', 1000);
+    await at.redis().set(lease, '{"version":1,"token":"other","last_seen":1}', 'PX', 30_000);
     expect(await lost.worker.done).toBe('lease-lost');
     expect(await lost.watch.ready()).toMatchObject({ok: false, reason: 'lease_lost'});
     expect(lost.watch.alive()).toMatchObject({ok: false, reason: 'lease_lost'});
@@ -103,7 +103,7 @@ describeEachServer('the health of a worker', at => {
     const proxy = await startFaultProxy(at.url());
     at.cleanup(() => proxy.close());
     const {prefix} = at.open().keys;
-    const store = openStore({url: proxy.url, prefix, commandTimeoutMs: 300});
+    const store = openStore({url: proxy.url, prefix, commandTimeoutMs: 2500});
     at.cleanup(() => store.close());
     const watch = new WorkersWatch();
     const worker = await startWorker(store, {

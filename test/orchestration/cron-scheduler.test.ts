@@ -330,9 +330,9 @@ describeEachStore('CronScheduler', stores => {
 
   test('in numbers', async () => {
     const {store, port, schedules} = opened();
+    const {scheduleId} = await overdue(store, port, 5, {externalId: 'late'});
     await schedules.createSchedule(W, {...basics, externalId: 'a'});
     await schedules.createSchedule(W, {...basics, externalId: 'b', active: false});
-    const {scheduleId} = await overdue(store, port, 5, {externalId: 'late'});
     const now = await serverTimeMs(store);
     expect(await stored.countSchedules(store, W, {now, lateMs: 30_000})).toMatchObject({
       ...{active: 2, paused: 1, finished: 0, late: 1, next: {externalId: 'a'}},

@@ -1,10 +1,10 @@
-import fc from 'fast-check';
 import {describe, expect, test} from 'vitest';
 import {ByError} from '../../src/errors.js';
 import {parseCron} from '../../src/orchestration/cron-expression.js';
 import {cronTimes, nextCronTime, previewSchedule} from '../../src/orchestration/cron.js';
 import {checkedTimeZone} from '../../src/orchestration/time-zone.js';
 import {ticksOf, transitions, zoneClock, type Fields} from './brute-force-cron.js';
+import fc from '../support/properties.js';
 
 const FROM = Date.UTC(2025, 0, 1);
 const TO = Date.UTC(2029, 0, 1);

@@ -1,5 +1,4 @@
 /** The decisions alone: whatever happens in whatever order, no state follows an end, and one attempt at most is alive. */
-import fc from 'fast-check';
 import {describe, expect, test} from 'vitest';
 import {accepted, newTask} from '../../src/orchestration/begin.js';
 import {cancelled} from '../../src/orchestration/cancelling.js';
@@ -25,6 +24,7 @@ import {
 } from '../../src/protocol/orchestration/states.js';
 import type {AgentRun} from '../../src/protocol/orchestration/run.js';
 import type {Ground, Work} from '../../src/store/orchestration.js';
+import fc from '../support/properties.js';
 
 const GROUND: Ground = {
   nowMs: 1000,

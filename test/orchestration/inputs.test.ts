@@ -10,7 +10,7 @@ import {ended, eventTypes, orchestrate, QUICK, times, work, workspaceOf} from '.
 const W = 'default';
 
 /** An agent that is at work until it is told, and an API in front of it. */
-async function open(at: TestStore) {
+async function open(at: TestStore, own: Partial<typeof QUICK> = {}) {
   const store = at.open();
   const ws = workspaceOf(store);
   const heard: string[] = [];
@@ -30,7 +30,7 @@ async function open(at: TestStore) {
   });
   await work(at, store, [agent]);
   orchestrate(at, ws);
-  const service = new AgentService({store, times: QUICK});
+  const service = new AgentService({store, times: {...QUICK, ...own}});
   const api = new AgentAPI({runtime: service});
   const hold = async (over: object = {}) => {
     const accepted = await api.acceptAgentCommand(W, {
@@ -149,7 +149,7 @@ describeEachStore('input of a run', at => {
   });
 
   test('that interrupts stops what runs and takes its place before what was said earlier', async () => {
-    const {ws, api, heard, hold} = await open(at);
+    const {ws, api, heard, hold} = await open(at, {stopGraceMs: 60_000});
     const {runId} = await hold();
     await api.enqueueRunInput(W, runId, {message: 'later'});
     const result = await api.enqueueRunInput(W, runId, {message: 'now', mode: 'interrupt'});

@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import {describe, expect, test} from 'vitest';
 import {cronTimes} from '../../src/orchestration/cron.js';
 import {jitterOf, planTicks, type Planned, type TickPlan} from '../../src/orchestration/plan-ticks.js';
+import fc from '../support/properties.js';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;

@@ -139,11 +139,15 @@ describeEachStore('runs', at => {
     const ws = workspaceOf(store);
     orchestrate(at, ws);
     const {runId} = await acceptTask(ws, {agentType: 'echo', message: 'hi'});
-    await until(async () => (await eventTypes(ws, runId)).includes('deferred'));
-    expect(await lookAt(ws, 'run', runId)).toMatchObject({
-      attempt: {place: 'delayed', statusReason: 'AGENT_TYPE_UNAVAILABLE', tryNo: 1},
+    const delayed = await until(async () => {
+      const seen = await lookAt(ws, 'run', runId);
+      return seen?.attempt?.place === 'delayed' && seen;
+    });
+    expect(delayed).toMatchObject({
+      attempt: {statusReason: 'AGENT_TYPE_UNAVAILABLE', tryNo: 1},
       ...{holder: '', inflight: 0},
     });
+    expect(await eventTypes(ws, runId)).toContain('deferred');
     await work(at, store, [echo]);
     expect(await ended(ws, runId)).toMatchObject({run: {status: 'ok', attemptCount: 1}});
     const lost = await acceptTask(ws, {agentType: 'nobody', message: 'hi', expiresAt: Date.now() + 300});
@@ -204,14 +208,15 @@ describeEachStore('runs', at => {
           return {content: ask.text};
         },
       });
-    const dying = mortal(store, 60);
+    const dying = mortal(store);
     await work(at, dying.store, [agentOf('first')], {leaseMs: 600, workerId: 'w-1'});
     orchestrate(at, ws);
     const {runId, task} = await acceptTask(ws, {agentType: 'mortal', message: 'hi'});
     const {sessionId} = task;
     await until(async () => (await lookAt(ws, 'run', runId))?.attempt?.status === 'running');
     const old = (await lookAt(ws, 'run', runId))!.attempt!;
-    // It dies with its next commands, and its lease with it; nobody else is there to take what it held.
+    // Its lease ends after it; nobody else is there to take what it held.
+    dying.die();
     await until(async () => (await lookAt(ws, 'run', runId))?.attempt?.attemptNo === 2);
     expect(dying.diedBefore()).toBeDefined();
     expect((await findExecution(store, sessionId, old.executionId))?.status).toBe('CANCELLED');

@@ -1,5 +1,4 @@
 /** How the tasks of a schedule end is counted there: once, in order, whoever counts and whoever dies. */
-import fc from 'fast-check';
 import {expect, test, vi} from 'vitest';
 import {cancelTask} from '../../src/orchestration/cancel-run.js';
 import {cronTimes} from '../../src/orchestration/cron.js';
@@ -17,6 +16,7 @@ import {atEveryCrash} from '../support/crash.js';
 import {describeEachStore, until} from '../support/stores.js';
 import {basics, keysOf, MINUTE, overdue, scheduler, W} from './schedule-support.js';
 import {orchestrate, times, work, workspaceOf} from './support.js';
+import fc from '../support/properties.js';
 
 vi.setConfig({testTimeout: 120_000});
 

@@ -1,5 +1,4 @@
 /** Whatever people and schedulers do in whatever order, a schedule is in one of its states, and its indexes say the same. */
-import fc from 'fast-check';
 import {expect, test, vi} from 'vitest';
 import {ByError} from '../../src/errors.js';
 import {stateOf} from '../../src/protocol/orchestration/schedule.js';
@@ -9,6 +8,7 @@ import {scanKeys, type Store} from '../../src/store/store.js';
 import {describeEachStore} from '../support/stores.js';
 import {basics, keysOf, MINUTE, minutesAgo, scheduler, W} from './schedule-support.js';
 import {TestPort} from './test-port.js';
+import fc from '../support/properties.js';
 
 vi.setConfig({testTimeout: 120_000});
 

@@ -20,18 +20,26 @@ export const basics = {
   ...{externalId: 'nightly-report', agentType: 'writer', prompt: 'Write the report.', cronExpr: '* * * * *'},
 } satisfies CreateScheduleParams;
 
+/** The minute each test counts from. */
+const minuteOf = new WeakMap<Store, number>();
+
 /**
- * The whole minute so many minutes ago. Shortly before the next minute it waits for that one: a schedule of every minute
- * has one tick more then, and a test that counts ticks is over long before there is another.
+ * The whole minute so many minutes ago. Shortly before the next minute the first call of a test waits for that one: a
+ * schedule of every minute has one tick more then, and a test that counts ticks is over long before there is another.
+ * What is overdue in one test is so from one minute on.
  */
 export async function minutesAgo(store: Store, minutes: number): Promise<number> {
+  const minute = minuteOf.get(store) ?? (await minuteWithTimeLeft(store));
+  minuteOf.set(store, minute);
+  return minute - minutes * MINUTE;
+}
+
+async function minuteWithTimeLeft(store: Store): Promise<number> {
   const now = await serverTimeMs(store);
   const left = MINUTE - (now % MINUTE);
-  if (left < 8000) {
-    await setTimeout(left + 10);
-    return minutesAgo(store, minutes);
-  }
-  return Math.floor(now / MINUTE) * MINUTE - minutes * MINUTE;
+  if (left >= 8000) return now - (now % MINUTE);
+  await setTimeout(left + 10);
+  return minuteWithTimeLeft(store);
 }
 
 /** A schedule that should have fired for so many minutes. @returns its id and its first tick. */

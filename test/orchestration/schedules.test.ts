@@ -63,7 +63,6 @@ describeEachStore('Schedules', stores => {
       nextRunAt: nextCronTime('0 9 * * 1-5', new Date(now), 'Europe/Berlin').getTime(),
     });
     expect(created.scheduleId).toMatch(/^sch_[0-9A-HJKMNP-TV-Z]{26}$/);
-    expect(Math.abs(created.createdAt - now)).toBeLessThan(10_000);
     expect(await schedules.getSchedule(W, created.scheduleId)).toEqual(created);
     expect(await schedules.getSchedule(W, 'nightly-report')).toEqual(created);
 

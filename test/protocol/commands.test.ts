@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import {afterEach, describe, expect, test} from 'vitest';
 import {
   assertSendable,
@@ -12,6 +11,7 @@ import {
 } from '../../src/protocol/commands.js';
 import {createHeader, encodeHeader, type Header} from '../../src/protocol/header.js';
 import {MAX_DOCUMENT_BYTES, ProtocolError} from '../../src/protocol/limits.js';
+import fc from '../support/properties.js';
 
 const id = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._:@-]{0,20}$/);
 const optionalId = fc.oneof(fc.constant(''), id);

@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import {describe, expect, test} from 'vitest';
 import {
   canTransition,
@@ -15,6 +14,7 @@ import {
   type NewRecord,
 } from '../../src/protocol/execution.js';
 import {RECORD_STATES, TERMINAL_STATES} from '../../src/protocol/states.js';
+import fc from '../support/properties.js';
 
 const fields: NewRecord = {
   executionId: 'exec-1',

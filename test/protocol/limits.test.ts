@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import {describe, expect, test} from 'vitest';
 import {
   MAX_DEPTH,
@@ -9,6 +8,7 @@ import {
   parseUntrustedObject,
   ProtocolError,
 } from '../../src/protocol/limits.js';
+import fc from '../support/properties.js';
 
 const codeOf = (action: () => unknown): string => {
   try {

@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import {describe, expect, test} from 'vitest';
 import {decodePresence, encodePresence} from '../../src/protocol/presence.js';
+import fc from '../support/properties.js';
 
 describe('presence', () => {
   test('is read as it was written', () => {

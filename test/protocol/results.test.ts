@@ -1,8 +1,8 @@
-import fc from 'fast-check';
 import {describe, expect, test} from 'vitest';
 import {ProtocolError} from '../../src/protocol/limits.js';
 import {finalAnswerText, normalizeResult} from '../../src/protocol/results.js';
 import {canonicalStatus, isTerminal, isTerminalTolerant} from '../../src/protocol/states.js';
+import fc from '../support/properties.js';
 
 describe('results of handlers', () => {
   test('nothing is success', () => {

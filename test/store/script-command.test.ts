@@ -1,7 +1,7 @@
 /** The bytes of a script's call: what a server reads is what was given, whatever letters it has. */
-import fc from 'fast-check';
 import {expect, test} from 'vitest';
 import {encodeScriptCall} from '../../src/store/script-command.js';
+import fc from '../support/properties.js';
 
 /** The array of texts as the protocol spells it, put together the plain way. */
 function spelled(parts: readonly (string | Buffer)[]): Buffer {

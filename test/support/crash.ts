@@ -57,13 +57,15 @@ export interface Mortal {
   readonly store: Store;
   /** The command it died before, in words; a script goes by its file's name. Undefined while it lives. */
   readonly diedBefore: () => string | undefined;
+  /** Ends it before its next command. */
+  die(): void;
 }
 
 /**
  * The same store, through which only the first `commands` single Redis commands go, blocking reads included: whoever uses
  * it is dead from then on, however long it goes on trying, as after a SIGKILL.
  */
-export function mortal(store: Store, commands: number): Mortal {
+export function mortal(store: Store, commands = Infinity): Mortal {
   let left = commands;
   let diedBefore: string | undefined;
   const spend = (name: string): boolean => {
@@ -84,6 +86,7 @@ export function mortal(store: Store, commands: number): Mortal {
       blocking: (name, key) => wrap(store.blocking(name, key)),
     },
     diedBefore: () => diedBefore,
+    die: () => void (left = 0),
   };
 }
 

@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import {describe, expect, test} from 'vitest';
 import {Deque} from '../../../src/dev/embedded/deque.js';
 import {ExpiryHeap, type Expiring} from '../../../src/dev/embedded/expiry.js';
@@ -8,6 +7,7 @@ import {IndexedMap} from '../../../src/dev/embedded/indexed-map.js';
 import {addDecimals, formatDouble, parseDouble} from '../../../src/dev/embedded/numbers.js';
 import {isBefore, SortedBlocks, type Scored} from '../../../src/dev/embedded/sorted-blocks.js';
 import {compareIds, nextId, previousId} from '../../../src/dev/embedded/stream-id.js';
+import fc from '../../support/properties.js';
 
 /** Sizes past every threshold at which a structure changes its inner form. */
 const manySteps = (most = 2000) => fc.array(fc.nat(), {minLength: 300, maxLength: most, size: 'max'});

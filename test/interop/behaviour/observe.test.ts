@@ -62,7 +62,7 @@ function normal(found: Record<string, Stored>, names: readonly string[]): Record
 async function oneExecution(at: TestStore, metricsHistory?: {readonly intervalMs: number}) {
   const store = at.open();
   await work(at, store, () => ({content: 'done', status: 'COMPLETED'}), {
-    leaseMs: 1000,
+    leaseMs: 3000,
     ...(metricsHistory === undefined ? {} : {metricsHistory}),
   });
   const client = new GatewayClient(store);

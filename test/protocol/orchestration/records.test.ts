@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import {describe, expect, test} from 'vitest';
 import {extractLeaseExecutionID} from '../../../src/protocol/orchestration/attempt.js';
 import {newOrchestrationId, isOrchestrationId} from '../../../src/protocol/orchestration/ids.js';
@@ -25,6 +24,7 @@ import {
   TASK_MOVES,
   type RunState,
 } from '../../../src/protocol/orchestration/states.js';
+import fc from '../../support/properties.js';
 
 describe('ids', () => {
   test('rise within one millisecond and when the clock is put back, and say what they name', () => {
