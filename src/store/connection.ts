@@ -147,9 +147,9 @@ export class Connection {
   async unblock(other: Connection): Promise<void> {
     const {clientId: id, url} = this.standing ?? {};
     if (id === undefined || url === undefined) return;
-    // A client id means something only to the node that gave it.
-    const sameNode =
-      url === this.options.url ? other : new Connection({url, locate: () => Promise.resolve(hostOf(url))});
+    // A client id means something only to the node that gave it; a Cluster would be asked at any of its nodes.
+    const isThere = url === this.options.url && !(await other.isCluster());
+    const sameNode = isThere ? other : new Connection({url, locate: () => Promise.resolve(hostOf(url))});
     try {
       await sameNode.run(redis => redis.client('UNBLOCK', id));
     } finally {

@@ -170,9 +170,7 @@ export class StatusReport {
   private stop(forMs: number, reason: ExhaustReason | null = null): void {
     const wasExhausted = this.isExhausted;
     this.exhaustedUntil = performance.now() + forMs;
-    clearTimeout(this.recovering);
-    if (!this.isClosed)
-      this.recovering = setTimeout(() => void this.recover(), Math.min(forMs, MAX_TIMER_MS)).unref();
+    this.recoverIn(forMs);
     if (wasExhausted) return;
     this.options.log.warn('a quota is used up: reading nothing until it is there again', {
       ...(reason === null ? {} : {reason}),
@@ -181,10 +179,20 @@ export class StatusReport {
     this.options.onChange(true);
   }
 
+  private recoverIn(ms: number): void {
+    clearTimeout(this.recovering);
+    if (this.isClosed) return;
+    this.recovering = setTimeout(() => void this.recover(), Math.min(ms, MAX_TIMER_MS)).unref();
+  }
+
   /** Redis decides whether it is over; if it can not be asked, the time does. */
   private async recover(): Promise<void> {
     await this.beat();
-    if (this.exhaustedUntil !== undefined && !this.isExhausted) this.goOn();
+    if (this.exhaustedUntil === undefined) return;
+    const leftMs = this.exhaustedUntil - performance.now();
+    // Timers are early by a part of a millisecond at times, and by as much as the time is longer than a timer can be.
+    if (leftMs > 0) this.recoverIn(leftMs);
+    else this.goOn();
   }
 
   private goOn(): void {

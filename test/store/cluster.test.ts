@@ -43,6 +43,29 @@ describe('a Cluster', () => {
   });
 });
 
+describeCluster('a blocked read', at => {
+  test('is ended at the node it waits at, also where that is the one the store was opened with', async () => {
+    const store = at.open();
+    const {host} = new URL(at.url());
+    const node = new Redis(at.url());
+    at.cleanup(() => node.disconnect());
+    let key = '';
+    for (let i = 0; key === ''; i++) {
+      const name = `${store.keys.prefix}${i}`;
+      if ((await store.commands.nodeOf(name)) === host) key = name;
+    }
+    // Any other node would say that it knows no such client, at once.
+    for (let i = 0; i < 8; i++) {
+      const reader = store.blocking('unblocked', key);
+      const read = reader.run(redis => redis.xread('BLOCK', 0, 'STREAMS', key, '$'), {timeoutMs: 3_600_000});
+      await until(async () => /name=test:unblocked .* flags=b /.test(String(await node.client('LIST'))));
+      await reader.unblock(store.commands);
+      expect(await read).toBeNull();
+      reader.close();
+    }
+  });
+});
+
 describeCluster('a worker of many agent types', at => {
   test('serves each, also with fewer slots than agent types', async () => {
     const store = at.open();

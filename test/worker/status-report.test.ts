@@ -1,5 +1,5 @@
 /** A worker that learns of a used-up quota while Redis can not be told. */
-import {afterEach, expect, test} from 'vitest';
+import {afterEach, expect, test, vi} from 'vitest';
 import {loggerTo} from '../../src/log.js';
 import {openStore, type Store} from '../../src/store/store.js';
 import {StatusReport} from '../../src/worker/status-report.js';
@@ -29,6 +29,19 @@ test('it stops reading all the same, and goes on when the time has come', async 
   await until(() => changes.length === 2);
   expect(changes).toEqual([true, false]);
   expect(report.isExhausted).toBe(false);
+  report.close();
+});
+
+test('it goes on also if its timer was early', async () => {
+  const {report, changes} = unreachable();
+  await report.exhaust({reason: 'rate_limit', recoveryAt: Date.now() + 300});
+  const clock = vi.spyOn(performance, 'now').mockReturnValue(performance.now());
+  const beats = vi.spyOn(report, 'beat');
+  await until(() => beats.mock.results.length > 0);
+  await beats.mock.results[0]?.value;
+  expect(changes).toEqual([true]);
+  clock.mockRestore();
+  await until(() => changes.length === 2);
   report.close();
 });
 
