@@ -46,14 +46,13 @@ export async function listForPeople(store: Store, printer: Printer, output: stri
   const sessionId = await chosenSession(store, request);
   const source = await sourceOf(store, {...request, agent}, sessionId);
   const status = request.status === undefined ? undefined : canonicalStatus(request.status);
-  const matching = source.records.filter(
-    record =>
-      (status === undefined || canonicalStatus(record.status) === status) &&
-      (agent === undefined || record.targetAgentType === agent),
+  const ofAgent = source.records.filter(record => agent === undefined || record.targetAgentType === agent);
+  const matching = ofAgent.filter(
+    record => status === undefined || canonicalStatus(record.status) === status,
   );
   const records = matching.slice(-request.limit);
   printExecutions(printer, output, records, sessionId === undefined);
-  if (records.length === 0) printer.note('No execution fits.');
+  if (records.length === 0) printer.note(`No execution fits${inOtherStates(ofAgent)}.`);
   if (sessionId === undefined)
     printer.note(
       paint.dim(
@@ -70,6 +69,15 @@ export async function listForPeople(store: Store, printer: Printer, output: stri
     unknownEntries: source.unknown,
     executions: records.map(executionView),
   };
+}
+
+/** A mistyped state fits nothing, and any word may be one: other SDKs have states of their own. */
+function inOtherStates(records: readonly ExecutionRecord[]): string {
+  const counts = new Map<string, number>();
+  for (const {status} of records)
+    counts.set(canonicalStatus(status), (counts.get(canonicalStatus(status)) ?? 0) + 1);
+  const told = [...counts].map(([status, count]) => `${count} ${status}`);
+  return told.length === 0 ? '' : `; there are ${told.join(', ')}`;
 }
 
 async function sourceOf(

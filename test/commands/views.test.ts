@@ -127,6 +127,9 @@ describe.each(servers)('by on %s', (_, start) => {
         (await by('exec', 'list', ...args, '-o', 'name')).stdout.trim();
       expect(await ids('--session', 'sess-list')).toBe(`${done.executionId}\n${open.executionId}`);
       expect(await ids('--session', 'sess-list', '--status', 'completed')).toBe(done.executionId);
+      expect((await by('exec', 'list', '--session', 'sess-list', '--status', 'runing')).stderr).toContain(
+        'No execution fits; there are 1 COMPLETED, 1 RUNNING.',
+      );
       expect(await ids('--session', 'sess-list', '--agent', 'sleeper')).toBe(open.executionId);
       expect(await ids('--session', 'sess-list', '--limit', '1')).toBe(open.executionId);
       expect(await ids('--agent', 'sleeper')).toBe(open.executionId);
