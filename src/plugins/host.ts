@@ -47,6 +47,8 @@ export interface PluginHostOptions {
   readonly hookTimeoutMs?: number | undefined;
   /** The worker itself, which tells others; not a process that runs one execution for it. */
   readonly isWorker: boolean;
+  /** How often it says what plugins there are, and looks for reloads it was not told of. Default 10,000. */
+  readonly reportEveryMs?: number;
   /** Told of every call of a hook. */
   readonly onHookCall?: (note: HookNote) => void;
 }
@@ -97,7 +99,6 @@ interface Gathered {
   readonly errors: readonly ByError[];
 }
 
-const REPORT_EVERY_MS = 10_000;
 const RENEW_EVERY_MS = 3_600_000;
 /** Answers to reloads, and configurations of other generations, that are remembered. */
 const REMEMBERED = 100;
@@ -172,7 +173,8 @@ export class PluginHost {
 
   /** Now and then: say what plugins there are, and catch up on reloads that were missed. */
   async tick(): Promise<void> {
-    if (this.isClosed || performance.now() - this.reportedAt < REPORT_EVERY_MS) return;
+    const {reportEveryMs = 10_000} = this.options;
+    if (this.isClosed || performance.now() - this.reportedAt < reportEveryMs) return;
     this.reportedAt = performance.now();
     await publishReport(this.options.store, this.report());
     await this.catchUp();

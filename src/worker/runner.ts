@@ -323,6 +323,8 @@ class Worker implements WorkerHandle {
         : new PluginHost({
             ...{store, sources, settings, workerId: this.workerId, agentTypes: this.agentTypes},
             ...{log: this.log, now: this.now, hookTimeoutMs, isWorker: true},
+            // As often as its heartbeats.
+            reportEveryMs: this.leaseMs / 3,
           });
     this.recovery = new Recovery(store, this.group, {name, workerId: this.workerId});
     this.done = new Promise(resolve => (this.resolveDone = resolve));

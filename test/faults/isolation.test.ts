@@ -144,7 +144,9 @@ describeEachStore('an execution that was there in two crashes', at => {
         onTaskComplete: () => { throw new Error('oops'); }};`,
       {mode: 0o600},
     );
-    const worker = await work(at, store, () => 'not here', {agentsFile: AGENTS_FILE, plugins: [plugin]});
+    const worker = await work(at, store, () => 'not here', {
+      ...{agentsFile: AGENTS_FILE, plugins: [plugin], leaseMs: 3000},
+    });
     await withStatus(store, await suspect(at, store, 'where'), 'COMPLETED');
     const hooks = await until(async () => {
       const [report] = await readReports(store, [worker.workerId]);

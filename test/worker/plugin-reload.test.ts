@@ -209,9 +209,12 @@ describeEachStore('a reload', at => {
     const store = at.open();
     let prompt = 'one';
     const reloaded: string[] = [];
-    const worker = await work(at, store, [
-      writing(() => prompt, {reload: ({reason}) => void reloaded.push(reason)}),
-    ]);
+    const worker = await work(
+      at,
+      store,
+      [writing(() => prompt, {reload: ({reason}) => void reloaded.push(reason)})],
+      {leaseMs: 3000},
+    );
     // As if its lease had run out when the others were told.
     prompt = 'two';
     const {nextReload} = await import('../../src/store/plugin-state.js');
