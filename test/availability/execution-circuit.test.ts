@@ -1,5 +1,5 @@
 /** Circuits that open because executions fail, and the one command that tries whether it works again. */
-import {expect, test} from 'vitest';
+import {expect, test, vi} from 'vitest';
 import {dueProbe} from '../../src/availability/circuit-probe.js';
 import {decideRoute} from '../../src/availability/decide-route.js';
 import {GatewayClient} from '../../src/client/client.js';
@@ -8,6 +8,7 @@ import {closeAutoCircuit, readCircuit, setCircuit} from '../../src/store/admissi
 import {countEnds, isRules, takeProbe} from '../../src/store/execution-circuit.js';
 import type {Store} from '../../src/store/store.js';
 import {defineAgent} from '../../src/worker/agent.js';
+import {ExecutionEnds} from '../../src/worker/execution-ends.js';
 import {startWorker} from '../../src/worker/runner.js';
 import {describeEachStore, until, type TestStore} from '../support/stores.js';
 
@@ -61,11 +62,11 @@ describeEachStore('a circuit that counts executions', at => {
     const store = at.open();
     await countEnds(store, 'ocr', {ok: 6, failed: 0}, rules);
     expect(await countEnds(store, 'ocr', {ok: 0, failed: 5}, rules)).toEqual({kind: 'counted'});
-    const brief = {...rules, min: 2, windowMs: 1000};
-    await countEnds(store, 'other', {ok: 0, failed: 1}, brief);
+    const two = {...rules, min: 2};
+    await countEnds(store, 'other', {ok: 0, failed: 1}, {...two, windowMs: 1000});
     await until(async () => (await at.redis().exists(store.keys.executionEnds('other'))) === 0);
-    expect(await countEnds(store, 'other', {ok: 0, failed: 1}, brief)).toEqual({kind: 'counted'});
-    expect(await countEnds(store, 'other', {ok: 0, failed: 1}, brief)).toMatchObject({kind: 'opened'});
+    expect(await countEnds(store, 'other', {ok: 0, failed: 1}, two)).toEqual({kind: 'counted'});
+    expect(await countEnds(store, 'other', {ok: 0, failed: 1}, two)).toMatchObject({kind: 'opened'});
   });
 
   test('leaves an operator its own', async () => {
@@ -165,7 +166,12 @@ describeEachStore('a worker with a circuit', at => {
         .hget(store.keys.sessionRegistry(failing.sessionId), `exec:${failing.executionId}`);
       return (JSON.parse(text ?? '{}') as {status?: string}).status === 'FAILED';
     });
+    const telling = vi.spyOn(ExecutionEnds.prototype, 'flush');
+    at.cleanup(() => telling.mockRestore());
     await worker.stop();
+    expect(telling).toHaveBeenCalled();
+    // A worker that stops does not wait for a slow Redis; what it tells arrives all the same.
+    await until(async () => (await readCircuit(store, 'ocr')) !== undefined);
     // Without the cancel, which would be another end that did not fail.
     expect((await readCircuit(store, 'ocr'))?.reason).toBe('1 of 1 executions failed');
   });

@@ -71,7 +71,7 @@ describeEachStore('a manager and its provider', at => {
     const store = at.open();
     const join = async (id: string, dedupeTtlMs = 30_000) =>
       (await joinWakeup(store, request(id), {timeoutMs: 60_000, dedupeTtlMs})).role;
-    expect(await join('exec-1', 1)).toBe('lead');
+    expect(await join('exec-1', 3000)).toBe('lead');
     expect(await join('exec-2')).toBe('join');
     await until(async () => (await join('exec-3')) === 'lead');
     expect(await join('exec-4')).toBe('join');

@@ -185,7 +185,7 @@ describe('the circuit', () => {
         calls++;
         return isWell || targetAgentType === 'well' ? {status: 'READY'} : {status: 'FAILED', reason: 'x'};
       },
-      {circuit: {failures: 3, openMs: 50}},
+      {circuit: {failures: 3, openMs: 1000}},
     );
     for (let i = 0; i < 5; i++) await run.wakeup(request(), context());
     expect(calls).toBe(3);

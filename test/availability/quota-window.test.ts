@@ -52,7 +52,7 @@ describeEachStore('a limit on what a user sends', at => {
   });
 
   test('begins anew with the first command after its window', async () => {
-    const {store, client} = await limited(1, 300);
+    const {store, client} = await limited(1, 3000);
     await client.send(byUser);
     await expect(client.send(byUser)).rejects.toMatchObject(over);
     await until(async () => (await readQuota(store, 'u-1'))?.available);

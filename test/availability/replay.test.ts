@@ -236,7 +236,7 @@ describeEachStore('the policy of a replay', at => {
     expect(await plan(store, {policy: 'FAIL_FAST'})).toMatchObject([
       {kind: 'skipped', code: 'AGENT_TYPE_UNAVAILABLE'},
     ]);
-    await work(at, store, () => 'done');
+    await work(at, store, () => 'done', {leaseMs: 30_000});
     const [item] = await replay(store, {policy: 'FAIL_FAST'});
     await withStatus(store, item!, 'COMPLETED');
   });

@@ -25,7 +25,9 @@ afterEach(async () => {
   rmSync(dir, {recursive: true});
 });
 
+/** Only for threads that never give control back: on a busy machine any other may be silent for as long. */
 const QUICK: ThreadProviderOptions = {silentMs: 200};
+const PATIENT: ThreadProviderOptions = {silentMs: 30_000};
 
 /** A provider whose `wakeup` has this body; `count` says how often its thread was asked. */
 function fileOf(body: string, more = '', extension = 'mjs'): string {
@@ -38,7 +40,7 @@ function fileOf(body: string, more = '', extension = 'mjs'): string {
   return file;
 }
 
-async function open(file: string, options: ThreadProviderOptions = QUICK): Promise<Provider> {
+async function open(file: string, options: ThreadProviderOptions = PATIENT): Promise<Provider> {
   const provider = await threadProvider(file, options);
   opened.push(provider);
   return provider;
@@ -81,24 +83,28 @@ test('it hears that its time is over, and keeps its thread if it listens', async
 });
 
 test.each([
-  ['never gives control back', 'for (;;);', /no control back/],
-  ['exits', 'process.exit(3);', /thread ended/],
+  ['never gives control back', 'for (;;);', /no control back/, QUICK],
+  ['exits', 'process.exit(3);', /thread ended/, PATIENT],
   [
     'throws where nobody catches',
     `setTimeout(() => { throw new Error('stray'); }); await new Promise(() => {});`,
     /stray/,
+    PATIENT,
   ],
-])('one that %s loses its thread, and the next wakeup has a new one', async (_case, wrong, reason) => {
-  const body = `if (request.region === 'wrong') { ${wrong} } return {status: 'QUEUED', reason: String(count)};`;
-  const provider = await open(fileOf(body));
-  expect(await provider.wakeup(request(), context())).toMatchObject({reason: '1'});
-  const end = new AbortController();
-  const lost = provider.wakeup(request({region: 'wrong'}), context(end.signal));
-  end.abort();
-  await expect(lost).rejects.toThrow(reason);
-  // Its memory is new.
-  expect(await provider.wakeup(request(), context())).toMatchObject({reason: '1'});
-});
+])(
+  'one that %s loses its thread, and the next wakeup has a new one',
+  async (_case, wrong, reason, options) => {
+    const body = `if (request.region === 'wrong') { ${wrong} } return {status: 'QUEUED', reason: String(count)};`;
+    const provider = await open(fileOf(body), options);
+    expect(await provider.wakeup(request(), context())).toMatchObject({reason: '1'});
+    const end = new AbortController();
+    const lost = provider.wakeup(request({region: 'wrong'}), context(end.signal));
+    end.abort();
+    await expect(lost).rejects.toThrow(reason);
+    // Its memory is new.
+    expect(await provider.wakeup(request(), context())).toMatchObject({reason: '1'});
+  },
+);
 
 test('a file that is none, exports none, or does not end to load is named', async () => {
   await expect(threadProvider(join(dir, 'nothing.mjs'))).rejects.toMatchObject({
@@ -115,7 +121,7 @@ test('a file that is none, exports none, or does not end to load is named', asyn
 test('it is closed with what it started, and ended if it does not close', async () => {
   const said = join(dir, 'closed');
   const closes = `async close() { (await import('node:fs')).writeFileSync(${JSON.stringify(said)}, 'yes'); }`;
-  const first = await threadProvider(fileOf('', closes), QUICK);
+  const first = await threadProvider(fileOf('', closes), PATIENT);
   await first.close?.();
   expect(readFileSync(said, 'utf8')).toBe('yes');
   const second = await threadProvider(fileOf('', 'close() { for (;;); }', 'js'), QUICK);
@@ -127,7 +133,7 @@ describeEachStore('a manager whose provider never gives control back', at => {
     const store = at.open();
     const body = `if (request.userCode === 'bad') for (;;); return {status: 'REJECTED', reason: 'not today'};`;
     const rules = [
-      {pattern: 'mine', provider: await open(fileOf(body))},
+      {pattern: 'mine', provider: await open(fileOf(body), QUICK)},
       {pattern: '*', provider: mockProvider({mode: {kind: 'reject'}})},
     ];
     const manager = await startManager(store, {provider: choosingProvider(rules), log: silentLogger});

@@ -74,7 +74,7 @@ describeEachStore('a wakeup', at => {
   test('whose provider lies ends as FAILED within the time of the caller, and is never called READY', async () => {
     const store = at.open();
     await manage(at, store, async () => ({status: 'READY', workerIds: ['nobody']}));
-    await ask(at, store, 'exec-1', {timeoutMs: 400});
+    await ask(at, store, 'exec-1', {timeoutMs: 3000});
     expect(await ended(at, store, 'exec-1')).toMatchObject({
       status: 'FAILED',
       reason: 'the provider said READY, but no worker came online in time',
@@ -170,7 +170,7 @@ describeEachStore('a wakeup', at => {
     });
     const ids = Array.from({length: count}, (_, i) => `exec-${i}`);
     for (const [i, id] of ids.entries())
-      await ask(at, store, id, {targetAgentType: `type-${i}`, timeoutMs: 3000});
+      await ask(at, store, id, {targetAgentType: `type-${i}`, timeoutMs: 8000});
     for (const [i, id] of ids.entries()) {
       const end = await ended(at, store, id);
       const type = `type-${i}`;
@@ -248,11 +248,11 @@ describeEachStore('a wakeup', at => {
       calls++;
       return hangs();
     });
-    await ask(at, store, 'exec-hasty', {timeoutMs: 300});
+    await ask(at, store, 'exec-hasty', {timeoutMs: 3000});
     await until(() => calls === 1);
     await ask(at, store, 'exec-patient', {timeoutMs: 30_000});
     const asked = await serverTimeMs(store);
-    await until(async () => (await serverTimeMs(store)) > asked + 600);
+    await until(async () => (await serverTimeMs(store)) > asked + 3500);
     expect(await statuses(at, store, 'exec-patient')).toEqual([]);
     await bringOnline(store);
     expect(await ended(at, store, 'exec-patient')).toMatchObject({status: 'READY'});

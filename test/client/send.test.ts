@@ -310,7 +310,7 @@ describeEachStore('waking', at => {
       agentType: 'echo',
       content: 'hi',
       policy: 'WAKE_AND_WAIT',
-      availabilityTimeoutMs: 300,
+      availabilityTimeoutMs: 3000,
     });
     await expect(sent).rejects.toThrow(/said READY, but no worker/);
   });

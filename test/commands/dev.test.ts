@@ -76,7 +76,8 @@ test('its manager answers for its health where it is told to, and a wakeup shows
   const page = async (path: string) => (await fetch(`${url}/${path}`)).text();
   expect(JSON.parse(await page('readyz'))).toMatchObject({ok: true, reason: 'serving'});
   expect(await answered()).toBe('first');
-  expect(await page('metrics')).toMatch(/by_wakeups_total\{[^}]*talker[^}]*\} 1/);
+  // The sender hears of it before the manager counts it.
+  await until(async () => /by_wakeups_total\{[^}]*talker[^}]*\} 1/.test(await page('metrics')));
   const without = await runBy(['dev', '--no-manager', '--health', '0', '--json'], {cwd: dir});
   expect(without.json()).toMatchObject({error: {code: 'USAGE'}});
 });

@@ -104,14 +104,17 @@ test('its pages tell that it lives and works, and what it did; they close with i
   expect(await (await fetch(`${manager.url}/healthz`)).json()).toMatchObject({ok: true, reason: 'alive'});
   await until(async () => (await fetch(`${manager.url}/readyz`)).status === 200);
   const sent = await runBy(
-    ['send', 'pages', 'x', '--policy', 'wake-and-wait', '--availability-timeout', '5s'],
+    ['send', 'pages', 'x', '--policy', 'wake-and-wait', '--availability-timeout', '30s'],
     {
       env: {BY_REDIS_URL: server.url},
     },
   );
   expect(sent.code).toBe(5);
-  const metrics = await (await fetch(`${manager.url}/metrics`)).text();
-  expect(metrics).toMatch(/^by_wakeups_total\{agent_type="pages",decision="FAILED"\} 1$/m);
+  const metrics = async () => (await fetch(`${manager.url}/metrics`)).text();
+  // The sender hears of it before the manager counts it.
+  await until(async () =>
+    /^by_wakeups_total\{agent_type="pages",decision="FAILED"\} 1$/m.test(await metrics()),
+  );
   manager.child.kill('SIGTERM');
   expect(await manager.end).toBe(0);
   await expect(fetch(`${manager.url}/healthz`)).rejects.toThrow();
@@ -130,22 +133,23 @@ test('an address that is taken is refused before anything is begun', async () =>
 });
 
 test('at the end it is not ready any more, and finishes what is under way', async () => {
-  const manager = await managerWithPages('--start', 'slow=sleep 60', '--drain', '60s');
+  // What is under way ends when it is told to, and not before the pages were looked at.
+  const slow = join(dir, 'slow');
+  writeFileSync(slow, 'while [ ! -e "$0.go" ]; do sleep 0.05; done; exit 1');
+  const manager = await managerWithPages('--start', `slow=sh ${slow}`, '--drain', '60s');
   const sending = startBy(
-    ['send', 'slow', 'x', '--policy', 'wake-and-wait', '--availability-timeout', '2s'],
+    ['send', 'slow', 'x', '--policy', 'wake-and-wait', '--availability-timeout', '60s'],
     {
       env: {BY_REDIS_URL: server.url},
     },
   );
   const sent = new Promise(done => sending.once('close', done));
-  const underWay = async () => (await (await fetch(`${manager.url}/readyz`)).json()) as {under_way: number};
-  await until(async () => (await underWay()).under_way === 1);
+  const ready = async () =>
+    (await (await fetch(`${manager.url}/readyz`)).json()) as {under_way: number; reason: string};
+  await until(async () => (await ready()).under_way === 1);
   manager.child.kill('SIGTERM');
-  await until(async () => {
-    const ready = await fetch(`${manager.url}/readyz`).catch(() => undefined);
-    // It may have ended between two looks.
-    return ready === undefined || ((await ready.json()) as {reason: string}).reason === 'draining';
-  });
+  await until(async () => (await ready()).reason === 'draining');
+  writeFileSync(`${slow}.go`, '');
   expect(await manager.end).toBe(0);
   expect(manager.said()).toContain('finishing 1');
   expect(manager.said()).toMatch(/wakeup .*slow.*FAILED/);
@@ -169,7 +173,7 @@ test('with -o jsonl events go to standard output and the log to standard error, 
   let log = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
   child.stderr.setEncoding('utf8').on('data', (text: string) => (log += text));
-  await runBy(['send', 'lines', 'x', '--policy', 'wake-and-wait', '--availability-timeout', '5s'], {
+  await runBy(['send', 'lines', 'x', '--policy', 'wake-and-wait', '--availability-timeout', '30s'], {
     env: {BY_REDIS_URL: server.url},
   });
   await until(() => out.includes('"wakeup"'));

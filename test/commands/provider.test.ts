@@ -185,7 +185,7 @@ test('a mock follows its script, says what became of each wakeup, and records it
   );
   await send('scripted', []);
   await until(() => /FAILED +"mock: fail" \S+ dead letter \d+-\d+/.test(said.text));
-  await send('scripted', ['--availability-timeout', '4s']);
+  await send('scripted', ['--availability-timeout', '10s']);
   await until(() => /FAILED +"the provider said QUEUED, but no worker came/.test(said.text));
   const lines = () =>
     readFileSync(record, 'utf8')
@@ -195,8 +195,8 @@ test('a mock follows its script, says what became of each wakeup, and records it
   await until(() => lines().length === 3);
   expect(lines().map(({decision}) => decision)).toEqual(['REJECTED', 'FAILED', 'FAILED']);
   expect(lines()[1]).toMatchObject({agent_type: 'scripted', policy: 'WAKE_AND_WAIT'});
-  // What is left of 30 s when the provider is asked; of the third it is less than 4 s.
-  expect(lines()[1]?.['timeout_ms']).toBeGreaterThan(4000);
+  // What is left of 30 s when the provider is asked; of the third it is less than 10 s.
+  expect(lines()[1]?.['timeout_ms']).toBeGreaterThan(10_000);
   expect(lines()[1]?.['timeout_ms']).toBeLessThanOrEqual(30_000);
   expect(lines()[1]?.['dead_letter_id']).toMatch(/^\d+-\d+$/);
   expect(readFileSync(record, 'utf8')).not.toContain('hello');

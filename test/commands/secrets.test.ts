@@ -93,8 +93,10 @@ test('a password in use is seen nowhere, whatever is done with it', {timeout: 12
 
   const redis = new Redis(server.url);
   const keys = await redis.keys('*');
-  const values = await Promise.all(keys.map(key => redis.dumpBuffer(key)));
+  const dumps = await Promise.all(keys.map(key => redis.dumpBuffer(key) as Promise<Buffer | null>));
   redis.disconnect();
+  // One that is null ended meanwhile.
+  const values = dumps.filter(dump => dump !== null);
   expect(values.length).toBeGreaterThan(3);
   expect(values.filter(value => value.includes(canary))).toEqual([]);
 });

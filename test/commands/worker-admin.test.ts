@@ -111,7 +111,8 @@ describe.each(servers)('by on %s', {timeout: 180_000}, (_, start) => {
   });
 
   test('a worker of another SDK: what it may not do is said', async () => {
-    const lease = {workerId: 'py-1', token: 'f'.repeat(32), ipAddress: ''};
+    // Nobody renews it while the commands run.
+    const lease = {workerId: 'py-1', token: 'f'.repeat(32), ipAddress: '', ttlMs: 60_000};
     await claimLease(store, lease);
     await heartbeat(store, lease, {agentTypes: ['ocr'], join: true, nowMs: Date.now()});
     const evicted = await by('worker', 'evict', 'py-1', '--force', '--yes');

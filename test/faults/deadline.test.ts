@@ -51,12 +51,12 @@ const past = (at: TestStore, {deadline = 0}: Sent) => {
 };
 
 /** Move its deadline into the past. */
-async function makeLate(at: TestStore, store: Store, {sessionId, executionId}: Sent) {
+async function makeLate(at: TestStore, store: Store, {sessionId, executionId, deadline = 1}: Sent) {
   const redis = at.redis();
   const registry = store.keys.sessionRegistry(sessionId);
   const record = JSON.parse((await redis.hget(registry, execField(executionId))) ?? '') as object;
   await redis.hset(registry, execField(executionId), JSON.stringify({...record, x_deadline: 1}));
-  await redis.zadd(store.keys.deadlines(), 1, `${sessionId}/${executionId}/1`);
+  await redis.zadd(store.keys.deadlines(), 1, `${sessionId}/${executionId}/${deadline}`);
 }
 
 const noneNoted = (at: TestStore, store: Store) =>
@@ -97,12 +97,14 @@ describeEachStore('after its deadline an execution', at => {
     const seen: unknown[] = [];
     const worker = await work(at, store, async ctx => {
       await ctx.emitChunk('half ');
-      await new Promise(resolve => ctx.signal.addEventListener('abort', resolve, {once: true}));
+      if (!ctx.signal.aborted)
+        await new Promise(resolve => ctx.signal.addEventListener('abort', resolve, {once: true}));
       const reason = ctx.signal.reason as Error;
       seen.push(reason.name, typeof ctx.deadline);
       return 'too late';
     });
-    const sent = await sendLate(store, 'x', 300);
+    // Long enough for it to begin on a busy machine.
+    const sent = await sendLate(store, 'x', 3000);
     await endedLate(at, store, sent, ['answer', 'end']);
     expect(seen).toEqual(['TimeoutError', 'number']);
     await until(() => worker.running === 0);
@@ -123,7 +125,9 @@ describeEachStore('after its deadline an execution', at => {
   test('that waits for a person is ended there', async () => {
     const store = at.open();
     await work(at, store, ctx => ctx.askUser('Which one?'));
-    const sent = await sendLate(store, 'x', 200);
+    const sent = await sendLate(store, 'x', AN_HOUR);
+    await withStatus(store, sent, 'WAITING_USER');
+    await makeLate(at, store, sent);
     await endedLate(at, store, sent, ['ask', 'end']);
     await noneNoted(at, store);
   });
@@ -181,9 +185,9 @@ describeEachStore('a deadline', at => {
   test('does nothing to what ended before it', async () => {
     const store = at.open();
     await work(at, store, () => 'done');
-    const sent = await sendLate(store, 'x', 1000);
+    const sent = await sendLate(store, 'x', AN_HOUR);
     await withStatus(store, sent, 'COMPLETED');
-    await past(at, sent);
+    await makeLate(at, store, sent);
     await noneNoted(at, store);
     expect((await recordOf(store, sent)).status).toBe('COMPLETED');
     expect(await eventKinds(store, sent.sessionId)).toEqual(['final', 'end']);
@@ -214,9 +218,9 @@ describeEachStore('a deadline', at => {
     const store = at.open();
     const redis = at.redis();
     await work(at, store, () => 'done');
-    const sent = await sendLate(store, 'x', 400);
+    const sent = await sendLate(store, 'x', AN_HOUR);
     await withStatus(store, sent, 'COMPLETED');
-    await past(at, sent);
+    await makeLate(at, store, sent);
     const header = createHeader({
       ...{messageId: sent.messageId, sessionId: sent.sessionId, traceId: 't', targetAgentType: TYPE},
     });

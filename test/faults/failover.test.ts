@@ -128,7 +128,7 @@ describe('the leader is killed', () => {
   );
 
   test('and a node of a Cluster takes over its slots: the same', {timeout: 120_000}, async () => {
-    const cluster = await startRedisCluster();
+    const cluster = await startRedisCluster(startRedisServer, {nodeTimeoutMs: 2000});
     acts.push(() => cluster.stop());
     const [first] = cluster.nodes;
     if (first === undefined) throw new Error('no node');

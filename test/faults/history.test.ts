@@ -119,7 +119,7 @@ describe('history in a PostgreSQL that misbehaves', () => {
   });
 
   test('keeps once what is saved again because the reply was lost', async () => {
-    const history = postgresHistory({url: throughProxy, timeoutMs: 300});
+    const history = postgresHistory({url: throughProxy, timeoutMs: 10_000});
     const saver = new HistorySaver(history, silentLogger);
     await history.getHistory('lost-reply');
     proxy.loseReplies();

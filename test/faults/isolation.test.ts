@@ -169,6 +169,8 @@ describeEachStore('an execution that was there in two crashes', at => {
     const canary = await send(store, 'where');
     await withStatus(store, canary, 'COMPLETED');
     expect(await processOf(worker, canary.messageId)).toBe(worker.pid);
+    // In a Cluster it follows the record.
+    await until(async () => (await deadLetters(at, store)).length > 0);
     expect(await deadLetters(at, store)).toHaveLength(1);
     await settled(at, store);
   });

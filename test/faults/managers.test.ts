@@ -67,7 +67,7 @@ describeEachStore('a manager', at => {
       let asked = 0;
       await manage(at, store, async () => {
         asked++;
-        await work(at, store, () => 'done');
+        await work(at, store, () => 'done', {leaseMs: 10_000});
         return {status: 'READY'};
       });
       for (const sent of await Promise.all([first, ...others])) await withStatus(store, sent, 'COMPLETED');
@@ -94,21 +94,23 @@ describeEachStore('a manager', at => {
   test('whose provider takes longer than any lease is not taken for dead', async () => {
     const store = at.open();
     const redis = at.redis();
+    // Long, for it must not lapse because the machine stands still.
+    const leaseMs = 4000;
     let asked = 0;
     let answer: () => void = () => undefined;
     const answered = new Promise<void>(resolve => (answer = resolve));
     const slow = async (): Promise<ProviderDecision> => {
       asked++;
       await answered;
-      await work(at, store, () => 'done');
+      await work(at, store, () => 'done', {leaseMs: 10_000});
       return {status: 'READY'};
     };
-    await manage(at, store, slow, {managerId: 'manager-1'});
-    await manage(at, store, slow, {managerId: 'manager-2'});
+    await manage(at, store, slow, {managerId: 'manager-1', leaseMs});
+    await manage(at, store, slow, {managerId: 'manager-2', leaseMs});
     const sending = new GatewayClient(store).send({agentType: TYPE, content: 'x', policy: 'WAKE_AND_WAIT'});
     await until(() => asked === 1);
     const begun = Number((await redis.time())[0]);
-    await until(async () => Number((await redis.time())[0]) - begun > (3 * LEASE_MS) / 1000);
+    await until(async () => Number((await redis.time())[0]) - begun > (1.5 * leaseMs) / 1000);
     expect(asked).toBe(1);
     answer();
     await withStatus(store, await sending, 'COMPLETED');

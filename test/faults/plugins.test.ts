@@ -26,7 +26,8 @@ describeEachServer('a worker killed while it reloads', at => {
     );
     const store = at.open();
     const options = {workerId: 'worker-mortal', plugins: [plugin], agentsFile: AGENTS_FILE};
-    const first = await spawnWorker(at, store, options);
+    // Long: stopped or not, it counts as online until it is dead.
+    const first = await spawnWorker(at, store, {...options, leaseMs: 60_000});
     const gate = join(dir, 'gate');
     const running = await send(store, `wait-for ${gate}`);
     await withStatus(store, running, 'RUNNING');
@@ -36,6 +37,8 @@ describeEachServer('a worker killed while it reloads', at => {
     expect(sent.workerIds).toEqual(['worker-mortal']);
     if (when !== 'in the middle') first.kill('SIGKILL');
     await first.exit;
+    // Its lease runs out.
+    await at.redis().del(store.keys.workerLease('worker-mortal'));
     rmSync(flag, {force: true});
 
     await spawnWorker(at, store, {...options, claimTimeoutMs: 20_000});

@@ -25,6 +25,8 @@ const REPLICAS = 4;
 /** Submits a life sees at most; and the most milliseconds after the last of them, since a kill comes when it comes. */
 const LONGEST_LIFE = 18;
 const AFTER_MS = 6;
+/** Submits a life begins at most after that, however late the kill comes. */
+const SLACK = 6;
 
 interface Life {
   /** Resolves when it is dead. */
@@ -34,10 +36,12 @@ interface Life {
   hear(line: (text: string) => void): void;
 }
 
-function spawnScheduler(at: TestStore, {keys}: Store): Life {
+/** @param most submits it begins; then it stands still, until it is killed. */
+function spawnScheduler(at: TestStore, {keys}: Store, most: number): Life {
   const words = {
     store: {url: at.url('manager'), prefix: keys.prefix, keySchema: keys.schema},
     scheduler: {workspace: W, pollMs: 20, leaseMs: 400, concurrency: 3},
+    most,
   };
   const child = spawn(
     process.execPath,
@@ -85,10 +89,10 @@ describeRedis('scheduler processes', at => {
     // One process after the other, each until it has begun so many submits; what it does then is cut off.
     const replica = async () => {
       while (!hasEnded()) {
-        const life = spawnScheduler(at, store);
+        let left = 1 + Math.floor(random() * LONGEST_LIFE);
+        const life = spawnScheduler(at, store, left + SLACK);
         lives.add(life);
         at.cleanup(() => life.kill());
-        let left = 1 + Math.floor(random() * LONGEST_LIFE);
         let underWay = 0;
         const end = {byUs: false};
         life.hear(line => {

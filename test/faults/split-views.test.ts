@@ -90,9 +90,14 @@ describeEachServer('of two managers one that loses Redis for a while', at => {
     return {proxy, far};
   }
 
-  async function manage(store: Store, managerId: string, wakeup: () => Promise<ProviderDecision>) {
+  async function manage(
+    store: Store,
+    managerId: string,
+    wakeup: () => Promise<ProviderDecision>,
+    leaseMs = LEASE_MS,
+  ) {
     const provider = {name: managerId, wakeup};
-    const manager = await startManager(store, {provider, managerId, log: silentLogger, leaseMs: LEASE_MS});
+    const manager = await startManager(store, {provider, managerId, log: silentLogger, leaseMs});
     at.cleanup(() => manager.stop());
   }
 
@@ -100,20 +105,24 @@ describeEachServer('of two managers one that loses Redis for a while', at => {
     const store = at.open();
     const {proxy, far} = await away(store);
     const asked: string[] = [];
+    // Only the one that is away may lose it: not the other, because the machine stands still.
+    const leaseMs = 3000;
     let answerLate: (answer: ProviderDecision) => void = () => undefined;
-    await manage(far, 'manager-far', () => {
+    const askFar = () => {
       asked.push('far');
-      return new Promise(resolve => (answerLate = resolve));
-    });
+      return new Promise<ProviderDecision>(resolve => (answerLate = resolve));
+    };
+    await manage(far, 'manager-far', askFar, leaseMs);
     for (const id of ['exec-1', 'exec-2']) await requestWakeup(store, request(id));
     await until(() => asked.length === 1);
     await until(async () => (await at.redis().hlen(store.keys.wakeupWaiters(TYPE, '', ''))) === 2);
 
     proxy.silence();
-    await manage(store, 'manager-near', () => {
+    const askNear = (): Promise<ProviderDecision> => {
       asked.push('near');
       return Promise.resolve({status: 'STARTING', reason: 'a node boots'});
-    });
+    };
+    await manage(store, 'manager-near', askNear, leaseMs);
     // One joins the wakeup while nobody it could hear of leads it.
     await requestWakeup(store, request('exec-3'));
     await until(() => asked.length === 2);

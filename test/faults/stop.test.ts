@@ -20,7 +20,8 @@ describeEachStore('a worker that was suspended for longer than its lease', at =>
     const sent = await send(store, `talk-until ${file}`);
     await until(() => first.has(`start ${sent.messageId} 1`));
     first.kill('SIGSTOP');
-    const second = await spawnWorker(at, store);
+    // Nobody takes it from this one: it keeps its lease also on a busy machine.
+    const second = await spawnWorker(at, store, {leaseMs: 10_000});
     await until(() => second.has(`start ${sent.messageId} 2`));
     first.kill('SIGCONT');
     await until(() => first.said.some(line => line.startsWith(`aborted ${sent.messageId} FENCED`)));
@@ -35,6 +36,8 @@ describeEachStore('a worker that was suspended for longer than its lease', at =>
     expect(second.said.some(line => line.startsWith('aborted'))).toBe(false);
     // It has its id back and goes on working.
     second.kill('SIGKILL');
+    // It is given nothing any more.
+    await second.exit;
     const next = await send(store, 'anything');
     await withStatus(store, next, 'COMPLETED');
     expect(first.has(`start ${next.messageId} 1`)).toBe(true);
@@ -56,7 +59,7 @@ describeEachStore('a worker that was given an entry while it was suspended', at 
     first.kill('SIGSTOP');
     const sent = await send(store, `talk-until ${file}`);
     await until(async () => (await redis.xpending(stream, 'agent_engines'))[0] === 1);
-    const second = await spawnWorker(at, store, {workerId: 'w-2'});
+    const second = await spawnWorker(at, store, {workerId: 'w-2', leaseMs: 10_000});
     await until(() => second.has(`start ${sent.messageId} 1`));
     first.kill('SIGCONT');
     // It is back and has read what it was given: what is sent now to it alone is run.
@@ -126,7 +129,7 @@ describeEachStore('a worker that is told to stop', at => {
 describeEachStore('a worker id', at => {
   test('that lives elsewhere is refused', async () => {
     const store = at.open();
-    const first = await spawnWorker(at, store, {workerId: 'w-1'});
+    const first = await spawnWorker(at, store, {workerId: 'w-1', leaseMs: 30_000});
     await expect(work(at, store, () => 'x', {workerId: 'w-1'})).rejects.toMatchObject({
       code: 'WORKER_ID_TAKEN',
       exitCode: 11,

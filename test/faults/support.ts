@@ -78,7 +78,7 @@ export async function spawnWorker(
     kill: signal => void child.kill(signal),
     exit,
   };
-  await until(() => one.has('online') || child.exitCode !== null);
+  await until(() => one.has('online') || child.exitCode !== null || child.signalCode !== null);
   return one;
 }
 

@@ -41,7 +41,7 @@ async function spawnManager(at: TestStore, store: Store): Promise<ManagerProcess
     return exit;
   };
   at.cleanup(kill);
-  await until(() => said().includes('ready') || child.exitCode !== null);
+  await until(() => said().includes('ready') || child.exitCode !== null || child.signalCode !== null);
   return {said, kill};
 }
 

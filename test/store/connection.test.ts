@@ -4,6 +4,9 @@ import {defineScript, integer} from '../../src/store/script.js';
 import {startFaultProxy} from '../support/fault-proxy.js';
 import {describeEachServer, type TestStore} from '../support/stores.js';
 
+/** For what is to be answered, however slow the machine is. */
+const PATIENT = {timeoutMs: 60_000};
+
 async function through(at: TestStore, options = {}) {
   const proxy = await startFaultProxy(at.url());
   const connection = new Connection({url: proxy.url, ...options});
@@ -15,14 +18,14 @@ async function through(at: TestStore, options = {}) {
 describeEachServer('a connection', at => {
   test('gives up on a command that is not answered, and takes a new connection for the next', async () => {
     const {proxy, connection} = await through(at, {commandTimeoutMs: 150});
-    expect(await connection.run(redis => redis.ping())).toBe('PONG');
+    expect(await connection.run(redis => redis.ping(), PATIENT)).toBe('PONG');
     proxy.silence();
     await expect(connection.run(redis => redis.ping())).rejects.toMatchObject({
       code: 'REDIS_TIMEOUT',
       retryable: true,
     });
     proxy.heal();
-    expect(await connection.run(redis => redis.ping())).toBe('PONG');
+    expect(await connection.run(redis => redis.ping(), PATIENT)).toBe('PONG');
     expect(proxy.accepted).toBe(2);
   });
 

@@ -1,6 +1,6 @@
 /** A Cluster of three redis-servers on the loopback, each with a third of the slots. */
 import {Redis} from 'ioredis';
-import {freePort, startRedisServer, type RedisServer} from './redis-server.js';
+import {freePort, PortTaken, startRedisServer, type RedisServer} from './redis-server.js';
 
 /** Starts one redis-server with these extra arguments. */
 export type StartServer = (extra: readonly string[]) => Promise<RedisServer>;
@@ -9,14 +9,21 @@ export interface RedisCluster {
   /** Of the first node. */
   readonly url: string;
   readonly nodes: readonly RedisServer[];
+  readonly nodeTimeoutMs: number;
   stop(): Promise<void>;
 }
 
 const SLOTS = 16_384;
+/** Longer than a busy machine keeps a node from answering: one that is thought to be gone fails whoever uses the Cluster. */
+const NODE_TIMEOUT_MS = 15_000;
 
-export async function startRedisCluster(startServer: StartServer = startRedisServer): Promise<RedisCluster> {
+/** @param options.nodeTimeoutMs after how long a silent node is gone, for tests in which a replica takes over. */
+export async function startRedisCluster(
+  startServer: StartServer = startRedisServer,
+  {nodeTimeoutMs = NODE_TIMEOUT_MS}: {readonly nodeTimeoutMs?: number} = {},
+): Promise<RedisCluster> {
   const size = 3;
-  const nodes = await Promise.all(Array.from({length: size}, () => startNode(startServer)));
+  const nodes = await Promise.all(Array.from({length: size}, () => startNode(startServer, nodeTimeoutMs)));
   const stop = async () => {
     await Promise.all(nodes.map(node => node.server.stop()));
   };
@@ -43,14 +50,14 @@ export async function startRedisCluster(startServer: StartServer = startRedisSer
   } finally {
     for (const client of clients) client.disconnect();
   }
-  return {url: nodes[0]?.server.url ?? '', nodes: nodes.map(({server}) => server), stop};
+  return {url: nodes[0]?.server.url ?? '', nodes: nodes.map(({server}) => server), nodeTimeoutMs, stop};
 }
 
 /** One more node, which copies the first and takes over when that is gone. @returns once it has caught up. */
-export async function addReplica({nodes}: RedisCluster): Promise<RedisServer> {
+export async function addReplica({nodes, nodeTimeoutMs}: RedisCluster): Promise<RedisServer> {
   const [first] = nodes;
   if (first === undefined) throw new Error('a Cluster without nodes');
-  const {server} = await startNode(startRedisServer);
+  const {server} = await startNode(startRedisServer, nodeTimeoutMs);
   const client = new Redis(server.url);
   const leader = new Redis(first.url);
   try {
@@ -73,14 +80,23 @@ export async function addReplica({nodes}: RedisCluster): Promise<RedisServer> {
   }
 }
 
-async function startNode(startServer: StartServer): Promise<{server: RedisServer; busPort: number}> {
-  const busPort = await freePort();
-  const server = await startServer([
-    ...['--cluster-enabled', 'yes', '--cluster-port', String(busPort)],
-    // Soon enough for a test that a replica takes over, and no sooner than a busy machine allows.
-    ...['--cluster-node-timeout', '2000', '--cluster-replica-validity-factor', '0'],
-  ]);
-  return {server, busPort};
+async function startNode(
+  startServer: StartServer,
+  nodeTimeoutMs: number,
+): Promise<{server: RedisServer; busPort: number}> {
+  for (;;) {
+    const busPort = await freePort();
+    try {
+      const server = await startServer([
+        ...['--cluster-enabled', 'yes', '--cluster-port', String(busPort)],
+        ...['--cluster-node-timeout', String(nodeTimeoutMs), '--cluster-replica-validity-factor', '0'],
+      ]);
+      return {server, busPort};
+    } catch (error) {
+      // Nobody kept it either: another node may have been faster.
+      if (!(error instanceof PortTaken)) throw error;
+    }
+  }
 }
 
 async function isWhole(client: Redis, size: number): Promise<void> {

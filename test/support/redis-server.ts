@@ -1,6 +1,6 @@
 /** A private redis-server for tests: loopback, a free port, a temporary folder, stopped by whoever started it. */
 import {spawn} from 'node:child_process';
-import {mkdtemp, rm} from 'node:fs/promises';
+import {mkdtemp, readFile, rm} from 'node:fs/promises';
 import {createServer} from 'node:net';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
@@ -12,10 +12,32 @@ export interface RedisServer {
   stop(): Promise<void>;
 }
 
-/** @throws if no redis-server is on the PATH: tests must not pass by not running. */
+/** A port that a server was to listen on is somebody else's. */
+export class PortTaken extends Error {
+  constructor(readonly port: number) {
+    super(`port ${port} is taken`);
+  }
+}
+
+/**
+ * @throws if no redis-server is on the PATH: tests must not pass by not running. {@link PortTaken} for one among the
+ *   extra arguments.
+ */
 export async function startRedisServer(extra: readonly string[] = []): Promise<RedisServer> {
+  for (;;) {
+    const port = await freePort();
+    try {
+      return await startAt(port, extra);
+    } catch (error) {
+      // It was free a moment ago, and nobody kept it for us.
+      if (!(error instanceof PortTaken) || error.port !== port) throw error;
+    }
+  }
+}
+
+async function startAt(port: number, extra: readonly string[]): Promise<RedisServer> {
   const dir = await mkdtemp(join(tmpdir(), 'by-redis-'));
-  const port = await freePort();
+  const log = join(dir, 'log');
   const args = [
     '--port',
     String(port),
@@ -27,6 +49,8 @@ export async function startRedisServer(extra: readonly string[] = []): Promise<R
     '',
     '--appendonly',
     'no',
+    '--logfile',
+    log,
     ...extra,
   ];
   const child = spawn('redis-server', args, {stdio: 'ignore'});
@@ -35,7 +59,17 @@ export async function startRedisServer(extra: readonly string[] = []): Promise<R
   const password = extra[extra.indexOf('--requirepass') + 1];
   const auth = extra.includes('--requirepass') ? `:${password}@` : '';
   const url = `redis://${auth}127.0.0.1:${port}/0`;
-  await Promise.race([failed, answers(url)]);
+  const client = new Redis(url, {lazyConnect: true, maxRetriesPerRequest: null, retryStrategy: () => 20});
+  client.on('error', () => undefined);
+  try {
+    const ended = exited.then(async () => Promise.reject(await whyEnded(log)));
+    await Promise.race([failed, ended, answers(client, child.pid)]);
+  } catch (error) {
+    await rm(dir, {recursive: true, force: true});
+    throw error;
+  } finally {
+    client.disconnect();
+  }
   return {
     url,
     port,
@@ -47,12 +81,20 @@ export async function startRedisServer(extra: readonly string[] = []): Promise<R
   };
 }
 
-async function answers(url: string): Promise<void> {
-  const client = new Redis(url, {lazyConnect: true, maxRetriesPerRequest: null, retryStrategy: () => 20});
-  client.on('error', () => undefined);
+/** This very server: on the same port there may be somebody else's, until ours ends for want of it. */
+async function answers(client: Redis, pid: number | undefined): Promise<void> {
   await client.connect().catch(() => undefined);
-  await client.ping();
-  client.disconnect();
+  while (client.status !== 'end') {
+    const info = await client.info('server').catch(() => '');
+    if (info.includes(`process_id:${pid}\r\n`)) return;
+    await new Promise(resolve => setTimeout(resolve, 20));
+  }
+}
+
+async function whyEnded(log: string): Promise<Error> {
+  const said = await readFile(log, 'utf8').catch(() => '');
+  const [, port] = /Address already in use[^]*Failed listening on port (\d+)/.exec(said) ?? [];
+  return port === undefined ? new Error(`redis-server ended: ${said}`) : new PortTaken(Number(port));
 }
 
 export function freePort(): Promise<number> {

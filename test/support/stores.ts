@@ -63,6 +63,8 @@ function harness(kind: TestStore['kind'], url: () => string): TestStore {
   let exceptions = new Set<Exception>();
   const optionsOf = (prefix: string): StoreOptions => ({
     ...{url: url(), prefix, name: 'test', keySchema: kind === 'cluster' ? 'v2' : 'v1'},
+    // A server that is slow because the machine is busy has not failed.
+    commandTimeoutMs: 30_000,
   });
   afterEach(async ({task}) => {
     const acts = cleanups.reverse();

@@ -27,12 +27,13 @@ const talker = (between: () => Promise<unknown> = () => Promise.resolve()) =>
     },
   });
 
-/** Hands on what it hears. */
-const relay = (quietMs?: number, heard: string[] = []) =>
+/** Hands on what it hears, once it may listen. */
+const relay = (quietMs?: number, heard: string[] = [], mayListen?: Promise<void>) =>
   defineAgent({
     type: 'relay',
     async run(ctx, ask) {
       const answer = ctx.call('talker', ask.text);
+      if (mayListen !== undefined) await ctx.step('listen', () => mayListen);
       heard.push('|');
       for await (const event of answer.events(quietMs === undefined ? {} : {quietMs})) {
         heard.push(eventText(event));
@@ -69,6 +70,12 @@ async function run(at: TestStore, store: Store, agents: readonly Agent[], concur
   };
 }
 
+/** So many words are there: whoever listens now hears them, however short its patience and slow the machine. */
+async function spoken(at: TestStore, store: Store, {sessionId}: {sessionId: string}, words: number) {
+  const redis = at.redis();
+  await until(async () => (await redis.xlen(store.keys.sessionDataStream(sessionId))) === words);
+}
+
 describeEachStore('the events of a call', at => {
   test('are read while it runs', async () => {
     const store = at.open();
@@ -96,10 +103,13 @@ describeEachStore('the events of a call', at => {
   test('let the turn end while nothing is said, and come again from the first one in the next', async () => {
     const store = at.open();
     const {open: goOn, passed: pause} = gate();
+    const {open: listen, passed: mayListen} = gate();
     let words = 0;
     const heard: string[] = [];
     const slow = talker(() => (++words === 2 ? pause : Promise.resolve()));
-    const {relayed, record} = await run(at, store, [slow, relay(1500, heard)]);
+    const {sent, relayed, record} = await run(at, store, [slow, relay(20, heard, mayListen)]);
+    await spoken(at, store, sent, 2);
+    listen();
     await until(async () => (await record())?.status === 'WAITING_AGENT');
     const before = await relayed();
     expect(before).toEqual(told.slice(0, 2));
@@ -187,7 +197,10 @@ describeEachStore('the events of a call', at => {
   test('that somebody removed before the next turn end it with JOURNAL_MISMATCH, never with half of them', async () => {
     const store = at.open();
     const {open: goOn, passed: pause} = gate();
-    const {sent, record} = await run(at, store, [talker(() => pause), relay(1500)]);
+    const {open: listen, passed: mayListen} = gate();
+    const {sent, record} = await run(at, store, [talker(() => pause), relay(20, [], mayListen)]);
+    await spoken(at, store, sent, 1);
+    listen();
     await until(async () => (await record())?.status === 'WAITING_AGENT');
     const stream = store.keys.sessionDataStream(sent.sessionId);
     const [first] = await at.redis().xrange(stream, '-', '+', 'COUNT', 1);

@@ -16,8 +16,10 @@ import {defineAgent, type Ask} from '../../src/worker/agent.js';
 import type {DurableContext} from '../../src/worker/durable/context.js';
 import {startWorker, type WorkerHandle, type WorkerOptions} from '../../src/worker/runner.js';
 import {describeEachStore, until, type TestStore} from '../support/stores.js';
+import {timersDue} from '../support/timers.js';
 
 const TYPE = 'durable';
+const HOUR = 3_600_000;
 
 async function work(
   at: TestStore,
@@ -89,13 +91,14 @@ describeEachStore('a durable agent', at => {
         steps.push('one');
         return {n: 1};
       });
-      await ctx.sleep(300);
+      await ctx.sleep(HOUR);
       await ctx.emitChunk('after');
       return {content: `${one.n} ${ctx.uuid().length}`};
     });
     const sent = await send(store);
     await withStatus(store, sent, 'SLEEPING');
     await until(() => worker.running === 0);
+    await timersDue(store, sent);
     await withStatus(store, sent, 'COMPLETED');
     expect({steps, turns}).toEqual({steps: ['one'], turns: 2});
     expect(await told(store, sent)).toEqual(['answer before', 'answer after', 'final 1 36', 'end']);
@@ -192,12 +195,16 @@ describeEachStore('a durable agent', at => {
   test('is told by name when something else than ctx made it go on', async () => {
     const store = at.open();
     const errors: unknown[] = [];
-    await work(at, store, async ctx => {
-      await Promise.race([ctx.askUser('?'), new Promise(done => setTimeout(done, 200))]);
+    let goOn: () => void = () => undefined;
+    const elsewhere = new Promise<void>(resolve => (goOn = resolve));
+    const worker = await work(at, store, async ctx => {
+      await Promise.race([ctx.askUser('?'), elsewhere]);
       await ctx.step('late', () => 1).catch((error: unknown) => errors.push(error));
     });
     const sent = await send(store);
     await withStatus(store, sent, 'WAITING_USER');
+    await until(() => worker.running === 0);
+    goOn();
     await until(() => errors.length > 0);
     expect(errors[0]).toMatchObject({code: 'SUSPENSION_SWALLOWED'});
   });
@@ -510,7 +517,7 @@ describeEachStore('a durable agent', at => {
     const asleep = defineAgent({
       type: 'asleep',
       async run(ctx) {
-        await ctx.sleep(3_600_000);
+        await ctx.sleep(HOUR);
       },
     });
     await work(
@@ -534,13 +541,19 @@ describeEachStore('a durable agent', at => {
             ['quick', 'd'],
             ['asleep', 'x'],
           ],
-          {policy: 'allSettled', deadlineMs: 300},
+          {policy: 'allSettled', deadlineMs: HOUR},
         );
         return {content: `${String(any)} ${String(two)} ${settled.map(({status}) => status).join(',')}`};
       },
       {agents: [quick, asleep]},
     );
     const sent = await send(store);
+    // The time is over once the answer that counts is there, however long that takes.
+    await until(async () => {
+      const {entries, outcomes} = await readJournal(store, sent);
+      return [...entries].some(([index, {note}]) => note === 'd' && outcomes.has(index));
+    });
+    await timersDue(store, sent);
     await withStatus(store, sent, 'COMPLETED');
     expect(await told(store, sent)).toContain('final a b,c completed,failed');
   });

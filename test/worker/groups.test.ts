@@ -1,9 +1,11 @@
 /** Scatter and gather: groups of calls, joined one answer at a time. */
 import {expect, test} from 'vitest';
 import {GatewayClient} from '../../src/client/client.js';
+import {execField} from '../../src/protocol/execution.js';
+import {isTerminal} from '../../src/protocol/states.js';
 import type {GroupPolicy} from '../../src/protocol/task-group.js';
 import {sessionExecutions} from '../../src/store/executions.js';
-import type {Store} from '../../src/store/store.js';
+import {serverTimeMs, type Store} from '../../src/store/store.js';
 import {contentText} from '../../src/worker/agent.js';
 import type {GroupReceipt, MemberResult} from '../../src/worker/calls.js';
 import {describeEachStore, until, type TestStore} from '../support/stores.js';
@@ -230,7 +232,7 @@ describeEachStore('a group of calls', at => {
           if (command.action === 'ASK_AGENT')
             return ctx.dispatchGroup(
               [task('boom', 'm-1'), task('asks', 'm-2'), task('nobody', 'm-3'), task('slow', 'm-4')],
-              {deadlineMs: 3000},
+              {deadlineMs: 3_600_000},
             );
           collected.push(
             (await ctx.collectGroupResults()).map(({status, reply_data}) => [status, reply_data]),
@@ -241,7 +243,6 @@ describeEachStore('a group of calls', at => {
           throw new Error('no luck');
         },
         asks: (command, ctx) => (command.action === 'ASK_AGENT' ? ctx.askUser('?') : {content: 'ok'}),
-        slow: (_, ctx) => new Promise(resolve => ctx.signal.addEventListener('abort', resolve)),
       },
       {leaseMs: 1500},
     );
@@ -249,6 +250,19 @@ describeEachStore('a group of calls', at => {
     await untilStatus(store, 'asks', 'WAITING_USER');
     await put(at, store, 'asks', replyOf({messageId: 'm-2', targetAgentType: 'asks'}, 'yes', ''));
     await new GatewayClient(store).cancel({sessionId: 's', messageId: 'm-3', reason: 'no'});
+    await until(
+      async () => (await sessionExecutions(store, 's')).filter(({status}) => isTerminal(status)).length === 3,
+    );
+    // Its time runs out once the others have ended, however long they took.
+    const field = execField((await ofType(store, 'slow'))!.executionId);
+    const redis = at.redis();
+    const registry = store.keys.sessionRegistry('s');
+    const record = JSON.parse((await redis.hget(registry, field)) ?? '') as object;
+    const deadline = Math.floor(await serverTimeMs(store)) + 500;
+    await redis.hset(registry, field, JSON.stringify({...record, x_deadline: deadline}));
+    await workAs(at, store, {
+      slow: (_, ctx) => new Promise(resolve => ctx.signal.addEventListener('abort', resolve)),
+    });
     await untilStatus(store, 'a', 'COMPLETED');
     expect(collected).toMatchObject([
       [

@@ -53,7 +53,7 @@ describeEachStore('the log of a worker', at => {
     at.cleanup(() => worker.stop({drainMs: 0}));
     const client = new GatewayClient(store);
     const run = async () => {
-      const sent = await client.send({agentType: 'talker', content: 'x'});
+      const sent = await client.send({agentType: 'talker', content: 'x', policy: 'SEND_ANYWAY'});
       await until(async () => (await client.find(sent.sessionId, sent.messageId))?.status === 'COMPLETED');
     };
     await run();

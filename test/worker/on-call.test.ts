@@ -23,6 +23,8 @@ import {describeEachStore, until, type TestStore} from '../support/stores.js';
 
 const TYPE = 'writer';
 const ON_CALL = {metadata: {slot_type: 'on_call'}} as const;
+/** Of a worker that looks with its heartbeats whether on-call work was left: twice a second. */
+const LOOKS_OFTEN = {leaseMs: 1500};
 
 async function open(at: TestStore) {
   const store = at.open();
@@ -42,7 +44,7 @@ async function open(at: TestStore) {
     });
   const work = async (workerId: string, options: Partial<WorkerOptions> = {}): Promise<WorkerHandle> => {
     const worker = await startWorker(store, {
-      ...{agents: [agentOf(workerId)], log: silentLogger, leaseMs: 1500, workerId, history: false},
+      ...{agents: [agentOf(workerId)], log: silentLogger, leaseMs: 6000, workerId, history: false},
       ...options,
     });
     at.cleanup(() => {
@@ -195,12 +197,13 @@ describeEachStore('on-call work', at => {
 
   test('that nobody read before its reader left is taken by any worker', async () => {
     const {work, send, finish, ended, store, lengthOf} = await open(at);
-    const first = await work('w-1');
-    // A reader that is gone without a word.
-    await noteOnCallReader(store, TYPE, 'ghost', 1000);
+    const first = await work('w-1', LOOKS_OFTEN);
+    // A reader that is gone, and forgotten once the work is there.
+    await noteOnCallReader(store, TYPE, 'ghost', 30_000);
     finish('urgent');
-    const sent = await send('urgent', ON_CALL);
+    const sent = await send('urgent', {...ON_CALL, policy: 'SEND_ANYWAY'});
     expect(sent.streamName).toBe(store.keys.onCallStream(TYPE));
+    await noteOnCallReader(store, TYPE, 'ghost', 0);
     expect(await ended(sent)).toMatchObject({status: 'COMPLETED', workerId: 'w-1'});
     await first.stop();
     expect(await lengthOf(store.keys.onCallStream(TYPE))).toBe(0);
@@ -209,7 +212,7 @@ describeEachStore('on-call work', at => {
   test('that a dead worker had begun is taken over', async () => {
     const {work, send, finish, ended, store} = await open(at);
     const stream = store.keys.onCallStream(TYPE);
-    await noteOnCallReader(store, TYPE, 'ghost', 1000);
+    await noteOnCallReader(store, TYPE, 'ghost', 30_000);
     const sent = await send('urgent', {...ON_CALL, policy: 'SEND_ANYWAY'});
     await ensureGroup(store, stream, CONSUMER_GROUP);
     const reader = store.blocking('ghost', stream);
@@ -218,6 +221,7 @@ describeEachStore('on-call work', at => {
     });
     reader.close();
     expect(taken).toHaveLength(1);
+    await noteOnCallReader(store, TYPE, 'ghost', 0);
     finish('urgent');
     await work('w-1');
     expect(await ended(sent)).toMatchObject({status: 'COMPLETED', workerId: 'w-1'});
@@ -225,7 +229,7 @@ describeEachStore('on-call work', at => {
 
   test('is cancelled where it waits, and dropped when it is met', async () => {
     const {work, send, ended, store, client, begun, lengthOf, finish} = await open(at);
-    await noteOnCallReader(store, TYPE, 'ghost', 1000);
+    await noteOnCallReader(store, TYPE, 'ghost', 30_000);
     const sent = await send('urgent', {...ON_CALL, policy: 'SEND_ANYWAY'});
     await client.cancel({sessionId: sent.sessionId, messageId: sent.messageId});
     await work('w-1', {reserveOnCall: true});
@@ -254,7 +258,7 @@ describeEachStore('on-call work', at => {
     const leaving = await work('w-1', {reserveOnCall: true});
     const sent = await send('urgent', ON_CALL);
     await until(() => begun.includes('w-1:urgent'));
-    await work('w-2');
+    await work('w-2', LOOKS_OFTEN);
     await leaving.stop({drainMs: 0});
     finish('urgent');
     expect(await ended(sent)).toMatchObject({status: 'COMPLETED', workerId: 'w-2'});

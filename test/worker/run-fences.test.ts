@@ -65,7 +65,9 @@ const supersede = (store: Store, sessionId: string, fence: number) => {
 
 async function submitted(store: Store) {
   const deps = orchestratorDeps(workspaceOf(store));
-  const {task, runId} = await acceptTask(deps.workspace, {agentType: 'holds', message: 'go'});
+  const {task, runId} = await acceptTask(deps.workspace, {
+    ...{agentType: 'holds', message: 'go', routePolicy: 'SEND_ANYWAY'},
+  });
   await dispatchPass(deps);
   const {attempt} = (await lookAt(deps.workspace, 'run', runId))!;
   return {deps, task, runId, attempt: attempt!};
@@ -77,7 +79,9 @@ const statusOf = async (store: Store, sessionId: string, executionId: string) =>
 async function open(at: TestStore, kind: 'durable' | 'message') {
   const store = at.open();
   const agent = holding();
-  const start = () => work(at, store, [agent.agents[kind]!], {workerId: 'w:1', leaseMs: 600});
+  // One that was stopped in a hurry may not have given its id back.
+  const options = {workerId: 'w:1', leaseMs: 3000, claimTimeoutMs: 20_000};
+  const start = () => work(at, store, [agent.agents[kind]!], options);
   return {store, start, ...agent};
 }
 
@@ -132,7 +136,8 @@ describeEachStore('a worker', at => {
   test('of a command without a run has no fence, and touches no lease', async () => {
     const {store, start, begun} = await open(at, 'message');
     await start();
-    const sent = await send({store, now: Date.now, interceptors: []}, {agentType: 'holds', content: 'go'});
+    const request = {agentType: 'holds', content: 'go', policy: 'SEND_ANYWAY'} as const;
+    const sent = await send({store, now: Date.now, interceptors: []}, request);
     await until(() => begun.length === 1);
     expect(begun).toEqual([null]);
     expect(await leaseOf(store, sent.sessionId)).toEqual({});

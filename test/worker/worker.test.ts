@@ -346,7 +346,8 @@ describeEachStore('a worker', at => {
     const sent = await new GatewayClient(store).send({agentType: 'once', content: 'x'});
     await until(() => attempts === 1);
     await first.stop({drainMs: 0});
-    await work(at, store, [once], {workerId: 'w-1'});
+    // In a hurry it may not have given its id back: then that is free once its lease has run out.
+    await work(at, store, [once], {workerId: 'w-1', claimTimeoutMs: 20_000});
     const {record, items} = await watch(store, sent);
     expect(record.status).toBe('COMPLETED');
     expect(shown(items)).toContainEqual(['final', 'attempt 2']);

@@ -92,8 +92,8 @@ describe('through ioredis', () => {
   });
 
   test('a key that ends counts as changed for WATCH', async () => {
-    await redis.set('k', 'v', 'PX', 20);
-    await redis.watch('k');
+    // In one write: it must not have ended before it is watched.
+    await redis.pipeline().set('k', 'v', 'PX', 20).watch('k').exec();
     await until(async () => (await redis.exists('k')) === 0);
     expect(await redis.multi().set('k', 'mine').exec()).toBeNull();
   });
@@ -147,7 +147,8 @@ describe('deadlines', () => {
   });
 
   test('a lease renewed often ends only after the last renewal', async () => {
-    await redis.set('lease', 'me', 'PX', 30);
+    // In one write: it must not have ended before the first renewal.
+    await redis.pipeline().set('lease', 'me', 'PX', 30).pexpire('lease', 60_000).exec();
     for (let i = 0; i < 500; i++) await redis.pexpire('lease', 60_000);
     expect(await redis.pttl('lease')).toBeGreaterThan(30_000);
     await redis.pexpire('lease', 5);
