@@ -1,5 +1,5 @@
 /** A hand-written loop on ioredis, without records or guarantees: about the fastest Node can be. */
-import {Redis} from 'ioredis';
+import {Redis, type ChainableCommander} from 'ioredis';
 import {
   CHUNKS,
   inFlight,
@@ -67,19 +67,59 @@ async function sends(url: string, count: number, width: number): Promise<number>
   return rate;
 }
 
-/** Hands over so many tasks and reads until all have answered. @returns milliseconds of each time. */
-async function handOver(url: string, count: number, tasks: number): Promise<number[]> {
-  const {sender, stop} = await start(url);
-  const reader = new Redis(url);
+const [CALLERS, CALLEES] = ['callers', 'callees'];
+
+/** Reads one stream and answers what came together in one write. */
+async function serve(
+  url: string,
+  stream: string,
+  answer: (ids: string[], pipeline: ChainableCommander) => void,
+) {
+  const [reader, writer] = [new Redis(url), new Redis(url)];
+  await reader.xgroup('CREATE', stream, 'g', '0', 'MKSTREAM');
+  await writer.ping();
+  const stopping = new AbortController();
+  const loop = (async () => {
+    while (!stopping.signal.aborted) {
+      const reply = (await reader.xreadgroup(
+        'GROUP', 'g', 'c', 'COUNT', 50, 'BLOCK', 200, 'STREAMS', stream, '>',
+      )) as StreamReply | null; // prettier-ignore
+      const ids = reply?.[0]?.[1].map(([id]) => id) ?? [];
+      if (ids.length === 0) continue;
+      const pipeline = writer.pipeline();
+      answer(ids, pipeline);
+      await pipeline.xack(stream, 'g', ...ids).exec();
+    }
+    for (const redis of [reader, writer]) redis.disconnect();
+  })();
+  return () => {
+    stopping.abort();
+    return loop;
+  };
+}
+
+/** A task that has so many others done and joins what they answer, one after the other. @returns milliseconds of each. */
+async function calls(url: string, count: number, width: number): Promise<number[]> {
+  const [sender, reader] = [new Redis(url), new Redis(url)];
+  // What comes on the callers' stream is the task, then the answers to what it asked.
+  let left = 0;
+  const callersEnd = await serve(url, CALLERS, (ids, pipeline) => {
+    for (const _id of ids) {
+      if (left === 0) {
+        left = width;
+        for (let i = 0; i < width; i++) pipeline.xadd(CALLEES, '*', 'data', task);
+      } else if (--left === 0) pipeline.xadd(EVENTS, '*', 'data', event).xadd(EVENTS, '*', 'data', end);
+    }
+  });
+  const calleesEnd = await serve(url, CALLEES, (ids, pipeline) => {
+    for (const _id of ids) pipeline.xadd(CALLERS, '*', 'data', event);
+  });
   const times: number[] = [];
   let last = '0';
   for (let i = 0; i < count; i++) {
     const startedAt = performance.now();
-    const pipeline = sender.pipeline();
-    for (let j = 0; j < tasks; j++) pipeline.xadd(TASKS, '*', 'data', task);
-    await pipeline.exec();
-    // A chunk and an end each.
-    for (let seen = 0; seen < tasks * 2;) {
+    await sender.xadd(CALLERS, '*', 'data', task);
+    for (let seen = 0; seen < 2;) {
       const reply = (await reader.xread('BLOCK', 0, 'STREAMS', EVENTS, last)) as StreamReply;
       const entries = reply[0]?.[1] ?? [];
       seen += entries.length;
@@ -87,14 +127,14 @@ async function handOver(url: string, count: number, tasks: number): Promise<numb
     }
     times.push(performance.now() - startedAt);
   }
-  reader.disconnect();
-  await stop();
+  await Promise.all([callersEnd(), calleesEnd()]);
+  for (const redis of [sender, reader]) redis.disconnect();
   return times;
 }
 
 export const raw: Subject = {
-  scatter: (url, count) => handOver(url, count, SCATTERED),
-  call: (url, count) => handOver(url, count, 1),
+  scatter: (url, count) => calls(url, count, SCATTERED),
+  call: (url, count) => calls(url, count, 1),
 
   sendAwaited: (url, count) => sends(url, count, 1),
   sendInFlight: (url, count) => sends(url, count, 100),
