@@ -85,7 +85,7 @@ describeEachServer('of two managers one that loses Redis for a while', at => {
     at.cleanup(() => proxy.close());
     const url = new URL(store.options.url);
     url.host = new URL(proxy.url).host;
-    const far = openStore({...store.options, url: url.href, commandTimeoutMs: 300});
+    const far = openStore({...store.options, url: url.href, commandTimeoutMs: 1000});
     at.cleanup(() => far.close());
     return {proxy, far};
   }
