@@ -46,7 +46,7 @@ describeEachServer('a connection', at => {
     proxy.cut();
     expect(await connection.run(redis => redis.get(key), {retryForMs: 5000})).toBe('1');
     proxy.loseReplies();
-    const lost = connection.run(redis => redis.incr(key), {timeoutMs: 150});
+    const lost = connection.run(redis => redis.incr(key), {timeoutMs: 1000});
     await expect(lost).rejects.toMatchObject({code: 'REDIS_TIMEOUT'});
     proxy.heal();
     // The command ran once: its reply was lost, and nobody sent it again.
