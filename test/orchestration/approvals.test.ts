@@ -15,13 +15,16 @@ import {describeEachStore, until, type TestStore} from '../support/stores.js';
 import {PlainWorker} from './plain-worker.js';
 import {ended, eventTypes, orchestrate, work, workspaceOf} from './support.js';
 
-const guarded = defineAgent({
-  type: 'writer',
-  run: async ctx => {
-    const {stdout} = await ctx.step('count', () => ctx.spawnSandboxed(['wc', '-c'], {stdin: 'four'}));
-    return {content: `counted ${stdout.trim()}`};
-  },
-});
+const guardedUntil = (mayEnd: () => boolean) =>
+  defineAgent({
+    type: 'writer',
+    run: async ctx => {
+      const {stdout} = await ctx.step('count', () => ctx.spawnSandboxed(['wc', '-c'], {stdin: 'four'}));
+      await until(mayEnd);
+      return {content: `counted ${stdout.trim()}`};
+    },
+  });
+const guarded = guardedUntil(() => true);
 
 function open(at: TestStore) {
   const store = at.open();
@@ -40,17 +43,20 @@ const interaction = async (ws: Workspace, runId: string) =>
 describeEachStore('a run under a policy', at => {
   test('a call of our worker waits for a person, and the time of the attempt with it', async () => {
     const {store, ws, api, submit} = open(at);
-    await work(at, store, [guarded]);
+    let isNoted = false;
+    await work(at, store, [guardedUntil(() => isNoted)]);
     const {runId} = await submit('writer', {ask: 'on-miss'});
     const approval = await waiting(ws);
     expect(approval).toMatchObject({kind: 'tool', tool: 'exec', runId, agentType: 'writer'});
     await until(async () => (await interaction(ws, runId)) === 'waiting_for_approval');
     expect((await lookAt(ws, 'run', runId))?.task.status).toBe('waiting');
     await api.decideApproval('default', approval.approvalId, 'allow-once', 'maria');
+    // Noted by whoever looks before the run ends.
+    await until(async () => (await eventTypes(ws, runId)).includes('approval_decided'));
+    isNoted = true;
     expect(await ended(ws, runId)).toMatchObject({run: {status: 'ok', result: {text: 'counted 4'}}});
-    // That it was decided is noted by whoever looks before the run ends, which may be nobody.
-    expect((await eventTypes(ws, runId)).filter(type => type !== 'approval_decided')).toEqual([
-      ...['accepted', 'dispatched', 'running', 'approval_requested', 'finished'],
+    expect(await eventTypes(ws, runId)).toEqual([
+      ...['accepted', 'dispatched', 'running', 'approval_requested', 'approval_decided', 'finished'],
     ]);
   });
 

@@ -29,6 +29,7 @@ describeEachStore('Schedules', stores => {
 
   test('one is created with the defaults, found by both its names, listed and deleted', async () => {
     const {store, schedules} = opened();
+    const before = await serverTimeMs(store);
     const created = await schedules.createSchedule(W, {
       ...basics,
       cronExpr: ' 0  9 * * mon-fri',
@@ -62,6 +63,8 @@ describeEachStore('Schedules', stores => {
       ...{version: 1, createdAt: created.createdAt, updatedAt: created.createdAt},
       nextRunAt: nextCronTime('0 9 * * 1-5', new Date(now), 'Europe/Berlin').getTime(),
     });
+    expect(created.createdAt).toBeGreaterThanOrEqual(Math.floor(before));
+    expect(created.createdAt).toBeLessThanOrEqual(now);
     expect(created.scheduleId).toMatch(/^sch_[0-9A-HJKMNP-TV-Z]{26}$/);
     expect(await schedules.getSchedule(W, created.scheduleId)).toEqual(created);
     expect(await schedules.getSchedule(W, 'nightly-report')).toEqual(created);

@@ -73,6 +73,7 @@ test('one that hangs is left after its time, its signal aborted; what it throws 
   await new Hooks([hangs], kept).run('onTaskStart', CTX);
   expect(signal?.aborted).toBe(true);
   expect(kept.statistics.of('hangs').onTaskStart).toMatchObject({calls: 1, failures: 0, timeouts: 1});
+  expect(kept.statistics.of('hangs').onTaskStart?.maxMs).toBeGreaterThan(0);
   expect(warnings[0]?.error).toBe('took longer than 20 ms');
   fail(new Error('too late'));
   await new Promise(resolve => setImmediate(resolve));
