@@ -22,39 +22,58 @@ const EVENTS = 'e';
 
 const send = (redis: Redis) => redis.xadd(TASKS, '*', 'data', task);
 
-/** A worker that answers every task with a chunk and an end, one write for all it was given at once. */
-async function start(url: string, consumer = 'c') {
-  const reader = new Redis(url);
-  const writer = new Redis(url);
-  const sender = new Redis(url);
-  await Promise.all([
-    reader.xgroup('CREATE', TASKS, 'g', '0', 'MKSTREAM').catch(() => undefined),
-    writer.ping(),
-    sender.ping(),
-  ]);
-  let ended = 0;
+/**
+ * Reads one stream and answers what came together in one write.
+ * @param settled told how many, once that is written.
+ */
+async function serve(
+  url: string,
+  stream: string,
+  answer: (ids: string[], pipeline: ChainableCommander) => void,
+  {consumer = 'c', settled}: {consumer?: string; settled?: (count: number) => void} = {},
+) {
+  const [reader, writer] = [new Redis(url), new Redis(url)];
+  // Another worker may have made it.
+  await reader.xgroup('CREATE', stream, 'g', '0', 'MKSTREAM').catch(() => undefined);
+  await writer.ping();
   const stopping = new AbortController();
   const loop = (async () => {
     while (!stopping.signal.aborted) {
       const reply = (await reader.xreadgroup(
-        'GROUP', 'g', consumer, 'COUNT', 50, 'BLOCK', 1000, 'STREAMS', TASKS, '>',
+        'GROUP', 'g', consumer, 'COUNT', 50, 'BLOCK', 1000, 'STREAMS', stream, '>',
       )) as StreamReply | null; // prettier-ignore
       const ids = reply?.[0]?.[1].map(([id]) => id) ?? [];
       if (ids.length === 0) continue;
       const pipeline = writer.pipeline();
-      for (const _id of ids) pipeline.xadd(EVENTS, '*', 'data', event).xadd(EVENTS, '*', 'data', end);
-      await pipeline.xack(TASKS, 'g', ...ids).exec();
-      ended += ids.length;
+      answer(ids, pipeline);
+      await pipeline.xack(stream, 'g', ...ids).exec();
+      settled?.(ids.length);
     }
+    for (const redis of [reader, writer]) redis.disconnect();
   })();
+  return () => {
+    stopping.abort();
+    return loop;
+  };
+}
+
+/** A worker that answers every task with a chunk and an end. */
+async function start(url: string, consumer?: string) {
+  const sender = new Redis(url);
+  await sender.ping();
+  let ended = 0;
+  const answer = (ids: string[], pipeline: ChainableCommander) => {
+    for (const _id of ids) pipeline.xadd(EVENTS, '*', 'data', event).xadd(EVENTS, '*', 'data', end);
+  };
+  const settled = (count: number) => (ended += count);
+  const stopWorker = await serve(url, TASKS, answer, {settled, ...(consumer ? {consumer} : {})});
   return {
     sender,
     ended: () => ended,
     allEnded: (count: number) => until(() => ended >= count),
     stop: async () => {
-      stopping.abort();
-      await loop;
-      for (const redis of [reader, writer, sender]) redis.disconnect();
+      await stopWorker();
+      sender.disconnect();
     },
   };
 }
@@ -68,35 +87,6 @@ async function sends(url: string, count: number, width: number): Promise<number>
 }
 
 const [CALLERS, CALLEES] = ['callers', 'callees'];
-
-/** Reads one stream and answers what came together in one write. */
-async function serve(
-  url: string,
-  stream: string,
-  answer: (ids: string[], pipeline: ChainableCommander) => void,
-) {
-  const [reader, writer] = [new Redis(url), new Redis(url)];
-  await reader.xgroup('CREATE', stream, 'g', '0', 'MKSTREAM');
-  await writer.ping();
-  const stopping = new AbortController();
-  const loop = (async () => {
-    while (!stopping.signal.aborted) {
-      const reply = (await reader.xreadgroup(
-        'GROUP', 'g', 'c', 'COUNT', 50, 'BLOCK', 200, 'STREAMS', stream, '>',
-      )) as StreamReply | null; // prettier-ignore
-      const ids = reply?.[0]?.[1].map(([id]) => id) ?? [];
-      if (ids.length === 0) continue;
-      const pipeline = writer.pipeline();
-      answer(ids, pipeline);
-      await pipeline.xack(stream, 'g', ...ids).exec();
-    }
-    for (const redis of [reader, writer]) redis.disconnect();
-  })();
-  return () => {
-    stopping.abort();
-    return loop;
-  };
-}
 
 /** A task that has so many others done and joins what they answer, one after the other. @returns milliseconds of each. */
 async function calls(url: string, count: number, width: number): Promise<number[]> {
